@@ -1,0 +1,56 @@
+# PlexLink. `make run` starts the bot, `make test` proves it; both set up everything they need in .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+          --no-header pyproject.toml
+
+.PHONY: run test lint format lock clean FORCE
+.DELETE_ON_ERROR:
+
+run: $(VENV)/run.stamp
+	@exec $(BIN)/plexlink run
+
+test: $(VENV)/dev.stamp
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases tests/e2e tests/harness.py
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/dev.stamp
+	$(COMPILE) --upgrade --extra bot --group build -o requirements.lock
+	$(COMPILE) --upgrade --extra bot --group dev -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+
+$(VENV)/run.stamp: requirements.lock pyproject.toml $(VENV)/files
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(VENV)/files
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
+	@touch $@ $(VENV)/run.stamp
+
+# A strict editable install links each file: a new or moved file asks for a new install, an edit does not.
+$(VENV)/files: FORCE | $(BIN)/pip
+	@find bot cogs -type f -name '*.py' | LC_ALL=C sort | cmp -s - $@ || \
+	 find bot cogs -type f -name '*.py' | LC_ALL=C sort > $@
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	 { echo "PlexLink needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	 { echo "Python's venv is missing; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)

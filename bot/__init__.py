@@ -1,0 +1,1 @@
+"""The PlexLink bot: a process around the plugin."""

@@ -1,0 +1,163 @@
+"""The process: connect, serve, and stop cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import aiohttp
+import discord
+import yarl
+from discord.ext import commands
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from plexlink.errors import PlexLinkError, SettingError
+
+from .client import PlexLinkBot
+
+if TYPE_CHECKING:
+    from .settings import BotSettings
+
+_log = logging.getLogger(__name__)
+
+GIVES_UP_AFTER_SECONDS = 600.0
+
+_FIRST_RETRY_SECONDS = 2.0
+_LONGEST_RETRY_SECONDS = 60.0
+_BAD_TOKEN_CLOSE_CODE = 4004
+_UNREACHABLE = (OSError, TimeoutError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound)
+
+
+class Exit(IntEnum):
+    """Exit statuses for supervisors, after BSD's sysexits: 69 is worth a restart, 78 is not."""
+
+    OK = 0
+    UNAVAILABLE = 69
+    CONFIGURATION = 78
+
+
+class UnavailableError(Exception):
+    """Discord could not be reached for ten minutes."""
+
+
+def serve(settings: BotSettings) -> Exit:
+    """Run the bot until it is told to stop.
+
+    Raises:
+        PlexLinkError: one sentence says what is wrong with the settings, the keys or the database.
+
+    """
+    _redirect(settings)
+    try:
+        asyncio.run(_serve(settings))
+    except UnavailableError:
+        _log.error("bot.gave_up Discord could not be reached for ten minutes")
+        return Exit.UNAVAILABLE
+    return Exit.OK
+
+
+def _redirect(settings: BotSettings) -> None:
+    """Send all REST traffic to the configured address; the gateway is the one that it answers."""
+    if settings.discord_api_url is not None:
+        Route.BASE = settings.discord_api_url
+
+
+async def _serve(settings: BotSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, stop.set)
+    async with PlexLinkBot(settings) as bot:
+        running = asyncio.create_task(_run(bot, settings), name="plexlink-bot")
+        stopping = asyncio.create_task(stop.wait(), name="plexlink-stop")
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stop.is_set():
+            _log.info("bot.stopping")
+            await bot.close()
+            running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    _log.info("bot.stopped")
+
+
+async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
+    try:
+        async with asyncio.timeout(GIVES_UP_AFTER_SECONDS):
+            await _log_in(bot, settings)
+            await _find_gateway(bot)
+            connecting = asyncio.create_task(bot.connect(), name="plexlink-gateway")
+            await _until_ready(bot, connecting)
+    except TimeoutError:
+        raise UnavailableError from None
+    try:
+        await connecting
+    except discord.ConnectionClosed as error:
+        if error.code == _BAD_TOKEN_CLOSE_CODE:
+            raise _bad_token() from None
+        raise UnavailableError from None
+    finally:
+        connecting.cancel()
+
+
+async def _log_in(bot: PlexLinkBot, settings: BotSettings) -> None:
+    """Log in and load the plugin, again and again while Discord's API cannot be reached."""
+    delay = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            await bot.login(settings.discord_token.reveal())
+        except discord.LoginFailure:
+            raise _bad_token() from None
+        except commands.ExtensionFailed as error:
+            raise _own_cause(error) from None
+        except _UNREACHABLE as error:
+            await bot.http.close()
+            delay = await _wait(delay, "api", error)
+        else:
+            return
+
+
+async def _find_gateway(bot: PlexLinkBot) -> None:
+    """Try the gateway before discord.py does: its own first attempt retries by recursion, with a traceback each."""
+    delay = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            _, url, _ = await bot.http.get_bot_gateway()
+            await (await bot.http.ws_connect(url)).close()
+        except _UNREACHABLE as error:
+            delay = await _wait(delay, "gateway", error)
+        else:
+            # A fresh session after an invalidated one goes here, not to what /gateway/bot answered.
+            DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url).with_query(None)
+            return
+
+
+async def _wait(delay: float, what: str, error: Exception) -> float:
+    _log.warning("bot.unreachable Discord's %s (%s), trying again in %.0f s", what, type(error).__name__, delay)
+    await asyncio.sleep(delay)
+    return min(delay * 2, _LONGEST_RETRY_SECONDS)
+
+
+async def _until_ready(bot: PlexLinkBot, connecting: asyncio.Task[None]) -> None:
+    ready = asyncio.create_task(bot.wait_until_ready(), name="plexlink-ready")
+    try:
+        await asyncio.wait({ready, connecting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ready.cancel()
+
+
+def _bad_token() -> SettingError:
+    return SettingError("Discord does not accept DISCORD_TOKEN; copy the bot's token anew from the developer portal.")
+
+
+def _own_cause(error: commands.ExtensionFailed) -> Exception:
+    original = error.original
+    while not isinstance(original, PlexLinkError) and original.__cause__ is not None:
+        original = original.__cause__  # type: ignore[assignment] # a cause of an Exception here is one too
+    return original if isinstance(original, PlexLinkError) else error

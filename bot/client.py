@@ -1,0 +1,91 @@
+"""The Discord client of the process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord.ext import commands
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .settings import BotSettings
+
+_log = logging.getLogger(__name__)
+
+_COMMANDS_FILE = "commands.json"
+
+
+class PlexLinkBot(commands.AutoShardedBot):
+    """A bot with the PlexLink plugin and nothing else."""
+
+    def __init__(self, settings: BotSettings, *, shard_count: int | None = None) -> None:
+        intents = discord.Intents.none()
+        intents.guilds = True  # the names of servers; nothing here is privileged
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            intents=intents,
+            shard_count=shard_count,
+            max_messages=None,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_ratelimit_timeout=60.0,
+        )
+        self.plexlink_settings = settings.plexlink
+
+    async def setup_hook(self) -> None:
+        """Load the plugin and tell Discord its commands, if they have changed."""
+        await self.load_extension("plexlink")
+        await self._synchronise(self.plexlink_settings.data_dir / _COMMANDS_FILE)
+
+    async def on_ready(self) -> None:
+        """Say that we are there, and how to invite us."""
+        _log.info("bot.ready user=%s servers=%d", self.user, len(self.guilds))
+        _log.info("bot.invite %s", self.invite_url())
+
+    def invite_url(self) -> str:
+        """Return a link that adds the bot to a server with exactly what it needs: commands, and no permission."""
+        return discord.utils.oauth_url(
+            self.application_id or 0,
+            permissions=discord.Permissions.none(),
+            scopes=("bot", "applications.commands"),
+        )
+
+    async def _synchronise(self, record: Path) -> None:
+        """Replace the commands at Discord when ours differ from those that we sent last."""
+        known = _read(record)
+        current = {"guilds": list(self.plexlink_settings.guilds), "fingerprint": self._fingerprint()}
+        if known == current:
+            return
+        try:
+            await self.tree.sync()
+            for guild_id in {*self.plexlink_settings.guilds, *known.get("guilds", [])}:
+                await self.tree.sync(guild=discord.Object(guild_id))
+        except discord.HTTPException as error:
+            _log.warning("bot.commands_not_synchronised: HTTP %s, code %s", error.status, error.code)
+            return
+        _write(record, current)
+        _log.info("bot.commands_synchronised")
+
+    def _fingerprint(self) -> str:
+        scopes = [None, *(discord.Object(guild_id) for guild_id in self.plexlink_settings.guilds)]
+        payload = [[command.to_dict(self.tree) for command in self.tree.get_commands(guild=scope)] for scope in scopes]
+        text = json.dumps([self.application_id, payload], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(record: Path, synchronised: dict[str, Any]) -> None:
+    record.write_text(json.dumps(synchronised))
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

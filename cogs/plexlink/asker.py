@@ -1,0 +1,280 @@
+"""What an attempt does with plex.tv by itself: a PIN is made, asked about, and its account read.
+
+Each job takes the attempt as it is, makes one call, commits what came of it, and plans the next. A call without an
+answer is made again; a token that plex.tv gave is never dropped because the database had a bad moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from . import flow
+from .errors import (
+    IllegalTransitionError,
+    PlexError,
+    PlexRefusedError,
+    PlexSlowDownError,
+    StaleAttemptError,
+    TokenRejectedError,
+)
+from .models import Approved, Expired, Note, Pending, Reason, Secret, State, Trouble
+from .poller import Key, Kind, Urgency
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .ledger import Ledger
+    from .models import Attempt
+    from .plex import PinStyle, PlexClient
+    from .poller import Poller
+    from .presenter import Presenter
+    from .sign_outs import SignOuts
+
+_log = logging.getLogger(__name__)
+
+FRESH_SECONDS = 120.0
+FRESH_INTERVAL_SECONDS = 3.0
+OLD_INTERVAL_SECONDS = 10.0
+REJECTED_TWICE_SECONDS = 300.0
+"""A token counts as dead after two refusals at least this far apart."""
+
+_URGENCIES = {
+    flow.Call.CREATE_PIN: Urgency.CREATE,
+    flow.Call.ASK: Urgency.POLL,
+    flow.Call.READ_ACCOUNT: Urgency.ACCOUNT,
+}
+
+
+class Asker:
+    """Take attempts through their calls to plex.tv."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        plex: PlexClient,
+        poller: Poller,
+        presenter: Presenter,
+        sign_outs: SignOuts,
+        clock: Clock,
+        pin_style: PinStyle,
+    ) -> None:
+        self._ledger = ledger
+        self._plex = plex
+        self._poller = poller
+        self._presenter = presenter
+        self._sign_outs = sign_outs
+        self._clock = clock
+        self._pin_style = pin_style
+        self._deadlines: dict[str, float] = {}
+        self._pressed: set[str] = set()
+        self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
+        self._rejected_since: dict[str, float] = {}
+        self._told: set[str] = set()
+
+    def wake(self, attempt: Attempt) -> None:
+        """Plan the attempt's next call, unless something is planned already."""
+        key = Key(Kind.ATTEMPT, attempt.id)
+        if flow.is_over(attempt) or self._poller.is_planned(key):
+            return
+        call = flow.next_call(attempt)
+        self._poller.put(key, Urgency.FREE if call is None else _URGENCIES[call])
+
+    def press(self, attempt: Attempt) -> None:
+        """Ask about an attempt ahead of all others, and tell its member what plex.tv said."""
+        self._pressed.add(attempt.id)
+        if self._poller.limiter.paused_until() > self._clock.monotonic():
+            self._presenter.note(attempt, Note.SLOWED)
+        self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.PRESSED)
+
+    async def step(self, attempt_id: str) -> None:
+        """Make the attempt's next call."""
+        attempt = await self._ledger.get(attempt_id)
+        if attempt is None or flow.is_over(attempt):
+            await self._disown(attempt_id)
+            self._forget(attempt_id)
+            return
+        was_pressed = attempt_id in self._pressed
+        self._pressed.discard(attempt_id)
+        try:
+            await self._call(attempt, was_pressed=was_pressed)
+        except PlexError as error:
+            await self._failed(attempt, error, was_pressed=was_pressed)
+        except (StaleAttemptError, IllegalTransitionError) as error:
+            _log.info("link.moved_on attempt=%s: %s", attempt_id, error)
+
+    async def _call(self, attempt: Attempt, *, was_pressed: bool) -> None:
+        match flow.next_call(attempt):
+            case flow.Call.CREATE_PIN:
+                await self._create_pin(attempt)
+            case flow.Call.ASK:
+                await self._ask(attempt, was_pressed=was_pressed)
+            case flow.Call.READ_ACCOUNT:
+                await self._read_account(attempt)
+            case _:
+                await self._cannot_read(attempt)
+
+    async def _create_pin(self, attempt: Attempt) -> None:
+        if self._clock.now() >= attempt.requested_at + flow.ANSWER_CLOSES:
+            await self._advance(attempt, flow.Failed(Reason.PLEX_SILENT))
+            return
+        pin = await self._plex.create_pin(
+            _known(attempt.client_identifier), device_name=attempt.device_name, style=self._pin_style
+        )
+        self._deadlines[attempt.id] = self._clock.monotonic() + pin.expires_in.total_seconds()
+        await self._advance(attempt, flow.PinCreated(pin.id, pin.code, self._clock.now() + pin.expires_in))
+
+    async def _ask(self, attempt: Attempt, *, was_pressed: bool) -> None:
+        if attempt.id in self._in_hand:
+            await self._keep(attempt)
+            return
+        asked = self._clock.monotonic()
+        answer = await self._plex.ask(_known(attempt.pin_id), _known(attempt.client_identifier))
+        self._poller.succeeded(Key(Kind.ATTEMPT, attempt.id))
+        match answer:
+            case Approved(token):
+                self._in_hand[attempt.id] = (attempt, token)
+                await self._keep(attempt)
+            case Expired():
+                await self._advance(attempt, flow.RanOut())
+            case Pending(expires_in):
+                await self._still_pending(attempt, asked, expires_in, was_pressed=was_pressed)
+
+    async def _keep(self, attempt: Attempt) -> None:
+        """Commit a token before anything else is done with it; sign it out if nobody wants it any more."""
+        _, token = self._in_hand[attempt.id]
+        try:
+            await self._advance(attempt, flow.Granted(token))
+        except (StaleAttemptError, IllegalTransitionError):
+            await self._disown(attempt.id)
+        self._in_hand.pop(attempt.id, None)
+
+    async def _disown(self, attempt_id: str) -> None:
+        """Queue the token of an attempt that ended while its token was on the way."""
+        if attempt_id in self._in_hand:
+            await self._ledger.disown(*self._in_hand[attempt_id])
+            del self._in_hand[attempt_id]
+            await self._sign_outs.wake()
+
+    async def _still_pending(
+        self, attempt: Attempt, asked: float, expires_in: timedelta | None, *, was_pressed: bool
+    ) -> None:
+        if asked >= self._deadline(attempt, asked, expires_in):
+            await self._advance(attempt, flow.RanOut())
+            return
+        self._plan_question(attempt)
+        if was_pressed:
+            self._presenter.note(attempt, Note.NOT_YET)
+        else:
+            self._presenter.wake(attempt)
+
+    def _deadline(self, attempt: Attempt, asked: float, expires_in: timedelta | None) -> float:
+        """Return the monotonic deadline; after a restart, plex.tv's first answer sets it."""
+        known = self._deadlines.get(attempt.id)
+        if known is None:
+            left = expires_in if expires_in is not None else self._left_by_the_clock(attempt)
+            known = self._deadlines[attempt.id] = asked + left.total_seconds()
+        return known
+
+    def _left_by_the_clock(self, attempt: Attempt) -> timedelta:
+        return timedelta(0) if attempt.deadline_at is None else attempt.deadline_at - self._clock.now()
+
+    def _plan_question(self, attempt: Attempt) -> None:
+        """Plan the next question: often while the code is fresh, and right at its deadline."""
+        age = (self._clock.now() - attempt.requested_at).total_seconds()
+        interval = FRESH_INTERVAL_SECONDS if age < FRESH_SECONDS else OLD_INTERVAL_SECONDS
+        left = self._deadlines[attempt.id] - self._clock.monotonic()
+        self._poller.put_sooner(Key(Kind.ATTEMPT, attempt.id), Urgency.POLL, min(interval, max(0.0, left)))
+
+    async def _read_account(self, attempt: Attempt) -> None:
+        try:
+            account = await self._plex.account(_known(attempt.token), _known(attempt.client_identifier))
+        except TokenRejectedError:
+            await self._token_rejected(attempt)
+            return
+        after = await self._ledger.decide(attempt, account)
+        self._advanced(after)
+        await self._sign_outs.wake()
+
+    async def _token_rejected(self, attempt: Attempt) -> None:
+        now = self._clock.monotonic()
+        if now - self._rejected_since.setdefault(attempt.id, now) >= REJECTED_TWICE_SECONDS:
+            await self._advance(attempt, flow.Rejected(Reason.REVOKED))
+        else:
+            self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.ACCOUNT, REJECTED_TWICE_SECONDS)
+
+    async def _cannot_read(self, attempt: Attempt) -> None:
+        """End an attempt whose secrets are broken; leave one whose key is missing to the operator."""
+        if attempt.trouble is Trouble.UNAVAILABLE:
+            _log.error("link.key_missing attempt=%s: the key of its secrets is not in the ring", attempt.id)
+            return
+        _log.error("link.unreadable attempt=%s: its secrets do not open", attempt.id)
+        is_approved = attempt.state is State.APPROVED
+        await self._advance(attempt, (flow.Rejected if is_approved else flow.Failed)(Reason.UNREADABLE))
+
+    async def _failed(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
+        _log.info("plex.no_answer attempt=%s: %s", attempt.id, error)
+        call = flow.next_call(attempt)
+        if isinstance(error, PlexRefusedError) and call is not flow.Call.READ_ACCOUNT:
+            await self._advance(attempt, flow.Failed(Reason.PLEX_REFUSED))
+        elif call is flow.Call.ASK and self._is_hopeless(attempt):
+            await self._advance(attempt, flow.RanOut())
+        else:
+            self._try_again(attempt, error)
+            self._tell_of_silence(attempt, error, was_pressed=was_pressed)
+
+    def _is_hopeless(self, attempt: Attempt) -> bool:
+        return attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at + flow.GRACE
+
+    def _try_again(self, attempt: Attempt, error: PlexError) -> None:
+        key = Key(Kind.ATTEMPT, attempt.id)
+        urgency = _URGENCIES[flow.next_call(attempt) or flow.Call.ASK]
+        now = self._clock.monotonic()
+        if isinstance(error, PlexSlowDownError):
+            self._poller.limiter.slow_down(now, error.retry_after_seconds)
+            self._poller.put_sooner(key, urgency)
+            return
+        self._poller.retry(key, urgency, first_seconds=FRESH_INTERVAL_SECONDS)
+        # The question right at the deadline counts most: no back-off sleeps through it.
+        left = self._deadlines.get(attempt.id, now) - now
+        if left > 0:
+            self._poller.put_sooner(key, urgency, left)
+
+    def _tell_of_silence(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
+        """Tell a member who pressed or still waits for a code, the latter once; others see it by their card."""
+        waits_for_code = attempt.state is State.REQUESTED and attempt.id not in self._told
+        if was_pressed or waits_for_code:
+            self._told.add(attempt.id)
+            is_paced = isinstance(error, PlexSlowDownError)
+            self._presenter.note(attempt, Note.SLOWED if is_paced else Note.PLEX_SILENT)
+        else:
+            self._presenter.wake(attempt)
+
+    async def _advance(self, attempt: Attempt, event: flow.Event) -> None:
+        self._advanced(await self._ledger.advance(attempt, event))
+
+    def _advanced(self, attempt: Attempt) -> None:
+        _log.info("link.%s attempt=%s user=%s", attempt.state, attempt.id, attempt.user_id)
+        key = Key(Kind.ATTEMPT, attempt.id)
+        self._poller.succeeded(key)
+        if flow.is_over(attempt):
+            self._forget(attempt.id)
+        elif attempt.state is State.PENDING:
+            self._plan_question(attempt)
+        else:
+            self._poller.put(key, Urgency.ACCOUNT)
+        self._presenter.wake(attempt)
+
+    def _forget(self, attempt_id: str) -> None:
+        self._poller.drop(Key(Kind.ATTEMPT, attempt_id))
+        self._pressed.discard(attempt_id)
+        self._told.discard(attempt_id)
+        for memory in (self._deadlines, self._rejected_since):
+            memory.pop(attempt_id, None)
+
+
+def _known(secret: Secret | None) -> Secret:
+    if secret is None:
+        raise StaleAttemptError("the attempt holds no such secret in its state")
+    return secret

@@ -1,0 +1,216 @@
+"""Commands and buttons: Discord's words in, the service's values out, and an answer in every case."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+from discord import app_commands, ui
+from discord.ext import commands
+
+from . import messages, views
+from .models import Answer, Lane, Place, Secret
+from .plex import device_name
+from .service import AlreadyLinked, AlreadyOpen, Begun, Done, Gone, NotYours, Request, TooBusy, TooManyStarts
+from .views import Action
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from .service import LinkService, PressOutcome, StartOutcome
+
+_log = logging.getLogger(__name__)
+
+_ANSWER_TRIES = 3
+
+
+class CardButton(ui.DynamicItem[ui.Button[ui.LayoutView]], template=views.CUSTOM_ID):
+    """Any button of any card, whenever it was sent."""
+
+    def __init__(self, item: ui.Button[ui.LayoutView], action: Action, subject: str) -> None:
+        super().__init__(item)
+        self.action = action
+        self.subject = subject
+
+    @classmethod
+    async def from_custom_id(cls, _: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Read the custom id."""
+        return cls(item, Action(match["action"]), match["subject"])  # type: ignore[arg-type] # the template is a button's
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand the press to the cog, which answers it."""
+        cog = interaction.client.get_cog(PlexLink.__cog_name__)
+        if isinstance(cog, PlexLink):
+            await cog.press(interaction, self.action, self.subject)
+
+
+class PlexLink(commands.Cog):
+    """Link Discord members to Plex accounts.
+
+    Resources are opened when the cog is loaded and closed when it is unloaded. What other code may catch or compare
+    is reachable from here, because an extension that is reloaded is a new set of classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        bot: commands.Bot,
+        opener: Callable[[], AbstractAsyncContextManager[LinkService]],
+        is_user_installable: bool,
+    ) -> None:
+        self._bot = bot
+        self._opener = opener
+        self._resources = AsyncExitStack()
+        self._service: LinkService | None = None
+        for command in self.get_app_commands():
+            command.allowed_contexts = app_commands.AppCommandContext(
+                guild=True, dm_channel=True, private_channel=is_user_installable
+            )
+            command.allowed_installs = app_commands.AppInstallationType(guild=True, user=is_user_installable)
+
+    async def cog_load(self) -> None:
+        """Open the resources; go on with what was left undone, if Discord is there already."""
+        self._service = await self._resources.enter_async_context(self._opener())
+        self._bot.add_dynamic_items(CardButton)
+        if self._bot.is_ready():
+            await self._service.resume()
+
+    async def cog_unload(self) -> None:
+        """Close everything that was opened."""
+        self._bot.remove_dynamic_items(CardButton)
+        self._service = None
+        await self._resources.aclose()
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Go on with what was left undone."""
+        if self._service is not None:
+            await self._service.resume()
+
+    @app_commands.command(name="plexlink", description=messages.COMMAND)
+    async def plexlink(self, interaction: discord.Interaction[Any]) -> None:
+        """Start linking."""
+        answer = await self._defer(interaction)
+        if answer is not None:
+            await self._answer(interaction, lambda service: service.start(self._request(interaction, answer)))
+
+    async def press(self, interaction: discord.Interaction[Any], action: Action, subject: str) -> None:
+        """Do what a card's button asks for."""
+        answer = await self._defer(interaction)
+        if answer is not None:
+            await self._answer(interaction, lambda service: self._decide(service, interaction, action, subject, answer))
+
+    async def _decide(
+        self,
+        service: LinkService,
+        interaction: discord.Interaction[Any],
+        action: Action,
+        subject: str,
+        answer: Answer,
+    ) -> StartOutcome | PressOutcome:
+        user_id = interaction.user.id
+        renewal = answer if _is_ephemeral(interaction) else None
+        match action:
+            case Action.CHECK:
+                return await service.check_now(subject, user_id, renewal)
+            case Action.CANCEL:
+                return await service.cancel(subject, user_id, renewal)
+            case Action.UNDO:
+                return await service.undo(subject, user_id, renewal)
+            case Action.NEW:
+                return await service.new_code(subject, self._request(interaction, answer))
+            case Action.ANOTHER if subject != str(user_id):
+                return NotYours()
+            case Action.ANOTHER:
+                return await service.start(self._request(interaction, answer))
+
+    def _request(self, interaction: discord.Interaction[Any], answer: Answer) -> Request:
+        """Describe a wish for a code; from a card in a direct message, the new attempt takes the card over."""
+        message = interaction.message
+        in_dm = message is not None and not _is_ephemeral(interaction)
+        return Request(
+            user_id=interaction.user.id,
+            guild_id=interaction.guild_id,
+            device_name=device_name(interaction.user.name, self._bot.user.name if self._bot.user else ""),
+            answer=None if in_dm else answer,
+            place=Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
+            if message is not None and in_dm
+            else Place(),
+            may_replace_link=message is not None,
+        )
+
+    async def _defer(self, interaction: discord.Interaction[Any]) -> Answer | None:
+        """Acknowledge before anything else; nothing if Discord does not know the interaction any more."""
+        try:
+            response = await interaction.response.defer(ephemeral=True, thinking=interaction.message is None)
+            message_id = response.message_id if response is not None else None
+            if interaction.message is not None:
+                message_id = interaction.message.id
+            if message_id is None:
+                message_id = (await interaction.original_response()).id
+        except Exception as error:  # noqa: BLE001 - whatever it was, there is nobody left to answer
+            _log.warning("interaction.not_deferred id=%s: %s", interaction.id, type(error).__name__)
+            return None
+        return Answer(message_id=message_id, token=Secret(interaction.token), at=interaction.created_at)
+
+    async def _answer(
+        self,
+        interaction: discord.Interaction[Any],
+        decide: Callable[[LinkService], Awaitable[StartOutcome | PressOutcome]],
+    ) -> None:
+        """Let the service decide and answer what is not shown by a card; whatever fails is answered too."""
+        try:
+            if self._service is None:
+                raise RuntimeError("the cog is not loaded")  # noqa: TRY301 - answered like every failure
+            self._service.observe(interaction.created_at)
+            outcome = await decide(self._service)
+            view = _view(outcome, interaction.user.id)
+        except Exception:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
+            reference = secrets.token_hex(4)
+            _log.exception("interaction.failed reference=%s", reference)
+            view = views.notice(messages.something_broke(reference), views.RED)
+        if view is not None:
+            await self._say(interaction, view)
+
+    async def _say(self, interaction: discord.Interaction[Any], view: views.CardView) -> None:
+        """Fill the deferred answer of a command, or add an ephemeral one to a press."""
+        for attempt in range(_ANSWER_TRIES):
+            try:
+                if interaction.message is None:
+                    await interaction.edit_original_response(view=view, attachments=[])
+                else:
+                    await interaction.followup.send(view=view, ephemeral=True)
+            except Exception as error:  # noqa: BLE001 - tried again, then logged; nothing may escape to the host
+                _log.warning("interaction.not_answered id=%s: %s", interaction.id, type(error).__name__)
+                await asyncio.sleep(2**attempt)
+            else:
+                return
+
+
+def _is_ephemeral(interaction: discord.Interaction[Any]) -> bool:
+    return interaction.message is not None and interaction.message.flags.ephemeral
+
+
+def _view(outcome: StartOutcome | PressOutcome, user_id: int) -> views.CardView | None:  # noqa: PLR0911 - one an outcome
+    """Return the answer to an outcome, or nothing where the attempt's card is the answer."""
+    match outcome:
+        case Begun() | Done():
+            return None
+        case AlreadyOpen(place):
+            return views.pointer(place, messages.STILL_OPEN)
+        case AlreadyLinked():
+            return views.already_linked(account_name=outcome.account_name, linked_at=outcome.linked_at, user_id=user_id)
+        case TooManyStarts(retry_at):
+            return views.notice(messages.too_many_starts(retry_at), views.RED)
+        case TooBusy(retry_at):
+            return views.notice(messages.too_busy(retry_at), views.AMBER)
+        case NotYours():
+            return views.notice(messages.NOT_YOURS)
+        case Gone():
+            return views.notice(messages.GONE)

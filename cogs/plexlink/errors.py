@@ -1,0 +1,91 @@
+"""Everything that PlexLink raises on purpose.
+
+::
+
+    PlexLinkError
+    ├── SettingError             a setting is missing or malformed; the text names it, never its value
+    ├── PlexError                a call to plex.tv brought nothing
+    │   ├── PlexUnavailableError    no usable answer: ask again later
+    │   ├── PlexSlowDownError       too many requests: ask again later, and less often
+    │   ├── PlexRefusedError        plex.tv says no: asking again is pointless
+    │   └── TokenRejectedError      plex.tv does not know this token
+    ├── VaultError               a secret cannot be read
+    │   ├── WrongKeysError          the keys are not those that the data was written with
+    │   ├── UnknownKeyError         the envelope names a key that is not in the ring
+    │   └── BrokenEnvelopeError     the envelope was damaged, or belongs to another row
+    ├── StoreError               the database cannot be used
+    │   └── DatabaseInUseError      another bot runs on it
+    ├── NotifyError              Discord did not take a card: try again
+    ├── IllegalTransitionError   the attempt cannot do this from its state
+    └── StaleAttemptError        the attempt moved on while we were working on it
+
+A leaf is a decision that a caller can take. Foreign errors are translated where their library is used.
+"""
+
+
+class PlexLinkError(Exception):
+    """The root of the family."""
+
+
+class SettingError(PlexLinkError):
+    """A setting is missing or malformed."""
+
+
+class PlexError(PlexLinkError):
+    """A call to plex.tv brought nothing."""
+
+
+class PlexUnavailableError(PlexError):
+    """plex.tv gave no usable answer; the question is still open."""
+
+
+class PlexSlowDownError(PlexError):
+    """plex.tv wants fewer requests."""
+
+    def __init__(self, retry_after_seconds: float | None = None) -> None:
+        super().__init__("plex.tv asks for fewer requests")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class PlexRefusedError(PlexError):
+    """plex.tv refused the call for good."""
+
+
+class TokenRejectedError(PlexError):
+    """plex.tv does not accept this token."""
+
+
+class VaultError(PlexLinkError):
+    """A secret cannot be read."""
+
+
+class WrongKeysError(VaultError):
+    """The key ring does not fit the database."""
+
+
+class UnknownKeyError(VaultError):
+    """The envelope names a key that is not in the ring."""
+
+
+class BrokenEnvelopeError(VaultError):
+    """The envelope does not open with its key in this place."""
+
+
+class StoreError(PlexLinkError):
+    """The database cannot be used."""
+
+
+class DatabaseInUseError(StoreError):
+    """Another bot runs on this database."""
+
+
+class NotifyError(PlexLinkError):
+    """Discord did not take a card."""
+
+
+class IllegalTransitionError(PlexLinkError):
+    """The event does not fit the attempt's state."""
+
+
+class StaleAttemptError(PlexLinkError):
+    """The attempt is no longer in the state that the caller knew."""

@@ -1,0 +1,225 @@
+"""The link attempt as a state machine: pure functions.
+
+::
+
+    REQUESTED ──▶ PENDING ──▶ APPROVED ──▶ LINKED
+        │            │            └──────▶ REFUSED
+        │            ├───────────────────▶ EXPIRED
+        └────────────┴───────────────────▶ CANCELLED · FAILED
+
+`advance` returns what the attempt becomes; it does nothing. Ends hold no secrets.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from .errors import IllegalTransitionError
+from .models import Answer, Attempt, Card, Lane, Place, Reason, Secret, State
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+OPEN = frozenset({State.REQUESTED, State.PENDING, State.APPROVED})
+
+ANSWER_CLOSES = timedelta(minutes=14, seconds=20)
+"""An ephemeral card ends itself before Discord forbids editing it, 15 minutes after the interaction."""
+
+LATE = timedelta(seconds=15)
+"""How long after its deadline an attempt may still look as if it were waiting: one question's time."""
+
+GRACE = timedelta(hours=1)
+"""How long after its deadline plex.tv is still asked while it gives no answer."""
+
+_CARDS = {
+    State.REQUESTED: Card.QUEUED,
+    State.APPROVED: Card.APPROVED,
+    State.LINKED: Card.LINKED,
+    State.REFUSED: Card.REFUSED,
+    State.EXPIRED: Card.EXPIRED,
+    State.CANCELLED: Card.CANCELLED,
+    State.FAILED: Card.FAILED,
+}
+
+
+class Call(Enum):
+    """The one thing that an open attempt wants from plex.tv."""
+
+    CREATE_PIN = auto()
+    ASK = auto()
+    READ_ACCOUNT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class PinCreated:
+    """plex.tv made a PIN."""
+
+    pin_id: Secret
+    user_code: Secret
+    deadline_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """plex.tv answered with a token."""
+
+    token: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The account may be linked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The account may not be linked."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class RanOut:
+    """The code is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The member gave up, or asked for a new code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """There is no way on."""
+
+    reason: Reason
+
+
+Event = PinCreated | Granted | Accepted | Rejected | RanOut | Cancelled | Failed
+
+
+def begin(
+    *,
+    user_id: int,
+    guild_id: int | None,
+    device_name: str,
+    place: Place,
+    answer: Answer | None,
+    now: datetime,
+) -> Attempt:
+    """Return a new attempt in REQUESTED, with an id and a client identifier of its own."""
+    return Attempt(
+        id=secrets.token_urlsafe(16),
+        user_id=user_id,
+        guild_id=guild_id,
+        device_name=device_name,
+        state=State.REQUESTED,
+        requested_at=now,
+        client_identifier=Secret(str(uuid.uuid4())),
+        place=place,
+        answer=answer,
+    )
+
+
+def advance(attempt: Attempt, event: Event, now: datetime) -> Attempt:  # noqa: PLR0911 - one line a transition
+    """Return the attempt after `event`.
+
+    Raises:
+        IllegalTransitionError: the event does not fit the attempt's state.
+
+    """
+    match attempt.state, event:
+        case State.REQUESTED, PinCreated(pin_id, user_code, deadline_at):
+            return replace(attempt, state=State.PENDING, pin_id=pin_id, user_code=user_code, deadline_at=deadline_at)
+        case State.PENDING, Granted(token):
+            return replace(attempt, state=State.APPROVED, token=token, pin_id=None, user_code=None)
+        case State.APPROVED, Accepted():
+            return _end(attempt, State.LINKED, None, now)
+        case State.APPROVED, Rejected(reason):
+            return _end(attempt, State.REFUSED, reason, now)
+        case State.PENDING, RanOut():
+            return _end(attempt, State.EXPIRED, None, now)
+        case ((State.REQUESTED | State.PENDING), Cancelled()):
+            return _end(attempt, State.CANCELLED, None, now)
+        case ((State.REQUESTED | State.PENDING), Failed(reason)):
+            return _end(attempt, State.FAILED, reason, now)
+        case _:
+            raise IllegalTransitionError(f"{type(event).__name__} does not fit {attempt.state.name}")
+
+
+def _end(attempt: Attempt, state: State, reason: Reason | None, now: datetime) -> Attempt:
+    return replace(
+        attempt,
+        state=state,
+        reason=reason,
+        ended_at=now,
+        client_identifier=None,
+        pin_id=None,
+        user_code=None,
+        token=None,
+    )
+
+
+def is_over(attempt: Attempt) -> bool:
+    """Tell whether the attempt has ended."""
+    return attempt.state not in OPEN
+
+
+def next_call(attempt: Attempt) -> Call | None:
+    """Return what the attempt wants from plex.tv; nothing once it is over, or while it cannot be read."""
+    if attempt.trouble is not None:
+        return None
+    return {
+        State.REQUESTED: Call.CREATE_PIN,
+        State.PENDING: Call.ASK,
+        State.APPROVED: Call.READ_ACCOUNT,
+    }.get(attempt.state)
+
+
+def is_answer_closed(attempt: Attempt, now: datetime) -> bool:
+    """Tell whether the ephemeral answer is too old to carry a card."""
+    return attempt.answer is None or now >= attempt.answer.at + ANSWER_CLOSES
+
+
+def closes_at(attempt: Attempt) -> datetime | None:
+    """Return when the attempt's card ends itself because it is ephemeral."""
+    if attempt.place.lane is not Lane.ANSWER or attempt.answer is None or is_over(attempt):
+        return None
+    return attempt.answer.at + ANSWER_CLOSES
+
+
+def card_for(attempt: Attempt, now: datetime) -> Card:
+    """Return the card that is true now."""
+    match attempt.state, attempt.reason:
+        case State.PENDING, _:
+            return _card_while_pending(attempt, now)
+        case State.LINKED, Reason.UNDONE:
+            return Card.UNDONE
+        case State.LINKED, Reason.REPLACED:
+            return Card.REPLACED
+        case state, _:
+            return _CARDS[state]
+
+
+def _card_while_pending(attempt: Attempt, now: datetime) -> Card:
+    if attempt.place.lane is Lane.ANSWER and is_answer_closed(attempt, now):
+        return Card.EXPIRED
+    if attempt.deadline_at is not None and now >= attempt.deadline_at + LATE:
+        return Card.UNSURE
+    return Card.WAITING
+
+
+def needs_showing(attempt: Attempt, now: datetime) -> bool:
+    """Tell whether the member sees less than what is true, or still waits for the command's answer."""
+    is_answer_owed = attempt.place.lane is Lane.DM and attempt.answer is not None
+    return is_answer_owed or attempt.shown_state != card_for(attempt, now)
+
+
+def is_settled(attempt: Attempt) -> bool:
+    """Tell whether nothing is left to do: the attempt is over and its member knows."""
+    return is_over(attempt) and not needs_showing(attempt, attempt.requested_at)

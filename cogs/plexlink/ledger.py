@@ -1,0 +1,232 @@
+"""The attempts that something is still to be done about: in memory to work with, in the store to be kept.
+
+Changes are made one at a time, each on the newest value, and believed only when they are committed. So a poll and
+an edit of a card which end together both count, and what this process knows is what a restart will find.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from . import flow
+from .errors import StaleAttemptError
+from .models import Account, Attempt, Card, Lane, Link, Place, Reason, Secret, State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
+    from .clock import Clock
+    from .models import Answer
+    from .store import Store, Transaction
+
+_KEPT = timedelta(days=1)
+"""How long an ended attempt that led to no link is kept, so that its card's buttons still know their owner."""
+
+
+class Ledger:
+    """Know the unsettled attempts and commit what becomes of them."""
+
+    def __init__(self, *, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._unsettled: dict[str, Attempt] = {}
+        self._changing = asyncio.Lock()
+
+    def open_count(self) -> int:
+        """Return how many attempts have not ended."""
+        return sum(1 for attempt in self._unsettled.values() if not flow.is_over(attempt))
+
+    def first_deadline(self) -> datetime | None:
+        """Return when the first open code runs out, if one is out."""
+        deadlines = (attempt.deadline_at for attempt in self._unsettled.values() if not flow.is_over(attempt))
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def newest(self, attempt: Attempt) -> Attempt:
+        """Return what is known of an attempt by now."""
+        return self._unsettled.get(attempt.id, attempt)
+
+    async def get(self, attempt_id: str) -> Attempt | None:
+        """Return an attempt; settled ones come from the store."""
+        known = self._unsettled.get(attempt_id)
+        if known is not None:
+            return known
+        async with self._store.transaction() as tx:
+            return await tx.attempts.get(attempt_id)
+
+    async def load_unfinished(self) -> list[Attempt]:
+        """Return all unsettled attempts, those that only the store knew included; forget what is long over."""
+        async with self._changing:
+            async with self._store.transaction() as tx:
+                await tx.attempts.prune(self._clock.now() - _KEPT)
+                found = await tx.attempts.unfinished()
+            for attempt in found:
+                if not flow.is_settled(attempt):
+                    self._unsettled.setdefault(attempt.id, attempt)
+            return list(self._unsettled.values())
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[Change]:
+        """Give a change to be filled in; it is committed at the end of the block, then believed.
+
+        Raises:
+            StoreError: nothing was kept.
+
+        """
+        async with self._changing:
+            async with self._store.transaction() as tx:
+                change = Change(tx=tx, ledger=self, clock=self._clock)
+                yield change
+            for attempt in change.touched.values():
+                self._believe(attempt)
+
+    def _believe(self, attempt: Attempt) -> None:
+        if flow.is_settled(attempt):
+            self._unsettled.pop(attempt.id, None)
+        else:
+            self._unsettled[attempt.id] = attempt
+
+    async def advance(self, attempt: Attempt, event: flow.Event) -> Attempt:
+        """Commit what becomes of an attempt. Raise as `Change.move` and `change` do."""
+        async with self.change() as change:
+            return await change.move(attempt, event)
+
+    async def decide(self, attempt: Attempt, account: Account) -> Attempt:
+        """Link an approved account, or refuse it and queue its credential. Raise as `advance` does."""
+        async with self.change() as change:
+            reason = await _objection(change.tx, attempt, account)
+            if reason is not None:
+                await change.queue_sign_out(attempt)
+                return await change.move(attempt, flow.Rejected(reason))
+            after = await change.move(attempt, flow.Accepted())
+            await change.replace_link(attempt, account)
+            return after
+
+    async def disown(self, attempt: Attempt, token: Secret) -> None:
+        """Queue a token for signing out that came for an attempt which has moved on."""
+        async with self.change() as change:
+            await change.queue_sign_out(replace(attempt, token=token))
+
+    async def renew_answer(self, attempt: Attempt, answer: Answer | None) -> Attempt:
+        """Commit a newer interaction through which the member can be answered, or that none is owed."""
+        async with self.change() as change:
+            return await change.surface(replace(self.newest(attempt), answer=answer))
+
+    async def redraw(self, attempt: Attempt) -> Attempt:
+        """Commit that what the member sees may be outdated, so that the card is drawn again."""
+        async with self.change() as change:
+            return await change.surface(replace(self.newest(attempt), shown_state=None))
+
+    async def shown(self, attempt: Attempt, card: Card, place: Place) -> Attempt:
+        """Commit that the member sees `card` at `place`; an answer that will not be needed is forgotten."""
+        async with self.change() as change:
+            newest = self.newest(attempt)
+            is_final = flow.is_over(newest) and flow.card_for(newest, self._clock.now()) == card
+            answer = None if is_final and place.lane is not Lane.DM else newest.answer
+            return await change.surface(replace(newest, shown_state=card, place=place, answer=answer))
+
+    async def account_name(self, attempt: Attempt) -> Secret | None:
+        """Return the name of the account that an attempt linked, while the link lives."""
+        if attempt.state is not State.LINKED:
+            return None
+        async with self._store.transaction() as tx:
+            link = await tx.links.from_attempt(attempt.id)
+        return None if link is None else link.account_name
+
+
+class Change:
+    """What is to be committed together."""
+
+    def __init__(self, *, tx: Transaction, ledger: Ledger, clock: Clock) -> None:
+        self.tx = tx
+        self.touched: dict[str, Attempt] = {}
+        self._ledger = ledger
+        self._clock = clock
+
+    async def add(self, attempt: Attempt) -> None:
+        """Keep a new attempt."""
+        await self.tx.attempts.add(attempt)
+        self.touched[attempt.id] = attempt
+
+    async def move(self, attempt: Attempt, event: flow.Event) -> Attempt:
+        """Advance an attempt.
+
+        Raises:
+            IllegalTransitionError: the event does not fit.
+            StaleAttemptError: the attempt has moved on since the caller looked.
+
+        """
+        after = flow.advance(self._ledger.newest(attempt), event, self._clock.now())
+        if not await self.tx.attempts.move(after, expected=attempt.state):
+            raise StaleAttemptError(f"attempt {attempt.id} is no longer {attempt.state}")
+        self.touched[after.id] = after
+        return after
+
+    async def surface(self, attempt: Attempt) -> Attempt:
+        """Keep what the member sees of an attempt, and where."""
+        await self.tx.attempts.show(attempt)
+        self.touched[attempt.id] = attempt
+        return attempt
+
+    async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
+        """Cancel an open attempt whose card its successor takes over."""
+        cancelled = await self.move(attempt, flow.Cancelled())
+        await self.surface(replace(cancelled, shown_state=Card.CANCELLED, place=Place(), answer=None))
+        await self.add(successor)
+
+    async def replace_link(self, attempt: Attempt, account: Account) -> None:
+        """Give the member the link that an approved attempt led to, in place of an older one."""
+        old = await self.tx.links.of(attempt.user_id)
+        if old is not None:
+            await self.remove_link(old, Reason.REPLACED)
+        token, client_identifier = _credential(attempt)
+        await self.tx.links.add(
+            Link(
+                id=secrets.token_urlsafe(16),
+                user_id=attempt.user_id,
+                attempt_id=attempt.id,
+                account_id=account.id,
+                account_name=account.name,
+                client_identifier=client_identifier,
+                token=token,
+                linked_at=self._clock.now(),
+            )
+        )
+
+    async def remove_link(self, link: Link, reason: Reason) -> None:
+        """Erase a link, queue its credential, and note on the card it came with what became of it."""
+        await self.tx.links.remove(link)
+        if link.trouble is None:
+            await self._sign_out(link.user_id, link.token, link.client_identifier)
+        await self.tx.attempts.annotate(link.attempt_id, reason)
+        origin = await self.tx.attempts.get(link.attempt_id)
+        if origin is not None:
+            self.touched[origin.id] = origin
+
+    async def queue_sign_out(self, attempt: Attempt) -> None:
+        """Queue the credential of an attempt that led to no link."""
+        token, client_identifier = _credential(attempt)
+        await self._sign_out(attempt.user_id, token, client_identifier)
+
+    async def _sign_out(self, user_id: int, token: Secret, client_identifier: Secret) -> None:
+        await self.tx.sign_outs.add(
+            user_id=user_id, token=token, client_identifier=client_identifier, now=self._clock.now()
+        )
+
+
+async def _objection(tx: Transaction, attempt: Attempt, account: Account) -> Reason | None:
+    if account.is_managed:
+        return Reason.MANAGED
+    holder = await tx.links.holder_of(account.id)
+    return Reason.TAKEN if holder not in {None, attempt.user_id} else None
+
+
+def _credential(attempt: Attempt) -> tuple[Secret, Secret]:
+    if attempt.token is None or attempt.client_identifier is None:
+        raise StaleAttemptError(f"attempt {attempt.id} holds no credential")
+    return attempt.token, attempt.client_identifier

@@ -1,0 +1,50 @@
+"""How often plex.tv may be asked: a pure pace, clocks handed in."""
+
+from __future__ import annotations
+
+_SLOWEST = 1 / 60
+_PAUSE_SECONDS = 5.0
+_RECOVERY = 1 / 20
+"""Share of the full rate that each good answer gives back: about a minute of quiet at one request a second."""
+
+
+class Limiter:
+    """Space requests evenly; halve the rate on 429 and win it back slowly.
+
+    plex.tv publishes no limits; about two requests a second from one address brought minutes of 429
+    (Ombi issue 5233), and no log shows a `Retry-After`, which is honoured all the same.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._full_rate = rate
+        self._rate = rate
+        self._ready_at = 0.0
+        self._paused_until = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Requests a second at present."""
+        return self._rate
+
+    def ready_at(self) -> float:
+        """Return the monotonic time from which the next request may go."""
+        return max(self._ready_at, self._paused_until)
+
+    def paused_until(self) -> float:
+        """Return the monotonic time until which plex.tv wants to be left alone."""
+        return self._paused_until
+
+    def take(self, now: float) -> None:
+        """Account for a request that goes now."""
+        self._ready_at = max(now, self._ready_at) + 1 / self._rate
+
+    def slow_down(self, now: float, retry_after_seconds: float | None) -> None:
+        """Halve the rate and pause; answers that were under way together count once."""
+        if now >= self._paused_until:
+            self._rate = max(self._rate / 2, min(_SLOWEST, self._full_rate))
+        pause = _PAUSE_SECONDS if retry_after_seconds is None else retry_after_seconds
+        self._paused_until = max(self._paused_until, now + pause)
+
+    def recover(self) -> None:
+        """Win back a little of the full rate after a good answer."""
+        self._rate = min(self._full_rate, self._rate + self._full_rate * _RECOVERY)

@@ -1,0 +1,228 @@
+"""Cards on their way: by direct message, or in the ephemeral answer where direct messages are closed."""
+
+from __future__ import annotations
+
+import io
+import logging
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import discord
+
+from . import messages, qr, views
+from .errors import NotifyError
+from .models import Card, Lane, Place, Secret
+from .plex import PinStyle, verification_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from discord.ext import commands
+
+    from .clock import Clock
+    from .models import Answer, Attempt, Showing
+
+_log = logging.getLogger(__name__)
+
+_DM_CLOSED = {
+    40003,  # direct messages are opened too fast
+    50007,  # the member does not take messages
+    50278,  # no server in common
+}
+_MESSAGE_GONE = {
+    10003,  # unknown channel
+    10008,  # unknown message
+    50001,  # no access
+}
+_ANSWER_GONE = {
+    10008,  # unknown message
+    10015,  # unknown webhook: the interaction's 15 minutes are over
+    10062,  # unknown interaction
+    50027,  # invalid webhook token
+}
+_STAYS_IN_ANSWER = {Card.QUEUED, Card.FAILED, Card.CANCELLED}
+"""Cards that are no reason to open a conversation with a member who has not got a message yet."""
+
+_WORTH_A_MESSAGE = {Card.WAITING, Card.LINKED, Card.REFUSED}
+"""Cards that are sent anew where the old message is gone."""
+
+
+class DiscordNotifier:
+    """Bring cards to members."""
+
+    def __init__(
+        self,
+        *,
+        bot: commands.Bot,
+        clock: Clock,
+        plex_url: str,
+        pin_style: PinStyle,
+        product: Callable[[], str],
+    ) -> None:
+        self._bot = bot
+        self._clock = clock
+        self._plex_url = plex_url
+        self._pin_style = pin_style
+        self._product = product
+
+    async def show(self, showing: Showing) -> Place:
+        """Bring a card to its member and return where it is now; see `presenter.Notifier`."""
+        with _translated():
+            match showing.attempt.place.lane:
+                case Lane.DM:
+                    return await self._in_message(showing)
+                case Lane.ANSWER:
+                    return await self._in_answer(showing)
+                case None:
+                    return await self._first(showing)
+
+    async def point(self, attempt: Attempt) -> None:
+        """Make the command's answer point to the direct message; see `presenter.Notifier`."""
+        if attempt.answer is None:
+            return
+        with _translated():
+            await self._edit_answer(attempt.answer, views.pointer(attempt.place))
+
+    async def retire(self, answer: Answer) -> None:
+        """Take a card out of an answer that a newer one replaces; see `presenter.Notifier`."""
+        try:
+            with _translated():
+                await self._edit_answer(answer, views.notice(messages.RETIRED))
+        except NotifyError as error:
+            _log.warning("card.not_retired: %s", error)
+
+    async def _first(self, showing: Showing) -> Place:
+        """Choose the way of a card that is nowhere yet."""
+        if showing.card in _STAYS_IN_ANSWER:
+            is_told = await self._fill_answer(showing)
+            if is_told or showing.card is Card.QUEUED:
+                return showing.attempt.place
+        sent = await self._send(showing, nonce=showing.attempt.id)
+        if sent is None:
+            await self._fill_answer(showing)
+            return Place(lane=Lane.ANSWER)
+        return sent
+
+    async def _in_message(self, showing: Showing) -> Place:
+        place = showing.attempt.place
+        channel = self._bot.get_partial_messageable(place.channel_id or 0)
+        message = channel.get_partial_message(place.message_id or 0)
+        url = self._url(showing)
+        try:
+            await message.edit(
+                view=self._view(showing, url, is_ephemeral=False),
+                attachments=_picture(url),
+                allowed_mentions=discord.AllowedMentions.none(),
+            )
+        except discord.HTTPException as error:
+            if error.code not in _MESSAGE_GONE:
+                raise
+            return await self._send_anew(showing)
+        return place
+
+    async def _in_answer(self, showing: Showing) -> Place:
+        return showing.attempt.place if await self._fill_answer(showing) else await self._send_anew(showing)
+
+    async def _send_anew(self, showing: Showing) -> Place:
+        """Send a card whose place is gone, if the member should know; a new nonce makes it a new message."""
+        place = showing.attempt.place
+        if showing.card not in _WORTH_A_MESSAGE:
+            return place
+        return await self._send(showing, nonce=f"{showing.attempt.id}-{secrets.token_hex(1)}") or place
+
+    async def _send(self, showing: Showing, *, nonce: str) -> Place | None:
+        """Send a direct message; nothing where the member takes none.
+
+        discord.py repeats what Discord may have stored already; the nonce makes Discord drop the second.
+        """
+        url = self._url(showing)
+        try:
+            channel = await self._bot.create_dm(discord.Object(showing.attempt.user_id))
+            message = await channel.send(
+                view=self._view(showing, url, is_ephemeral=False),
+                files=_picture(url),
+                nonce=nonce,
+                allowed_mentions=discord.AllowedMentions.none(),
+            )
+        except discord.HTTPException as error:
+            if error.code not in _DM_CLOSED:
+                raise
+            _log.info("card.dm_closed attempt=%s code=%s", showing.attempt.id, error.code)
+            return None
+        return Place(lane=Lane.DM, channel_id=channel.id, message_id=message.id)
+
+    async def _fill_answer(self, showing: Showing) -> bool:
+        """Show a card in the command's answer; tell whether Discord still let us."""
+        answer = showing.attempt.answer
+        if answer is None:
+            return False
+        url = self._url(showing)
+        return await self._edit_answer(answer, self._view(showing, url, is_ephemeral=True), _picture(url))
+
+    async def _edit_answer(
+        self, answer: Answer, view: views.CardView, attachments: list[discord.File] | None = None
+    ) -> bool:
+        webhook = discord.Webhook.partial(self._bot.application_id or 0, answer.token.reveal(), client=self._bot)
+        try:
+            await webhook.edit_message(
+                answer.message_id,
+                view=view,
+                attachments=attachments or [],
+                allowed_mentions=discord.AllowedMentions.none(),
+            )
+        except discord.HTTPException as error:
+            if error.code not in _ANSWER_GONE:
+                raise
+            _log.info("card.answer_gone code=%s", error.code)
+            return False
+        return True
+
+    def _url(self, showing: Showing) -> Secret | None:
+        """Return the page where the code is approved, while there is something to approve."""
+        attempt = showing.attempt
+        if showing.card is not Card.WAITING or attempt.user_code is None or attempt.client_identifier is None:
+            return None
+        return Secret(
+            verification_url(
+                base_url=self._plex_url,
+                style=self._pin_style,
+                user_code=attempt.user_code,
+                client_identifier=attempt.client_identifier,
+                product=self._product(),
+            )
+        )
+
+    def _view(self, showing: Showing, url: Secret | None, *, is_ephemeral: bool) -> views.CardView:
+        surroundings = views.Surroundings(
+            url=url,
+            product=self._product(),
+            origin=self._origin(showing.attempt),
+            is_short=self._pin_style is PinStyle.SHORT,
+            is_ephemeral=is_ephemeral,
+            now=self._clock.now(),
+        )
+        return views.card(showing, surroundings)
+
+    def _origin(self, attempt: Attempt) -> str | None:
+        if attempt.guild_id is None:
+            return None
+        guild = self._bot.get_guild(attempt.guild_id)
+        return "a server" if guild is None else guild.name
+
+
+def _picture(url: Secret | None) -> list[discord.File]:
+    if url is None:
+        return []
+    return [discord.File(io.BytesIO(qr.draw(url.reveal())), filename=views.PICTURE_FILE)]
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say what failed without the library's text: it may hold the URL, and with it the interaction token."""
+    try:
+        yield
+    except discord.HTTPException as error:
+        raise NotifyError(f"Discord answered HTTP {error.status}, code {error.code}") from None
+    except Exception as error:  # noqa: BLE001 - HTTP libraries raise what they like; all of it means: try again
+        raise NotifyError(f"Discord cannot be reached: {type(error).__name__}") from None

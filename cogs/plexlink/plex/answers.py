@@ -1,0 +1,230 @@
+"""What an answer of plex.tv means: pure functions from status, headers and body to an outcome.
+
+Decide by the HTTP status first and plex.tv's error code second, never by a message. A status that only plex.tv's
+own JSON error makes credible (401, 403, 404 come from firewalls and edge outages too) counts only with one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
+from ..models import Account, Approved, Expired, Pending, Pin, PinAnswer, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_BODY_BYTES = 64 * 1024
+
+_TOKEN = re.compile(r"[A-Za-z0-9._-]{10,4096}")
+_CODE = re.compile(r"[A-Za-z0-9]{1,64}")
+_CODE_GONE = 1020
+_LONGEST_LIFE = timedelta(days=1)
+_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+_GZIP_OR_ZLIB = 47
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer, its body read and bounded."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status})"
+
+
+def read_pin(answer: Answer) -> Pin:
+    """Read the answer to "create a PIN".
+
+    Raises:
+        PlexRefusedError, PlexSlowDownError, PlexUnavailableError: there is no PIN.
+
+    """
+    body = _success(answer)
+    pin_id, code, expires_in = body.get("id"), body.get("code"), _expires_in(body)
+    if not _is_integer(pin_id) or not isinstance(code, str) or not _CODE.fullmatch(code) or not expires_in:
+        raise PlexUnavailableError("plex.tv's PIN is not readable")
+    return Pin(id=Secret(str(pin_id)), code=Secret(code), expires_in=expires_in)
+
+
+def read_pin_state(answer: Answer, pin_id: Secret) -> PinAnswer:
+    """Read the answer to "has this PIN been approved?".
+
+    Raises:
+        PlexRefusedError, PlexSlowDownError, PlexUnavailableError: it is not known.
+
+    """
+    if answer.status == HTTPStatus.GONE:
+        return Expired()
+    if answer.status == HTTPStatus.NOT_FOUND and _CODE_GONE in _error_codes(answer):
+        return Expired()
+    body = _success(answer)
+    if str(body.get("id")) != pin_id.reveal():
+        raise PlexUnavailableError("plex.tv's answer is about something else")
+    token = body.get("authToken")
+    return Pending(_expires_in(body)) if token is None else Approved(_token(token))
+
+
+def read_account(answer: Answer) -> Account:
+    """Read the answer to "whose token is this?"; only what PlexLink needs leaves the body, which holds secrets.
+
+    Raises:
+        TokenRejectedError: plex.tv does not accept the token.
+        PlexRefusedError, PlexSlowDownError, PlexUnavailableError: it is not known.
+
+    """
+    _check_token_accepted(answer)
+    body = _success(answer)
+    account_id = body.get("id")
+    if not _is_integer(account_id):
+        raise PlexUnavailableError("plex.tv's account is not readable")
+    return Account(id=Secret(str(account_id)), name=Secret(_name(body)), is_managed=body.get("restricted") is True)
+
+
+def read_sign_out(answer: Answer) -> None:
+    """Read the answer to "forget this token".
+
+    Raises:
+        TokenRejectedError: plex.tv has forgotten it already.
+        PlexRefusedError, PlexSlowDownError, PlexUnavailableError: it may still be alive.
+
+    """
+    _check_token_accepted(answer)
+    if not _is_success(answer.status):
+        raise _failure(answer)
+
+
+def decompress(body: bytes, encoding: str) -> bytes:
+    """Return the plain body of at most `MAX_BODY_BYTES`.
+
+    Raises:
+        PlexUnavailableError: it is longer, damaged, or in an encoding that we did not ask for.
+
+    """
+    if encoding.lower() in {"", "identity"}:
+        plain = body
+    elif encoding.lower() in {"gzip", "x-gzip", "deflate"}:
+        plain = _inflate(body)
+    else:
+        raise PlexUnavailableError("plex.tv's answer is in an unknown encoding")
+    if len(plain) > MAX_BODY_BYTES:
+        raise PlexUnavailableError("plex.tv's answer is too long")
+    return plain
+
+
+def _inflate(body: bytes) -> bytes:
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        plain = inflater.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        raise PlexUnavailableError("plex.tv's answer is damaged") from None
+    if len(plain) <= MAX_BODY_BYTES and not inflater.eof:
+        raise PlexUnavailableError("plex.tv's answer is incomplete")
+    return plain
+
+
+def _success(answer: Answer) -> dict[str, Any]:
+    if not _is_success(answer.status):
+        raise _failure(answer)
+    body = _json(answer)
+    if not isinstance(body, dict):
+        raise PlexUnavailableError("plex.tv's answer is not a JSON object")
+    return body
+
+
+def _is_success(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _check_token_accepted(answer: Answer) -> None:
+    # 422 "Invalid token" is read as 401 by python-plexapi (plexapi/myplex.py:266).
+    if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY} and _is_plex_error(answer):
+        raise TokenRejectedError("plex.tv does not accept the token")
+
+
+def _failure(answer: Answer) -> PlexError:
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return PlexSlowDownError(_retry_after(answer.headers))
+    is_client_error = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_client_error and _is_plex_error(answer):
+        codes = ", ".join(str(code) for code in sorted(_error_codes(answer))) or "none"
+        return PlexRefusedError(f"plex.tv refused: HTTP {answer.status}, code {codes}")
+    return PlexUnavailableError(f"plex.tv gave no usable answer: HTTP {answer.status}")
+
+
+def _is_plex_error(answer: Answer) -> bool:
+    try:
+        body = _json(answer)
+    except PlexUnavailableError:
+        return False
+    if not isinstance(body, dict):
+        return False
+    errors = body.get("errors")
+    return isinstance(body.get("error"), str) or (
+        isinstance(errors, list) and any(isinstance(error, dict) for error in errors)
+    )
+
+
+def _error_codes(answer: Answer) -> set[int]:
+    try:
+        body = _json(answer)
+    except PlexUnavailableError:
+        return set()
+    errors = body.get("errors") if isinstance(body, dict) else None
+    if not isinstance(errors, list):
+        return set()
+    return {error["code"] for error in errors if isinstance(error, dict) and _is_integer(error.get("code"))}
+
+
+def _json(answer: Answer) -> Any:  # noqa: ANN401 - JSON is anything
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        raise PlexUnavailableError(f"plex.tv's answer is not JSON: HTTP {answer.status}") from None
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _expires_in(body: dict[str, Any]) -> timedelta | None:
+    seconds = body.get("expiresIn")
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return None
+    return timedelta(seconds=seconds) if 0 <= seconds <= _LONGEST_LIFE.total_seconds() else None
+
+
+def _token(value: object) -> Secret:
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise PlexUnavailableError("plex.tv's token is not plausible")
+    return Secret(value)
+
+
+def _name(body: dict[str, Any]) -> str:
+    # A managed profile has no user name, only a title.
+    names = (body.get(key) for key in ("username", "title", "friendlyName"))
+    return next((name for name in names if isinstance(name, str) and name.strip()), "a Plex account")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read seconds, or an HTTP date against the answer's own; nonsense is as good as no header."""
+    header = headers.get("Retry-After", "")
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(header) - parsedate_to_datetime(headers.get("Date", ""))
+        except (ValueError, TypeError):
+            return None
+        seconds = until.total_seconds()
+    return min(seconds, _LONGEST_RETRY_AFTER_SECONDS) if seconds >= 0 else None

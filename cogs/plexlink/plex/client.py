@@ -1,0 +1,127 @@
+"""The plex.tv client: four calls, each bounded in time and size.
+
+The client identifier of an attempt goes with every call; without it, or with another one, plex.tv answers as if
+the PIN had expired. The token travels in the `X-Plex-Token` header only. No body, URL or header is ever logged:
+they hold PIN ids, tokens and the position of the host.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import aiohttp
+
+from ..errors import PlexUnavailableError
+from .answers import (
+    MAX_BODY_BYTES,
+    Answer,
+    decompress,
+    read_account,
+    read_pin,
+    read_pin_state,
+    read_sign_out,
+)
+from .pages import PinStyle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from ..models import Account, Pin, PinAnswer, Secret
+
+_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=10, sock_connect=5)
+_MOST_CONNECTIONS = 8
+
+
+class PlexClient:
+    """Talk to plex.tv.
+
+    `product` is asked at each call, because a bot learns its own name only when it has logged in.
+    """
+
+    def __init__(self, *, base_url: str, product: Callable[[], str], version: str, proxy: str | None = None) -> None:
+        self._api = f"{base_url}/api/v2"
+        self._product = product
+        self._proxy = proxy
+        self._constant_headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "X-Plex-Version": version,
+            "X-Plex-Platform": "Discord",
+            "X-Plex-Device": "Discord Bot",
+        }
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=_TIMEOUT,
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def create_pin(self, client_identifier: Secret, *, device_name: str, style: PinStyle) -> Pin:
+        """Create a PIN. Raise as `read_pin` does."""
+        query = {"strong": "true"} if style is PinStyle.STRONG else {}
+        headers = {"X-Plex-Device-Name": device_name}
+        return read_pin(await self._request("POST", "/pins", client_identifier, headers=headers, query=query))
+
+    async def ask(self, pin_id: Secret, client_identifier: Secret) -> PinAnswer:
+        """Ask whether a PIN has been approved. Raise as `read_pin_state` does."""
+        answer = await self._request("GET", f"/pins/{pin_id.reveal()}", client_identifier)
+        return read_pin_state(answer, pin_id)
+
+    async def account(self, token: Secret, client_identifier: Secret) -> Account:
+        """Read the account of a token. Raise as `read_account` does."""
+        return read_account(await self._request("GET", "/user", client_identifier, token=token))
+
+    async def sign_out(self, token: Secret, client_identifier: Secret) -> None:
+        """Make plex.tv forget exactly this token. Raise as `read_sign_out` does."""
+        read_sign_out(await self._request("DELETE", "/users/signout", client_identifier, token=token))
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        client_identifier: Secret,
+        *,
+        token: Secret | None = None,
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
+    ) -> Answer:
+        all_headers = {
+            **self._constant_headers,
+            "X-Plex-Product": self._product(),
+            "X-Plex-Client-Identifier": client_identifier.reveal(),
+            **(headers or {}),
+        }
+        if token is not None:
+            all_headers["X-Plex-Token"] = token.reveal()
+        try:
+            async with self._session.request(
+                method,
+                self._api + path,
+                headers=all_headers,
+                params=query,
+                proxy=self._proxy,
+                allow_redirects=False,
+            ) as response:
+                return await _read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            # The library's own text may hold the URL, and with it the PIN id.
+            raise PlexUnavailableError(f"plex.tv cannot be reached: {type(error).__name__}") from None
+
+
+async def _read(response: aiohttp.ClientResponse) -> Answer:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise PlexUnavailableError("plex.tv's answer is too long")
+    encoding = response.headers.get("Content-Encoding", "")
+    return Answer(response.status, response.headers, decompress(bytes(body), encoding))

@@ -1,0 +1,129 @@
+"""What members see is brought up to date: whenever an attempt and its card differ, the card is drawn again."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from . import flow
+from .errors import NotifyError
+from .models import Card, Lane, Note, Showing
+from .poller import Key, Kind, Urgency
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .clock import Clock
+    from .ledger import Ledger
+    from .models import Answer, Attempt, Place
+    from .poller import Poller
+
+_log = logging.getLogger(__name__)
+
+HELD_BACK_SECONDS = 2.0
+"""How long a card is held back that the next one mostly overtakes: in line, approved."""
+
+_MOST_TRIES = 10
+
+
+class Notifier(Protocol):
+    """What the presenter needs of the surface; handed in, so that nothing here knows Discord."""
+
+    async def show(self, showing: Showing) -> Place:
+        """Bring a card to its member and return where it is now.
+
+        Raises:
+            NotifyError: it did not arrive; try again.
+
+        """
+        ...
+
+    async def point(self, attempt: Attempt) -> None:
+        """Make the command's answer point to the direct message. Raise as `show` does."""
+        ...
+
+    async def retire(self, answer: Answer) -> None:
+        """Take a card out of an answer that a newer one replaces, if Discord still lets us."""
+        ...
+
+
+class Presenter:
+    """Keep cards true."""
+
+    def __init__(self, *, ledger: Ledger, poller: Poller, notifier: Notifier, clock: Clock) -> None:
+        self._ledger = ledger
+        self._poller = poller
+        self._notifier = notifier
+        self._clock = clock
+        self._notes: dict[str, Note] = {}
+
+    def wake(self, attempt: Attempt) -> None:
+        """Plan to draw the card if the member sees less than what is true, or to end it when it must end."""
+        newest = self._ledger.newest(attempt)
+        key, now = Key(Kind.CARD, attempt.id), self._clock.now()
+        if flow.needs_showing(newest, now):
+            is_held_back = flow.card_for(newest, now) in {Card.QUEUED, Card.APPROVED}
+            self._poller.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
+        elif (closes_at := flow.closes_at(newest)) is not None and closes_at > now:
+            self._poller.put_sooner(key, Urgency.FREE, (closes_at - now).total_seconds())
+
+    def wake_after_restart(self, attempt: Attempt) -> None:
+        """Plan as `wake` does; a code that is over by the clock is first asked about, then shown as what it is."""
+        is_overdue = attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at
+        if not (is_overdue and flow.next_call(attempt) is flow.Call.ASK):
+            self.wake(attempt)
+
+    def note(self, attempt: Attempt, note: Note) -> None:
+        """Draw the card again with a passing line."""
+        self._notes[attempt.id] = note
+        self._poller.put(Key(Kind.CARD, attempt.id), Urgency.FREE)
+
+    async def retire(self, answer: Answer) -> None:
+        """Take a card out of an answer that a newer one replaces."""
+        await self._notifier.retire(answer)
+
+    async def draw(self, attempt_id: str) -> None:
+        """Bring one card up to date; try again later if Discord does not take it."""
+        attempt = await self._ledger.get(attempt_id)
+        if attempt is None:
+            return
+        key = Key(Kind.CARD, attempt_id)
+        try:
+            shown = await self._show(attempt)
+        except NotifyError as error:
+            self._failed(key, error)
+        else:
+            self._poller.succeeded(key)
+            self.wake(shown)
+
+    async def _show(self, attempt: Attempt) -> Attempt:
+        card = flow.card_for(attempt, self._clock.now())
+        note = self._notes.pop(attempt.id, None)
+        if card not in {Card.WAITING, Card.QUEUED}:
+            note = None
+        if card != attempt.shown_state or note is not None:
+            showing = Showing(
+                attempt=attempt,
+                card=card,
+                account_name=await self._ledger.account_name(attempt),
+                note=note,
+                ready_at=self._ready_at() if card is Card.QUEUED else None,
+            )
+            attempt = await self._ledger.shown(attempt, card, await self._notifier.show(showing))
+        if attempt.place.lane is Lane.DM and attempt.answer is not None:
+            await self._notifier.point(attempt)
+            attempt = await self._ledger.renew_answer(attempt, None)
+        return attempt
+
+    def _ready_at(self) -> datetime:
+        wait = self._poller.expected_wait_seconds(Urgency.CREATE)
+        return self._clock.now() + timedelta(seconds=wait)
+
+    def _failed(self, key: Key, error: NotifyError) -> None:
+        if self._poller.failures(key) >= _MOST_TRIES:
+            _log.error("card.given_up attempt=%s: %s", key.id, error)
+            self._poller.succeeded(key)
+            return
+        delay = self._poller.retry(key, Urgency.FREE, first_seconds=1.0)
+        _log.warning("card.failed attempt=%s, trying again in %.0f s: %s", key.id, delay, error)

@@ -1,0 +1,260 @@
+"""The use cases: what members ask for, decided here, returned as values."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from . import flow
+from .errors import IllegalTransitionError, StaleAttemptError
+from .models import Lane, Place, Reason, Secret
+
+if TYPE_CHECKING:
+    from .asker import Asker
+    from .clock import Clock
+    from .ledger import Change, Ledger
+    from .models import Answer, Attempt
+    from .presenter import Presenter
+    from .sign_outs import SignOuts
+    from .worker import Worker
+
+_log = logging.getLogger(__name__)
+
+MOST_STARTS = 5
+START_WINDOW = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A member's wish for a code, and where the answer goes.
+
+    `place` is the card that the new attempt takes over, if the wish came from a button on one.
+    """
+
+    user_id: int
+    guild_id: int | None
+    device_name: str
+    answer: Answer | None
+    place: Place = field(default_factory=Place)
+    may_replace_link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The attempt is under way; its card comes by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyOpen:
+    """The member has a code out already, on the card at `place`."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyLinked:
+    """The member has a link."""
+
+    account_name: Secret
+    linked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyStarts:
+    """The member asked for too many codes."""
+
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TooBusy:
+    """Too many members are linking."""
+
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NotYours:
+    """The card is another member's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nothing is known of this card any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It was done; the card shows it."""
+
+
+StartOutcome = Begun | AlreadyOpen | AlreadyLinked | TooManyStarts | TooBusy
+PressOutcome = Done | NotYours | Gone
+
+
+class LinkService:
+    """Start, ask now, cancel, renew and undo links for members."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        worker: Worker,
+        asker: Asker,
+        presenter: Presenter,
+        sign_outs: SignOuts,
+        clock: Clock,
+        max_pending: int,
+    ) -> None:
+        self._ledger = ledger
+        self._worker = worker
+        self._asker = asker
+        self._presenter = presenter
+        self._sign_outs = sign_outs
+        self._clock = clock
+        self._max_pending = max_pending
+
+    async def resume(self) -> None:
+        """Go on with everything that an earlier process left undone."""
+        await self._worker.resume()
+
+    def observe(self, stamped_at: datetime) -> None:
+        """Learn Discord's time from an interaction that has just arrived."""
+        self._clock.observe(stamped_at)
+
+    async def start(self, request: Request) -> StartOutcome:
+        """Begin an attempt, or show the open one again; a linked member is told so."""
+        async with self._ledger.change() as change:
+            attempt = await change.tx.attempts.open_of(request.user_id)
+            if attempt is None:
+                obstacle = await self._obstacle(change, request)
+                if obstacle is not None:
+                    return obstacle
+                begun = self._begin(request)
+                await change.add(begun)
+        if attempt is not None:
+            return await self._show_again(self._ledger.newest(attempt), request.answer)
+        self._went_on(begun)
+        return Begun()
+
+    async def new_code(self, attempt_id: str, request: Request) -> StartOutcome | NotYours:
+        """Replace an attempt by a new one on the same card."""
+        attempt = await self._ledger.get(attempt_id)
+        if attempt is None or (flow.is_over(attempt) and attempt.user_id == request.user_id):
+            return await self.start(request)
+        if attempt.user_id != request.user_id:
+            return NotYours()
+        too_many = await self._replace(attempt, request)
+        return too_many or Begun()
+
+    async def check_now(self, attempt_id: str, user_id: int, answer: Answer | None) -> PressOutcome:
+        """Ask plex.tv about an attempt now; the card tells what it said."""
+        attempt = await self._owned(attempt_id, user_id)
+        if isinstance(attempt, NotYours | Gone):
+            return attempt
+        attempt = await self._renewed(attempt, answer)
+        if flow.next_call(attempt) is flow.Call.ASK:
+            self._asker.press(attempt)
+        else:
+            self._presenter.wake(await self._ledger.redraw(attempt))
+        return Done()
+
+    async def cancel(self, attempt_id: str, user_id: int, answer: Answer | None) -> PressOutcome:
+        """End an attempt that has not been approved; one that has moved on is shown as what it is."""
+        attempt = await self._owned(attempt_id, user_id)
+        if isinstance(attempt, NotYours | Gone):
+            return attempt
+        attempt = await self._renewed(attempt, answer)
+        try:
+            attempt = await self._ledger.advance(attempt, flow.Cancelled())
+            _log.info("link.cancelled attempt=%s user=%s", attempt.id, user_id)
+        except (IllegalTransitionError, StaleAttemptError):
+            attempt = await self._ledger.redraw(attempt)
+        self._presenter.wake(attempt)
+        return Done()
+
+    async def undo(self, attempt_id: str, user_id: int, answer: Answer | None) -> PressOutcome:
+        """Erase the link that an attempt led to, and sign it out at Plex."""
+        attempt = await self._owned(attempt_id, user_id)
+        if isinstance(attempt, NotYours | Gone):
+            return attempt
+        attempt = await self._renewed(attempt, answer)
+        async with self._ledger.change() as change:
+            link = await change.tx.links.from_attempt(attempt.id)
+            if link is not None:
+                await change.remove_link(link, Reason.UNDONE)
+        if link is None:
+            attempt = await self._ledger.redraw(attempt)
+        else:
+            _log.info("link.undone attempt=%s user=%s", attempt.id, user_id)
+        self._presenter.wake(attempt)
+        await self._sign_outs.wake()
+        return Done()
+
+    async def _owned(self, attempt_id: str, user_id: int) -> Attempt | NotYours | Gone:
+        attempt = await self._ledger.get(attempt_id)
+        if attempt is None:
+            return Gone()
+        return attempt if attempt.user_id == user_id else NotYours()
+
+    async def _renewed(self, attempt: Attempt, answer: Answer | None) -> Attempt:
+        """Keep the newer interaction where the card is ephemeral: it can be edited for 15 minutes more."""
+        if answer is None or attempt.place.lane is Lane.DM:
+            return attempt
+        return await self._ledger.renew_answer(attempt, answer)
+
+    async def _show_again(self, attempt: Attempt, answer: Answer | None) -> Begun | AlreadyOpen:
+        """Bring the card to the newest answer, or, where it is a direct message, point to it from there."""
+        older = attempt.answer
+        if answer is not None:
+            attempt = await self._ledger.renew_answer(attempt, answer)
+        self._presenter.wake(await self._ledger.redraw(attempt))
+        if answer is None:
+            return AlreadyOpen(attempt.place)
+        if older is not None:
+            await self._presenter.retire(older)
+        return Begun()
+
+    async def _obstacle(self, change: Change, request: Request) -> StartOutcome | None:
+        link = await change.tx.links.of(request.user_id)
+        if link is not None and not request.may_replace_link:
+            return AlreadyLinked(link.account_name, link.linked_at)
+        if self._ledger.open_count() >= self._max_pending:
+            return TooBusy(self._ledger.first_deadline() or self._clock.now() + flow.ANSWER_CLOSES)
+        return await self._too_many(change, request.user_id)
+
+    async def _too_many(self, change: Change, user_id: int) -> TooManyStarts | None:
+        starts = await change.tx.attempts.requested_since(user_id, self._clock.now() - START_WINDOW)
+        return TooManyStarts(starts[-MOST_STARTS] + START_WINDOW) if len(starts) >= MOST_STARTS else None
+
+    async def _replace(self, attempt: Attempt, request: Request) -> TooManyStarts | None:
+        successor = self._begin(request)
+        try:
+            async with self._ledger.change() as change:
+                too_many = await self._too_many(change, request.user_id)
+                if too_many is not None:
+                    return too_many
+                await change.hand_over(attempt, successor)
+        except (IllegalTransitionError, StaleAttemptError):
+            # It was approved, or ended, while the member pressed: show that instead.
+            self._presenter.wake(await self._ledger.redraw(attempt))
+            return None
+        self._went_on(successor)
+        return None
+
+    def _begin(self, request: Request) -> Attempt:
+        return flow.begin(
+            user_id=request.user_id,
+            guild_id=request.guild_id,
+            device_name=request.device_name,
+            place=request.place,
+            answer=request.answer,
+            now=self._clock.now(),
+        )
+
+    def _went_on(self, attempt: Attempt) -> None:
+        _log.info("link.requested attempt=%s user=%s", attempt.id, attempt.user_id)
+        self._asker.wake(attempt)
+        self._presenter.wake(attempt)

@@ -1,0 +1,187 @@
+"""The plugin's settings, from environment variables, a `.env` file, or files named by `…_FILE` twins.
+
+A bad value stops the plugin with one sentence that names the variable and never its value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import platformdirs
+from environs import EnvError, FileAwareEnv
+
+from .errors import SettingError
+from .models import Secret
+from .plex import OFFICIAL, PinStyle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
+_D = TypeVar("_D")
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_KEY_FILE = "plexlink.key"
+_DATABASE_FILE = "plexlink.sqlite3"
+_LEAST_RATE, _HIGHEST_RATE = 0.05, 1000.0
+_HIGHEST_PENDING = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlexLinkSettings:
+    """What the plugin can be told."""
+
+    data_dir: Path
+    database_url: Secret
+    keys: Secret | None = None
+    plex_url: str = OFFICIAL
+    plex_product: str | None = None
+    pin_style: PinStyle = PinStyle.SHORT
+    plex_rate: float = 1.0
+    proxy: Secret | None = None
+    max_pending: int = 60
+    guilds: tuple[int, ...] = ()
+    user_install: bool = False
+
+    @property
+    def key_file(self) -> Path:
+        """Where the key ring lies unless `PLEXLINK_KEYS` gives it."""
+        return self.data_dir / _KEY_FILE
+
+    @classmethod
+    def in_folder(cls, data_dir: Path, **others: Any) -> PlexLinkSettings:  # noqa: ANN401 - the class's own fields
+        """Return settings whose database lies in a folder."""
+        url = Secret(f"sqlite:///{data_dir / _DATABASE_FILE}")
+        return cls(**{"data_dir": data_dir, "database_url": url, **others})
+
+    @classmethod
+    def load(cls, env: FileAwareEnv) -> PlexLinkSettings:
+        """Read all settings.
+
+        Raises:
+            SettingError: one of them is malformed.
+
+        """
+        reader = SettingReader(env)
+        data_dir = reader.read("PLEXLINK_DATA_DIR", _folder, _default_folder(), "a folder")
+        settings = cls.in_folder(
+            data_dir,
+            keys=reader.read("PLEXLINK_KEYS", Secret, None, "keys"),
+            plex_url=reader.read("PLEXLINK_PLEX_URL", _plex_url, OFFICIAL, "https://…, or http:// on loopback"),
+            plex_product=reader.read("PLEXLINK_PLEX_PRODUCT", str, None, "a name"),
+            pin_style=reader.read("PLEXLINK_PIN_STYLE", PinStyle, PinStyle.SHORT, "short or strong"),
+            plex_rate=reader.read("PLEXLINK_PLEX_RATE", _rate, 1.0, "requests a second, from 0.05 to 1000"),
+            proxy=reader.read("PLEXLINK_PROXY", _proxy, None, "the http:// address of a proxy"),
+            max_pending=reader.read("PLEXLINK_MAX_PENDING", _count, 60, "a whole number from 1 to 100000"),
+            guilds=reader.read("PLEXLINK_GUILDS", _ids, (), "server ids, separated by commas"),
+            user_install=reader.read("PLEXLINK_USER_INSTALL", _boolean, False, "true or false"),  # noqa: FBT003 - a default
+        )
+        url = reader.read("PLEXLINK_DATABASE_URL", Secret, None, "a database URL")
+        return settings if url is None else replace(settings, database_url=url)
+
+
+class SettingReader:
+    """Read variables one by one, each with its own sentence for what is wrong."""
+
+    def __init__(self, env: FileAwareEnv) -> None:
+        self._env = env
+
+    def read(self, name: str, parse: Callable[[str], _T], default: _D, expected: str) -> _T | _D:
+        """Return a parsed variable, or the default where it is missing or empty.
+
+        Raises:
+            SettingError: it does not parse; the text says what is expected.
+
+        """
+        text = read_setting(self._env, name)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except (ValueError, OverflowError):
+            raise SettingError(f"{name} must be {expected}.") from None
+
+
+def open_environment() -> FileAwareEnv:
+    """Return the environment, with a `.env` file of the present folder behind it."""
+    env = FileAwareEnv(strip_whitespace=True)
+    env.read_env(Path(".env"), recurse=False)
+    return env
+
+
+def read_setting(env: FileAwareEnv, name: str) -> str | None:
+    """Return one variable's text, or nothing where it is missing or empty.
+
+    Raises:
+        SettingError: its `…_FILE` twin names no readable file.
+
+    """
+    try:
+        text: str | None = env.str(name, None)
+    except (EnvError, ValueError, OSError):
+        raise SettingError(f"{name}_FILE must name a readable text file.") from None
+    return text.strip() or None if text is not None else None
+
+
+def _default_folder() -> Path:
+    return Path(platformdirs.user_data_dir("plexlink", appauthor=False))
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _plex_url(text: str) -> str:
+    parts = urlsplit(text)
+    is_private = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    if not parts.hostname or not (parts.scheme == "https" or is_private) or parts.query or parts.username:
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _proxy(text: str) -> Secret:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError
+    return Secret(text)
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not _LEAST_RATE <= rate <= _HIGHEST_RATE:
+        raise ValueError
+    return rate
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= _HIGHEST_PENDING:
+        raise ValueError
+    return count
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    ids = tuple(int(item) for item in text.split(",") if item.strip())
+    if any(not 0 < each < 2**63 for each in ids):
+        raise ValueError
+    return ids
+
+
+def _boolean(text: str) -> bool:
+    words = {
+        "true": True,
+        "yes": True,
+        "on": True,
+        "1": True,
+        "false": False,
+        "no": False,
+        "off": False,
+        "0": False,
+    }
+    try:
+        return words[text.lower()]
+    except KeyError:
+        raise ValueError from None

@@ -1,0 +1,175 @@
+"""The attempts' rows.
+
+State and surface are written apart (`move` and `show`), because a poll and an edit of a card may end at the same
+time and neither may undo the other's columns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+
+from ..models import Answer, Attempt, Card, Lane, Place, Reason, State
+from .cells import Opening, Sealing
+from .tables import attempts, links
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .store import Sealer
+
+_OPEN = attempts.c.ended_at.is_(None)
+
+
+class Attempts:
+    """Link attempts in one transaction."""
+
+    def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:
+        self._connection = connection
+        self._vault = vault
+
+    async def add(self, attempt: Attempt) -> None:
+        """Insert a new attempt."""
+        await self._connection.execute(
+            insert(attempts).values(
+                id=attempt.id,
+                user_id=attempt.user_id,
+                guild_id=attempt.guild_id,
+                device_name=attempt.device_name,
+                requested_at=attempt.requested_at,
+                **self._state_of(attempt),
+                **self._surface_of(attempt),
+            )
+        )
+
+    async def get(self, attempt_id: str) -> Attempt | None:
+        """Return one attempt."""
+        found = await self._select(attempts.c.id == attempt_id)
+        return found[0] if found else None
+
+    async def open_of(self, user_id: int) -> Attempt | None:
+        """Return the member's open attempt, if there is one."""
+        found = await self._select(and_(attempts.c.user_id == user_id, _OPEN))
+        return found[0] if found else None
+
+    async def unfinished(self) -> list[Attempt]:
+        """Return all attempts that are open, or that their member does not know the end of, oldest first."""
+        is_behind = or_(
+            attempts.c.shown_state.is_(None),
+            attempts.c.shown_state != _card_of_an_end(),
+            attempts.c.answer_token_envelope.is_not(None),
+        )
+        return await self._select(or_(_OPEN, is_behind))
+
+    async def requested_since(self, user_id: int, since: datetime) -> list[datetime]:
+        """Return when the member asked for codes since an instant, oldest first."""
+        rows = await self._connection.execute(
+            select(attempts.c.requested_at)
+            .where(attempts.c.user_id == user_id, attempts.c.requested_at > since)
+            .order_by(attempts.c.requested_at)
+        )
+        return list(rows.scalars())
+
+    async def move(self, attempt: Attempt, *, expected: State) -> bool:
+        """Write the attempt's state and secrets, if it still is in the expected state; tell whether it was."""
+        result = await self._connection.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt.id, attempts.c.state == expected)
+            .values(**self._state_of(attempt))
+        )
+        return result.rowcount == 1
+
+    async def show(self, attempt: Attempt) -> None:
+        """Write what the member sees of the attempt, and where."""
+        await self._connection.execute(
+            update(attempts).where(attempts.c.id == attempt.id).values(**self._surface_of(attempt))
+        )
+
+    async def annotate(self, attempt_id: str, reason: Reason) -> None:
+        """Note what became of an ended attempt's link."""
+        await self._connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(reason=reason))
+
+    async def prune(self, ended_before: datetime) -> int:
+        """Delete settled attempts that ended long ago and that no link came from; return how many."""
+        result = await self._connection.execute(
+            delete(attempts).where(
+                attempts.c.ended_at < ended_before, ~exists().where(links.c.attempt_id == attempts.c.id)
+            )
+        )
+        return result.rowcount
+
+    async def _select(self, where: ColumnElement[bool]) -> list[Attempt]:
+        rows = await self._connection.execute(
+            select(attempts).where(where).order_by(attempts.c.requested_at, attempts.c.id)
+        )
+        return [self._load(row) for row in rows]
+
+    def _state_of(self, attempt: Attempt) -> dict[str, Any]:
+        seal = Sealing(self._vault, attempts, attempt.id, attempt.user_id)
+        secrets = {
+            "client_identifier_envelope": attempt.client_identifier,
+            "pin_id_envelope": attempt.pin_id,
+            "user_code_envelope": attempt.user_code,
+            "token_envelope": attempt.token,
+        }
+        return {
+            "state": attempt.state,
+            "reason": attempt.reason,
+            "deadline_at": attempt.deadline_at,
+            "ended_at": attempt.ended_at,
+            **{column: seal(column, secret) for column, secret in secrets.items()},
+        }
+
+    def _surface_of(self, attempt: Attempt) -> dict[str, Any]:
+        seal = Sealing(self._vault, attempts, attempt.id, attempt.user_id)
+        answer = attempt.answer
+        return {
+            "shown_state": attempt.shown_state,
+            "lane": attempt.place.lane,
+            "channel_id": attempt.place.channel_id,
+            "message_id": attempt.place.message_id,
+            "answer_token_envelope": seal("answer_token_envelope", answer.token if answer else None),
+            "answer_message_id": answer.message_id if answer else None,
+            "answer_at": answer.at if answer else None,
+        }
+
+    def _load(self, row: Row[Any]) -> Attempt:
+        opening = Opening(self._vault, attempts, row)
+        answer_token = opening.optional("answer_token_envelope")
+        opening.trouble = None  # an unreadable answer is only a lost answer
+        return Attempt(
+            id=row.id,
+            user_id=row.user_id,
+            guild_id=row.guild_id,
+            device_name=row.device_name,
+            state=State(row.state),
+            reason=Reason(row.reason) if row.reason else None,
+            requested_at=row.requested_at,
+            deadline_at=row.deadline_at,
+            ended_at=row.ended_at,
+            client_identifier=opening.optional("client_identifier_envelope"),
+            pin_id=opening.optional("pin_id_envelope"),
+            user_code=opening.optional("user_code_envelope"),
+            token=opening.optional("token_envelope"),
+            shown_state=Card(row.shown_state) if row.shown_state else None,
+            place=_place(row),
+            answer=None
+            if answer_token is None
+            else Answer(message_id=row.answer_message_id, token=answer_token, at=row.answer_at),
+            trouble=opening.trouble,
+        )
+
+
+def _place(row: Row[Any]) -> Place:
+    lane = Lane(row.lane) if row.lane else None
+    return Place(lane=lane, channel_id=row.channel_id, message_id=row.message_id)
+
+
+def _card_of_an_end() -> ColumnElement[str]:
+    # An ended attempt's card is called as its state, unless its link was undone or replaced.
+    is_annotated = attempts.c.reason.in_([Reason.UNDONE, Reason.REPLACED])
+    return func.iif(is_annotated, attempts.c.reason, attempts.c.state)

@@ -1,0 +1,65 @@
+"""Secrets in and out of one row."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..errors import BrokenEnvelopeError, UnknownKeyError
+from ..models import Cell, Secret, Trouble
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row, Table
+
+    from .store import Sealer
+
+_log = logging.getLogger(__name__)
+
+_UNREADABLE = Secret("")
+
+
+class Sealing:
+    """Write the secrets of one row."""
+
+    def __init__(self, vault: Sealer, table: Table, row_id: str, user_id: int) -> None:
+        self._vault = vault
+        self._place = (table.name, row_id, user_id)
+
+    def __call__(self, column: str, secret: Secret | None) -> str | None:
+        """Return the envelope of a secret for this column; nothing stays nothing."""
+        if secret is None:
+            return None
+        table, row_id, user_id = self._place
+        return self._vault.encrypt(secret, Cell(table, column, row_id, user_id))
+
+
+class Opening:
+    """Read the secrets of one row, and remember what is wrong instead of raising: others go on."""
+
+    def __init__(self, vault: Sealer, table: Table, row: Row[tuple[object, ...]]) -> None:
+        self._vault = vault
+        self._table = table.name
+        self._row = row
+        self.trouble: Trouble | None = None
+
+    def optional(self, column: str) -> Secret | None:
+        """Return the secret in a column, or nothing."""
+        envelope = self._row._mapping[column]  # noqa: SLF001 - SQLAlchemy's public way to a column by name
+        if envelope is None:
+            return None
+        try:
+            return self._vault.decrypt(envelope, Cell(self._table, column, self._row.id, self._row.user_id))
+        except UnknownKeyError as error:
+            self._remember(Trouble.UNAVAILABLE, error)
+        except BrokenEnvelopeError as error:
+            self._remember(Trouble.BROKEN, error)
+        return None
+
+    def required(self, column: str) -> Secret:
+        """Return the secret in a column; an empty one where it cannot be read."""
+        return self.optional(column) or _UNREADABLE
+
+    def _remember(self, trouble: Trouble, error: Exception) -> None:
+        _log.warning("store.unreadable table=%s row=%s: %s", self._table, self._row.id, error)
+        if self.trouble is not Trouble.UNAVAILABLE:
+            self.trouble = trouble

@@ -1,0 +1,68 @@
+"""The rows of credentials that plex.tv is still to be told to forget."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select
+
+from ..models import Secret, SignOut
+from .cells import Opening, Sealing
+from .tables import sign_outs
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .store import Sealer
+
+
+class SignOuts:
+    """Waiting sign-outs in one transaction."""
+
+    def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:
+        self._connection = connection
+        self._vault = vault
+
+    async def add(self, *, user_id: int, client_identifier: Secret, token: Secret, now: datetime) -> str:
+        """Queue a credential, sealed anew for its new row; return the row's id."""
+        row_id = secrets.token_urlsafe(16)
+        seal = Sealing(self._vault, sign_outs, row_id, user_id)
+        await self._connection.execute(
+            insert(sign_outs).values(
+                id=row_id,
+                user_id=user_id,
+                client_identifier_envelope=seal("client_identifier_envelope", client_identifier),
+                token_envelope=seal("token_envelope", token),
+                requested_at=now,
+            )
+        )
+        return row_id
+
+    async def ids(self) -> list[str]:
+        """Return the ids of all that wait, oldest first."""
+        rows = await self._connection.execute(select(sign_outs.c.id).order_by(sign_outs.c.requested_at))
+        return list(rows.scalars())
+
+    async def get(self, row_id: str) -> SignOut | None:
+        """Return one waiting sign-out."""
+        row = (await self._connection.execute(select(sign_outs).where(sign_outs.c.id == row_id))).first()
+        return None if row is None else self._load(row)
+
+    async def remove(self, row_id: str) -> None:
+        """Delete a sign-out that is done or given up."""
+        await self._connection.execute(delete(sign_outs).where(sign_outs.c.id == row_id))
+
+    def _load(self, row: Row[Any]) -> SignOut:
+        opening = Opening(self._vault, sign_outs, row)
+        return SignOut(
+            id=row.id,
+            user_id=row.user_id,
+            client_identifier=opening.required("client_identifier_envelope"),
+            token=opening.required("token_envelope"),
+            requested_at=row.requested_at,
+            trouble=opening.trouble,
+        )

@@ -1,0 +1,100 @@
+"""The tables. Columns that end in `_envelope` hold sealed secrets; instants are UTC.
+
+A column here needs a migration: `tests/integration/test_store.py` compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text, TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
+metadata = MetaData()
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC instant, kept as ISO text with microseconds, so that it sorts as text."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ANN401, ARG002 - the library's signature
+        """Refuse naive instants: they would be somebody's local time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant must be aware")
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002 - the library's signature
+        """Return an aware instant."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+attempts = Table(
+    "plexlink_attempts",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("guild_id", BigInteger),
+    Column("device_name", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(16)),
+    Column("requested_at", Instant, nullable=False),
+    Column("deadline_at", Instant),
+    Column("ended_at", Instant),
+    Column("client_identifier_envelope", Text),
+    Column("pin_id_envelope", Text),
+    Column("user_code_envelope", Text),
+    Column("token_envelope", Text),
+    Column("shown_state", String(16)),
+    Column("lane", String(8)),
+    Column("channel_id", BigInteger),
+    Column("message_id", BigInteger),
+    Column("answer_token_envelope", Text),
+    Column("answer_message_id", BigInteger),
+    Column("answer_at", Instant),
+)
+Index("plexlink_attempts_by_user", attempts.c.user_id, attempts.c.requested_at)
+Index(
+    "plexlink_attempts_one_open",
+    attempts.c.user_id,
+    unique=True,
+    sqlite_where=attempts.c.ended_at.is_(None),
+    postgresql_where=attempts.c.ended_at.is_(None),
+)
+
+links = Table(
+    "plexlink_links",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("user_id", BigInteger, nullable=False, unique=True),
+    Column("attempt_id", String(22), nullable=False, unique=True),
+    Column("account_lookup", String(64), nullable=False, unique=True),
+    Column("account_id_envelope", Text, nullable=False),
+    Column("account_name_envelope", Text, nullable=False),
+    Column("client_identifier_envelope", Text, nullable=False),
+    Column("token_envelope", Text, nullable=False),
+    Column("linked_at", Instant, nullable=False),
+)
+
+sign_outs = Table(
+    "plexlink_sign_outs",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("client_identifier_envelope", Text, nullable=False),
+    Column("token_envelope", Text, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+)
+
+keys = Table(
+    "plexlink_keys",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("value", Text, nullable=False),
+)

@@ -1,0 +1,109 @@
+"""The key ring: named 256-bit keys, from a setting or a file."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_KEY_BYTES = 32
+_HEADER = "# PlexLink's keys. Whoever has this file and the database can read every Plex token. Back it up apart.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One AES-256 key and the name that envelopes call it by."""
+
+    id: str
+    material: bytes = field(repr=False)
+
+
+class KeyRing:
+    """All keys that this process may decrypt with, in the order they were given."""
+
+    def __init__(self, keys: Mapping[str, Key]) -> None:
+        self._keys = dict(keys)
+
+    def __contains__(self, key_id: str) -> bool:
+        return key_id in self._keys
+
+    def get(self, key_id: str) -> Key | None:
+        """Return the key of that name, if it is in the ring."""
+        return self._keys.get(key_id)
+
+    def first(self) -> Key:
+        """Return the key that a new database starts with."""
+        return next(iter(self._keys.values()))
+
+
+def parse_keys(text: str, *, source: str) -> KeyRing:
+    """Read `id:base64,id:base64`; commas and line ends separate, lines that start with # are passed over.
+
+    Raises:
+        SettingError: naming `source`, never what stands in it.
+
+    """
+    keys: dict[str, Key] = {}
+    for item in _items(text):
+        key = _parse_key(item, source)
+        if key.id in keys:
+            raise SettingError(f"{source} names the key {key.id} twice; keep one of the two.")
+        keys[key.id] = key
+    if not keys:
+        raise SettingError(f"{source} holds no key; write at least one as id:base64, or remove it.")
+    return KeyRing(keys)
+
+
+def _items(text: str) -> list[str]:
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return [item.strip() for line in lines for item in line.split(",") if item.strip()]
+
+
+def _parse_key(item: str, source: str) -> Key:
+    key_id, separator, encoded = item.partition(":")
+    if not separator or not _KEY_ID.fullmatch(key_id):
+        raise SettingError(f"{source} must list keys as id:base64, the id of letters, digits, - and _.")
+    try:
+        material = base64.b64decode(encoded.strip(), altchars=b"-_" if set(encoded) & set("-_") else None)
+    except (binascii.Error, ValueError):
+        raise SettingError(f"{source}: the key {key_id} is not valid base64.") from None
+    if len(material) != _KEY_BYTES:
+        raise SettingError(f"{source}: the key {key_id} must have 32 bytes; make one with: openssl rand -base64 32")
+    return Key(key_id, material)
+
+
+def create_key_file(path: Path) -> KeyRing:
+    """Write a new key into a new file that only its owner can read (mode 0600)."""
+    key = Key(secrets.token_hex(4), secrets.token_bytes(_KEY_BYTES))
+    text = f"{_HEADER}{key.id}:{base64.b64encode(key.material).decode()}\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return KeyRing({key.id: key})
+
+
+def read_key_file(path: Path) -> KeyRing:
+    """Read a key file.
+
+    Raises:
+        SettingError: the file cannot be read, or holds no proper keys.
+
+    """
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        raise SettingError(f"The key file {path} cannot be read; mend its permissions or restore it.") from None
+    return parse_keys(text, source=f"The key file {path}")

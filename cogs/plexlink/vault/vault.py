@@ -1,0 +1,145 @@
+"""Envelopes: AES-256-GCM, bound to the cell they lie in.
+
+An envelope is the text `plk1:<key id>:<base64url(nonce ‖ ciphertext)>`. Its associated data names table, column,
+row and member, so that an envelope which was moved does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..errors import BrokenEnvelopeError, SettingError, UnknownKeyError, VaultError, WrongKeysError
+from ..models import Cell, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .keyring import KeyRing
+
+_log = logging.getLogger(__name__)
+
+_SCHEME = "plk1"
+_NONCE_BYTES = 12
+_CANARY = Secret("plexlink canary")
+_CANARY_CELL = Cell("plexlink_keys", "value", "canary", 0)
+_LOOKUP_CELL = Cell("plexlink_keys", "value", "lookup", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecords:
+    """What the database keeps about keys: which one is primary, the canary and the lookup key, both sealed."""
+
+    primary: str
+    canary: str
+    lookup: str
+
+
+class Vault:
+    """Encrypt and decrypt secrets, and turn account ids into lookup keys."""
+
+    def __init__(self, *, ring: KeyRing, records: KeyRecords, reload: Callable[[], KeyRing]) -> None:
+        self._ring = ring
+        self._primary = records.primary
+        self._reload = reload
+        self._ciphers: dict[str, AESGCM] = {}
+        self._missing: set[str] = set()
+        self._check_canary(records)
+        self._lookup_key = bytes.fromhex(self.decrypt(records.lookup, _LOOKUP_CELL).reveal())
+
+    @staticmethod
+    def first_records(ring: KeyRing) -> KeyRecords:
+        """Return the records of a new database: its first key is primary, the lookup key is fresh."""
+        key = ring.first()
+        cipher = AESGCM(key.material)
+        return KeyRecords(
+            primary=key.id,
+            canary=_seal(cipher, key.id, _CANARY, _CANARY_CELL),
+            lookup=_seal(cipher, key.id, Secret(secrets.token_hex(32)), _LOOKUP_CELL),
+        )
+
+    def encrypt(self, secret: Secret, cell: Cell) -> str:
+        """Return an envelope of `secret` that opens in `cell` only, made with the primary key."""
+        return _seal(self._cipher(self._primary), self._primary, secret, cell)
+
+    def decrypt(self, envelope: str, cell: Cell) -> Secret:
+        """Open an envelope.
+
+        Raises:
+            UnknownKeyError: its key is not in the ring, also after the ring was read again.
+            BrokenEnvelopeError: it was damaged, or made for another cell.
+
+        """
+        key_id, body = _parse(envelope)
+        try:
+            plain = self._cipher(key_id).decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], _associated(cell))
+            return Secret(plain.decode())
+        except (InvalidTag, ValueError):
+            raise BrokenEnvelopeError("an envelope does not open in its place") from None
+
+    def lookup(self, account_id: Secret) -> str:
+        """Return the keyed hash under which a Plex account is found."""
+        return hmac.new(self._lookup_key, account_id.reveal().encode(), hashlib.sha256).hexdigest()
+
+    def _check_canary(self, records: KeyRecords) -> None:
+        try:
+            seen = self.decrypt(records.canary, _CANARY_CELL)
+            self._cipher(self._primary)
+        except VaultError:
+            seen = None
+        if seen != _CANARY:
+            raise WrongKeysError(
+                "The keys are not those that the database was written with: "
+                f"PLEXLINK_KEYS or the key file must hold the key {records.primary}, unchanged."
+            )
+
+    def _cipher(self, key_id: str) -> AESGCM:
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            cipher = self._ciphers[key_id] = AESGCM(self._material(key_id))
+        return cipher
+
+    def _material(self, key_id: str) -> bytes:
+        if key_id not in self._ring and key_id not in self._missing:
+            self._read_ring_again(key_id)
+        key = self._ring.get(key_id)
+        if key is None:
+            raise UnknownKeyError(f"the key {key_id} is not in the ring")
+        return key.material
+
+    def _read_ring_again(self, key_id: str) -> None:
+        self._missing.add(key_id)
+        try:
+            self._ring = self._reload()
+        except SettingError as error:
+            _log.warning("vault.ring_unreadable %s", error)
+
+
+def _seal(cipher: AESGCM, key_id: str, secret: Secret, cell: Cell) -> str:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    sealed = nonce + cipher.encrypt(nonce, secret.reveal().encode(), _associated(cell))
+    return f"{_SCHEME}:{key_id}:{base64.urlsafe_b64encode(sealed).decode()}"
+
+
+def _parse(envelope: str) -> tuple[str, bytes]:
+    scheme, _, rest = envelope.partition(":")
+    key_id, separator, body = rest.partition(":")
+    if scheme != _SCHEME or not separator:
+        raise BrokenEnvelopeError("this is not an envelope")
+    try:
+        return key_id, base64.b64decode(body.encode("ascii"), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise BrokenEnvelopeError("an envelope is not base64") from None
+
+
+def _associated(cell: Cell) -> bytes:
+    return "\x1f".join((cell.table, cell.column, cell.row_id, str(cell.user_id))).encode()

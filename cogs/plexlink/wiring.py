@@ -1,0 +1,149 @@
+"""The composition root of the plugin: the one module that knows all others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import discord
+
+from .asker import Asker
+from .clock import Clock
+from .cog import PlexLink
+from .errors import SettingError, StoreError, WrongKeysError
+from .ledger import Ledger
+from .limiter import Limiter
+from .notifier import DiscordNotifier
+from .plex import PlexClient, header_text
+from .poller import Poller
+from .presenter import Presenter
+from .service import LinkService
+from .sign_outs import SignOuts
+from .store import Database, Store
+from .vault import KeyRecords, KeyRing, Vault, create_key_file, parse_keys, read_key_file
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from discord.ext import commands
+
+    from .settings import PlexLinkSettings
+
+_log = logging.getLogger(__name__)
+
+
+def build(bot: commands.Bot, settings: PlexLinkSettings) -> PlexLink:
+    """Return the cog; it opens its resources itself when it is added to the bot."""
+    return PlexLink(bot=bot, opener=lambda: running(bot, settings), is_user_installable=settings.user_install)
+
+
+@asynccontextmanager
+async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterator[LinkService]:
+    """Open all that the service needs, innermost last, and close it in the opposite order.
+
+    Raises:
+        SettingError, StoreError, VaultError: one sentence says what is wrong, and which variable mends it.
+
+    """
+    product = _product(bot, settings)
+    clock = Clock(now=discord.utils.utcnow, monotonic=asyncio.get_running_loop().time)
+    _make_folder(settings)
+    client = PlexClient(
+        base_url=settings.plex_url,
+        product=product,
+        version=_version(),
+        proxy=None if settings.proxy is None else settings.proxy.reveal(),
+    )
+    async with Database.open(settings.database_url.reveal()) as database, client as plex:
+        store = Store(database=database, vault=await _open_vault(database, settings))
+        poller = Poller(limiter=Limiter(settings.plex_rate))
+        ledger = Ledger(store=store, clock=clock)
+        notifier = DiscordNotifier(
+            bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=settings.pin_style, product=product
+        )
+        presenter = Presenter(ledger=ledger, poller=poller, notifier=notifier, clock=clock)
+        sign_outs = SignOuts(store=store, plex=plex, poller=poller, clock=clock)
+        asker = Asker(
+            ledger=ledger,
+            plex=plex,
+            poller=poller,
+            presenter=presenter,
+            sign_outs=sign_outs,
+            clock=clock,
+            pin_style=settings.pin_style,
+        )
+        worker = Worker(ledger=ledger, poller=poller, asker=asker, presenter=presenter, sign_outs=sign_outs)
+        poller.start(worker.work)
+        try:
+            yield LinkService(
+                ledger=ledger,
+                worker=worker,
+                asker=asker,
+                presenter=presenter,
+                sign_outs=sign_outs,
+                clock=clock,
+                max_pending=settings.max_pending,
+            )
+        finally:
+            await poller.stop()
+
+
+def _product(bot: commands.Bot, settings: PlexLinkSettings) -> Callable[[], str]:
+    """Return how to learn the name that Plex shows: a bot knows its own only after it has logged in."""
+
+    def product() -> str:
+        name = settings.plex_product or (bot.user.name if bot.user else "")
+        return header_text(name) or "PlexLink"
+
+    return product
+
+
+def _version() -> str:
+    try:
+        return version("plexlink")
+    except PackageNotFoundError:  # the folder was copied into a host's cogs
+        return "0"
+
+
+def _make_folder(settings: PlexLinkSettings) -> None:
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        raise SettingError("PLEXLINK_DATA_DIR cannot be created; name a folder that can be written.") from None
+
+
+async def _open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
+    records = await database.key_records()
+    ring = _key_ring(settings, is_new=not records)
+    if not records:
+        first = Vault.first_records(ring)
+        records = {"primary": first.primary, "canary": first.canary, "lookup": first.lookup}
+        await database.replace_key_records(records)
+    try:
+        known = KeyRecords(**records)
+    except TypeError:
+        raise StoreError("The database's key table is incomplete; restore the database from a backup.") from None
+    return Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
+
+
+def _key_ring(settings: PlexLinkSettings, *, is_new: bool) -> KeyRing:
+    if settings.keys is not None:
+        return parse_keys(settings.keys.reveal(), source="PLEXLINK_KEYS")
+    path = settings.key_file
+    if path.exists():
+        return read_key_file(path)
+    if not is_new:
+        raise WrongKeysError(
+            f"The key file {path} is missing, but the database was written with it; "
+            "restore it from your backup, or set PLEXLINK_KEYS."
+        )
+    try:
+        ring = create_key_file(path)
+    except OSError:
+        raise SettingError(f"The key file {path} cannot be written; mend PLEXLINK_DATA_DIR.") from None
+    _log.warning("vault.key_created file=%s: without this file no stored token can be read; back it up", path)
+    return ring

@@ -1,0 +1,69 @@
+"""The jobs that the poller brings up go to whoever does them; what was cut short is picked up again."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .errors import StoreError
+from .poller import Key, Kind, Urgency
+
+if TYPE_CHECKING:
+    from .asker import Asker
+    from .ledger import Ledger
+    from .poller import Poller
+    from .presenter import Presenter
+    from .sign_outs import SignOuts
+
+_log = logging.getLogger(__name__)
+
+_SWEEP = Key(Kind.SWEEP, "all")
+_SWEEP_SECONDS = 300.0
+
+
+class Worker:
+    """Hand out jobs, and plan what a crash or a bad hour left undone."""
+
+    def __init__(
+        self, *, ledger: Ledger, poller: Poller, asker: Asker, presenter: Presenter, sign_outs: SignOuts
+    ) -> None:
+        self._ledger = ledger
+        self._poller = poller
+        self._asker = asker
+        self._presenter = presenter
+        self._sign_outs = sign_outs
+
+    async def resume(self) -> None:
+        """Plan everything that is unfinished, and to look again in five minutes."""
+        self._poller.put(_SWEEP, Urgency.FREE, _SWEEP_SECONDS)
+        for attempt in await self._ledger.load_unfinished():
+            self._asker.wake(attempt)
+            if not self._poller.is_planned(Key(Kind.CARD, attempt.id)):
+                self._presenter.wake_after_restart(attempt)
+        await self._sign_outs.wake()
+
+    async def work(self, key: Key) -> None:
+        """Do one job. Never raise: a job that fails is planned again."""
+        try:
+            await self._do(key)
+        except StoreError as error:
+            _log.error("worker.store_failed kind=%s id=%s: %s", key.kind, key.id, error)
+            self._again(key)
+        except Exception:  # noqa: BLE001 - logged and planned again; one bad row must not stop the others
+            _log.exception("worker.job_failed kind=%s id=%s", key.kind, key.id)
+            self._again(key)
+
+    async def _do(self, key: Key) -> None:
+        match key.kind:
+            case Kind.ATTEMPT:
+                await self._asker.step(key.id)
+            case Kind.CARD:
+                await self._presenter.draw(key.id)
+            case Kind.SIGN_OUT:
+                await self._sign_outs.sign_out(key.id)
+            case Kind.SWEEP:
+                await self.resume()
+
+    def _again(self, key: Key) -> None:
+        is_free = key.kind in {Kind.CARD, Kind.SWEEP}
+        self._poller.retry(key, Urgency.FREE if is_free else Urgency.POLL)

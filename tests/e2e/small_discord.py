@@ -1,0 +1,336 @@
+"""A small Discord on loopback: gateway and REST API on one port, for tests that run a real bot against it.
+
+It knows what PlexLink needs and no more: slash commands, buttons, direct messages, ephemeral answers, files.
+It outlives the bots that connect: one that was killed and started again meets the same messages.
+
+    async with SmallDiscord() as discord:
+        alice = discord.add_user("alice")
+        guild = discord.add_guild("Film club", [alice])
+        ...  # start a bot with discord.token whose REST base is discord.api_url
+        await discord.wait_ready()
+        interaction = await discord.slash(alice, "plexlink", guild=guild)
+        card = await discord.until(lambda: next(iter(discord.dm(alice)), None), what="the card")
+        await discord.click(alice, card, label="Cancel")
+
+What members do is here; the state is in `small_discord_model`, the answers in `small_discord_rest` and
+`small_discord_gateway`. Where it differs from Discord: no rate limits, no permissions, selects and modals
+cannot be used, and a file which no component shows is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from aiohttp import web
+
+from small_discord_gateway import Gateway
+from small_discord_model import (
+    Channel,
+    Fault,
+    Guild,
+    Interaction,
+    InteractionState,
+    InteractionType,
+    Json,
+    Message,
+    Request,
+    User,
+    World,
+)
+from small_discord_payloads import interaction_json
+from small_discord_rest import API, Rest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+__all__ = [
+    "Channel",
+    "Guild",
+    "Interaction",
+    "InteractionState",
+    "InteractionType",
+    "Message",
+    "NotPossibleError",
+    "Request",
+    "SmallDiscord",
+    "User",
+    "buttons_of",
+    "text_of",
+]
+
+T = TypeVar("T")
+
+LINK_BUTTON = 5
+RESUMABLE, SERVICE_RESTART = 4000, 1012
+REQUESTS_SHOWN = 15
+
+
+class NotPossibleError(Exception):
+    """What a member of the real Discord could not do either, with the reason."""
+
+
+def utc_now() -> datetime:
+    """Return the time of the host's clock."""
+    return datetime.now(UTC)
+
+
+def text_of(message: Message) -> str:
+    """Return all text of a message in reading order."""
+    return message.text
+
+
+def buttons_of(message: Message) -> list[tuple[str | None, str]]:
+    """Return label and custom id (or URL) of a message's buttons in reading order."""
+    return message.buttons
+
+
+class SmallDiscord(World):
+    """A Discord with one bot, to be used as an asynchronous context manager.
+
+    `now` is the clock of everything that Discord dates or lets expire. `port` 0 takes a free one, which stays
+    the same when the server is stopped and started again. `shards` is what `/gateway/bot` recommends.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: str = "MTA.small.discord",  # noqa: S107  # opens nothing but this
+        bot_name: str = "PlexLink",
+        port: int = 0,
+        shards: int = 1,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        bot_user = User(id=0, name=bot_name, is_bot=True)
+        super().__init__(token=token, bot_user=bot_user, application_id=0, now=now)
+        bot_user.id = self.application_id = self.snowflake()
+        self.users[bot_user.id] = bot_user
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        self._gateway = Gateway(self, recommended_shards=shards)
+        self._rest = Rest(self, self._gateway)
+
+    # The server
+
+    async def start(self) -> None:
+        """Listen on loopback."""
+        app = web.Application()
+        self._rest.add_routes(app)
+        app.router.add_get("/gateway", self._gateway.accept)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        self._runner = runner
+        self._port = runner.addresses[0][1]
+        self.origin = f"http://127.0.0.1:{self._port}"
+
+    async def stop(self) -> None:
+        """Close all connections; what happened is kept, and `start` continues with it."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await self._gateway.close_all(SERVICE_RESTART)
+            await runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def api_url(self) -> str:
+        """The REST base, to be given to the bot (`discord.http.Route.BASE`)."""
+        return self.origin + API
+
+    @property
+    def gateway_url(self) -> str:
+        """The address that `/gateway/bot` answers (`DiscordWebSocket.DEFAULT_GATEWAY`)."""
+        return self._gateway.url
+
+    # The gateway
+
+    @property
+    def identified(self) -> int:
+        """How many sessions have identified and were made ready since the beginning."""
+        return self._gateway.identified
+
+    @property
+    def resumed(self) -> int:
+        """How many sessions were resumed since the beginning."""
+        return self._gateway.resumed
+
+    @property
+    def connected(self) -> int:
+        """How many sessions have a connection now."""
+        return len(self._gateway.connected())
+
+    @property
+    def refuse_gateway(self) -> bool:
+        """Whether the gateway answers 503 instead of a websocket."""
+        return self._gateway.refuses
+
+    @refuse_gateway.setter
+    def refuse_gateway(self, refuse: bool) -> None:
+        self._gateway.refuses = refuse
+
+    async def drop_gateway(self, code: int = RESUMABLE) -> None:
+        """Close all websockets with a code; the default one lets the bot resume its session."""
+        await self._gateway.close_all(code)
+
+    async def reconnect_gateway(self) -> None:
+        """Ask every bot to reconnect and resume (opcode 7)."""
+        await self._gateway.ask_to_reconnect()
+
+    async def invalidate_gateway(self) -> None:
+        """Forget all sessions and say so (opcode 9): bots must identify again."""
+        await self._gateway.invalidate()
+
+    async def wait_ready(self, sessions: int = 1, timeout: float = 10.0) -> None:  # noqa: ASYNC109  # as `until`
+        """Wait until `sessions` sessions have identified since the beginning and the newest is connected.
+
+        After a restart of the bot that is one more than before it.
+        """
+        gateway = self._gateway
+
+        def ready() -> bool:
+            newest = gateway.sessions[-1] if gateway.sessions else None
+            return gateway.identified >= sessions and newest is not None and newest.connection is not None
+
+        await self.until(ready, what=f"{sessions} ready gateway session(s)", timeout=timeout)
+
+    # The people and the places
+
+    def add_user(self, name: str, *, global_name: str | None = None) -> User:
+        """Let somebody join Discord under a name that nobody else has."""
+        if any(user.name == name for user in self.users.values()):
+            raise NotPossibleError(f"There is a user {name!r} already")
+        user = User(id=self.snowflake(), name=name, global_name=global_name)
+        self.users[user.id] = user
+        return user
+
+    def add_guild(self, name: str, members: Iterable[User]) -> Guild:
+        """Found a guild with one channel and the bot in it; bots are told when they next identify."""
+        people = list(members)
+        guild_id = self.snowflake()
+        channel = Channel(id=self.snowflake(), name="general", guild_id=guild_id)
+        owner_id = people[0].id if people else self.bot_user.id
+        guild = Guild(guild_id, name, owner_id, channel, people, created_at=self.now())
+        self.channels[channel.id] = channel
+        self.guilds[guild.id] = guild
+        return guild
+
+    def dm(self, user: User) -> list[Message]:
+        """Return what stands in the bot's DM with `user`, oldest first, without ephemeral answers."""
+        return self.lasting(self.dm_channel(user).id)
+
+    # What members do
+
+    async def slash(self, user: User, name: str, *, guild: Guild | None = None) -> Interaction:
+        """Type a slash command in a guild's channel, or in the bot's DM.
+
+        Raises:
+            NotPossibleError: the command is not offered there, the user is not, or no bot is connected.
+        """
+        command = self._command(name, guild)
+        if guild is not None and user not in guild.members:
+            raise NotPossibleError(f"{user.name} is not a member of {guild.name}")
+        channel = guild.channel if guild else self.dm_channel(user)
+        data: Json = {key: command[key] for key in ("id", "name", "type", "guild_id") if key in command}
+        return await self._interact(InteractionType.COMMAND, user, channel, data)
+
+    def _command(self, name: str, guild: Guild | None) -> Json:
+        """Return the command that `/name` means there."""
+        here = self.commands.get(guild.id, {}) if guild else {}
+        command = here.get(name) or self.commands.get(None, {}).get(name)
+        context = 0 if guild else 1
+        if command is not None and (command["contexts"] is None or context in command["contexts"]):
+            return command
+        place = guild.name if guild else "the bot's DM"
+        registered = {where: sorted(commands) for where, commands in self.commands.items()}
+        raise NotPossibleError(f"/{name} is not offered in {place}; registered: {registered}")
+
+    async def click(
+        self, user: User, message: Message, *, label: str | None = None, custom_id: str | None = None
+    ) -> Interaction:
+        """Press a button, named by its label or its custom id.
+
+        Raises:
+            NotPossibleError: the user does not see the message, or there is no such button to press.
+        """
+        channel = self.channels[message.channel_id]
+        here = [channel.recipient] if channel.recipient else self.guilds[channel.guild_id or 0].members
+        if user not in here or not message.visible_to(user):
+            raise NotPossibleError(f"{user.name} does not see {message}")
+        button = _button(message, label, custom_id)
+        data = {"id": button["id"], "custom_id": button["custom_id"], "component_type": button["type"]}
+        return await self._interact(InteractionType.COMPONENT, user, channel, data, message)
+
+    async def _interact(
+        self, kind: InteractionType, user: User, channel: Channel, data: Json, message: Message | None = None
+    ) -> Interaction:
+        listening = [session for session in self._gateway.connected() if session.hears(channel.guild_id, 0)]
+        if not listening:
+            raise NotPossibleError("No bot is connected to the gateway for this place")
+        interaction = self.interact(kind, user, channel, message)
+        event = interaction_json(self, interaction, data)
+        await self._gateway.dispatch("INTERACTION_CREATE", event, guild_id=channel.guild_id)
+        await self.changed()
+        return interaction
+
+    # Waiting
+
+    async def until(self, predicate: Callable[[], T | None], *, what: str, timeout: float = 10.0) -> T:  # noqa: ASYNC109
+        """Wait until `predicate` returns something true, and return it; asked whenever something happens.
+
+        Raises:
+            AssertionError: it did not within `timeout` seconds; the text names `what` and the last requests.
+        """
+        try:
+            async with asyncio.timeout(timeout), self.condition:
+                found = await self.condition.wait_for(predicate)
+        except TimeoutError:
+            requests = "\n".join(f"  {request}" for request in self.requests[-REQUESTS_SHOWN:]) or "  none"
+            raise AssertionError(f"{what}: not within {timeout} s. The last requests:\n{requests}") from None
+        return found  # type: ignore[return-value]  # wait_for is typed as if every predicate returned a bool
+
+    # Faults
+
+    def fail(
+        self,
+        method: str,
+        path_glob: str,
+        status: int,
+        code: int = 0,
+        times: int = 1,
+        *,
+        before: bool = True,
+        headers: dict[str, str] | None = None,
+    ) -> Fault:
+        """Answer the next `times` matching requests with an error; status 0 cuts the connection.
+
+        `path_glob` is matched against the path behind `/api/v10`; `*` matches slashes too. `before` is False
+        where Discord does what was asked and only the answer is lost. `Retry-After` is repeated in the body;
+        without `Via` discord.py takes a 429 for Cloudflare's.
+        """
+        fault = Fault(method, path_glob, status, code, times, before, dict(headers or {}))
+        self.faults.append(fault)
+        return fault
+
+
+def _button(message: Message, label: str | None, custom_id: str | None) -> Json:
+    """Return the one button that is meant, if it can be pressed."""
+    for button in message.button_parts():
+        if label in {None, button.get("label")} and custom_id in {None, button.get("custom_id")}:
+            if button["style"] == LINK_BUTTON:
+                raise NotPossibleError(
+                    f"{label} is a link to {button['url']}: pressing it tells the bot nothing"
+                )
+            if button.get("disabled"):
+                raise NotPossibleError(f"The button {button.get('label')!r} is disabled")
+            return button
+    raise NotPossibleError(f"No button {label or custom_id!r}; there are {message.buttons}")

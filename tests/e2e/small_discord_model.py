@@ -1,0 +1,339 @@
+"""What the small Discord knows: plain dataclasses, and nothing that touches a socket.
+
+`World` is the whole state. It outlives every bot that connects: one that was killed and started again meets
+the same members, channels, messages and open interactions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum, StrEnum
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Json = dict[str, Any]
+
+EPHEMERAL = 1 << 6
+LOADING = 1 << 7
+COMPONENTS_V2 = 1 << 15
+
+DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
+ANSWER_WITHIN = timedelta(seconds=3)
+TOKEN_LIVES = timedelta(minutes=15)
+NONCE_REMEMBERED = timedelta(minutes=5)
+
+
+class ComponentType(IntEnum):
+    """The kinds of components that a message may carry, by Discord's numbers."""
+
+    ACTION_ROW = 1
+    BUTTON = 2
+    STRING_SELECT = 3
+    USER_SELECT = 5
+    ROLE_SELECT = 6
+    MENTIONABLE_SELECT = 7
+    CHANNEL_SELECT = 8
+    SECTION = 9
+    TEXT_DISPLAY = 10
+    THUMBNAIL = 11
+    MEDIA_GALLERY = 12
+    FILE = 13
+    SEPARATOR = 14
+    CONTAINER = 17
+
+
+class InteractionType(IntEnum):
+    """What a member did, by Discord's numbers."""
+
+    COMMAND = 2
+    COMPONENT = 3
+
+
+class InteractionState(StrEnum):
+    """How far the bot has answered."""
+
+    UNANSWERED = "unanswered"
+    DEFERRED = "deferred"
+    DEFERRED_UPDATE = "deferred update"
+    ANSWERED = "answered"
+
+
+class DiscordError(Exception):
+    """An answer that is no success: HTTP status, Discord's code and sentence, and what is wrong in a form."""
+
+    def __init__(self, status: int, code: int, message: str, errors: Json | None = None) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.body: Json = {"message": message, "code": code}
+        if errors is not None:
+            self.body["errors"] = errors
+
+
+@dataclass(eq=False)
+class User:
+    """A person, or the bot itself."""
+
+    id: int
+    name: str
+    global_name: str | None = None
+    is_bot: bool = False
+    locale: str = "en-US"
+    dms_closed: int | None = None
+    """None: the bot may write. 50007, 50278 or 40003: sending to the DM fails with that code."""
+
+
+@dataclass(eq=False)
+class Channel:
+    """A guild's text channel, or the bot's DM with one user."""
+
+    id: int
+    name: str = ""
+    guild_id: int | None = None
+    recipient: User | None = None
+
+
+@dataclass(eq=False)
+class Guild:
+    """A server with one text channel."""
+
+    id: int
+    name: str
+    owner_id: int
+    channel: Channel
+    members: list[User]
+    created_at: datetime
+
+
+@dataclass(eq=False)
+class Attachment:
+    """A file that was uploaded with a message."""
+
+    id: int
+    filename: str
+    content: bytes = field(repr=False)
+    url: str
+    description: str | None = None
+
+
+@dataclass(eq=False)
+class Message:
+    """A message, also after it was deleted."""
+
+    id: int
+    channel_id: int
+    author_id: int
+    created_at: datetime
+    content: str = field(default="", repr=False)
+    embeds: list[Json] = field(default_factory=list, repr=False)
+    components: list[Json] = field(default_factory=list, repr=False)
+    attachments: list[Attachment] = field(default_factory=list)
+    flags: int = 0
+    nonce: str | int | None = None
+    edits: int = 0
+    edited_at: datetime | None = None
+    deleted: bool = False
+    ephemeral_for: int | None = None
+    interaction: Interaction | None = field(default=None, repr=False)
+
+    @property
+    def text(self) -> str:
+        """All that the message says, in reading order, a line for each piece."""
+        displays = (
+            part["content"] for part in walk(self.components) if part["type"] == ComponentType.TEXT_DISPLAY
+        )
+        return "\n".join(filter(None, (self.content, *displays)))
+
+    @property
+    def buttons(self) -> list[tuple[str | None, str]]:
+        """Label and custom id (or the URL of a link) of every button, in reading order."""
+        return [
+            (part.get("label"), part.get("custom_id") or part.get("url", "")) for part in self.button_parts()
+        ]
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The uploaded files by name."""
+        return {attachment.filename: attachment.content for attachment in self.attachments}
+
+    @property
+    def loading(self) -> bool:
+        """Whether members see only "is thinking"."""
+        return bool(self.flags & LOADING)
+
+    def button_parts(self) -> list[Json]:
+        """Every button as the bot described it."""
+        return [part for part in walk(self.components) if part["type"] == ComponentType.BUTTON]
+
+    def visible_to(self, user: User) -> bool:
+        """Whether `user` may see it, if the channel is one of theirs."""
+        return not self.deleted and self.ephemeral_for in {None, user.id}
+
+
+@dataclass(eq=False)
+class Interaction:
+    """A slash command or a pressed button, and what became of it."""
+
+    id: int
+    token: str = field(repr=False)
+    type: InteractionType
+    user: User
+    created_at: datetime
+    channel: Channel
+    guild: Guild | None = None
+    message: Message | None = None
+    """The message whose button was pressed."""
+    state: InteractionState = InteractionState.UNANSWERED
+    response: Message | None = None
+    """What `@original` means, also while it is only "thinking"."""
+    followups: list[Message] = field(default_factory=list)
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the token dies."""
+        return self.created_at + TOKEN_LIVES
+
+    @property
+    def answer(self) -> Message | None:
+        """The answer that the member sees, None while there is only "thinking" or nothing."""
+        if self.state is not InteractionState.ANSWERED or self.response is None or self.response.deleted:
+            return None
+        return self.response
+
+    def reachable(self) -> list[Message]:
+        """Return the messages which this interaction's token may read, edit and delete."""
+        return [
+            message
+            for message in (self.response, *self.followups)
+            if message is not None and not message.deleted
+        ]
+
+
+@dataclass
+class Request:
+    """One request to the API. Tokens in the path are blotted out and the body is not printed."""
+
+    method: str
+    path: str
+    status: int | None = None
+    """None while it is being answered, 0 where the connection was cut."""
+    body: Json | list[Json] | None = field(default=None, repr=False)
+
+
+@dataclass
+class Fault:
+    """An answer that is forced on the next matching requests."""
+
+    method: str
+    path_glob: str
+    status: int
+    code: int = 0
+    times: int = 1
+    before: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def hits(self, method: str, path: str) -> bool:
+        """Whether this request is to be failed."""
+        return self.times > 0 and fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
+
+
+@dataclass(kw_only=True)
+class World:
+    """Everything there is. Whoever changes something awaits `changed()` afterwards."""
+
+    token: str = field(repr=False)
+    bot_user: User
+    application_id: int
+    now: Callable[[], datetime]
+    origin: str = ""
+    users: dict[int, User] = field(default_factory=dict)
+    guilds: dict[int, Guild] = field(default_factory=dict)
+    channels: dict[int, Channel] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+    interactions: list[Interaction] = field(default_factory=list)
+    commands: dict[int | None, dict[str, Json]] = field(default_factory=dict)
+    """What `/` offers by name: under None everywhere, under a guild's id there."""
+    syncs: int = 0
+    requests: list[Request] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    condition: asyncio.Condition = field(default_factory=asyncio.Condition, repr=False)
+    last_id: int = 0
+
+    def snowflake(self) -> int:
+        """Return a new id, larger than all before it, that carries the time as Discord's do."""
+        milliseconds = (self.now() - DISCORD_EPOCH) // timedelta(milliseconds=1)
+        self.last_id = max(self.last_id + 1, milliseconds << 22)
+        return self.last_id
+
+    async def changed(self) -> None:
+        """Wake everybody who waits for something to happen."""
+        async with self.condition:
+            self.condition.notify_all()
+
+    def dm_channel(self, user: User) -> Channel:
+        """Return the bot's DM with `user`, which is opened if need be."""
+        for channel in self.channels.values():
+            if channel.recipient is user:
+                return channel
+        channel = Channel(id=self.snowflake(), recipient=user)
+        self.channels[channel.id] = channel
+        return channel
+
+    def lasting(self, channel_id: int) -> list[Message]:
+        """Return the messages that stand in a channel for everyone there, oldest first."""
+        return [
+            message
+            for message in self.messages
+            if message.channel_id == channel_id and not message.deleted and message.ephemeral_for is None
+        ]
+
+    def interact(
+        self, kind: InteractionType, user: User, channel: Channel, message: Message | None = None
+    ) -> Interaction:
+        """Record that a member did something."""
+        interaction = Interaction(
+            id=self.snowflake(),
+            token=secrets.token_urlsafe(96),
+            type=kind,
+            user=user,
+            created_at=self.now(),
+            channel=channel,
+            guild=self.guilds[channel.guild_id] if channel.guild_id else None,
+            message=message,
+        )
+        self.interactions.append(interaction)
+        return interaction
+
+    def take_fault(self, method: str, path: str) -> Fault | None:
+        """Return the fault that this request must suffer, and count it."""
+        fault = next((fault for fault in self.faults if fault.hits(method, path)), None)
+        if fault is not None:
+            fault.times -= 1
+        return fault
+
+
+def walk(components: Iterable[Json]) -> Iterator[Json]:
+    """Go through components and all that is nested in them, in reading order."""
+    for component in components:
+        yield component
+        yield from walk(component.get("components") or ())
+        if accessory := component.get("accessory"):
+            yield from walk([accessory])
+
+
+def content_type(filename: str) -> str:
+    """Guess a file's type from its name, as Discord does."""
+    return mimetypes.guess_type(filename)[0] or "application/octet-stream"
+
+
+def media_in(components: Iterable[Json]) -> Iterator[Json]:
+    """Go through all pictures and files that components show."""
+    for component in walk(components):
+        yield from (item["media"] for item in component.get("items") or ())
+        yield from (component[key] for key in ("media", "file") if key in component)

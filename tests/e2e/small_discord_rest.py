@@ -1,0 +1,474 @@
+"""The small Discord's REST API: what a bot needs that answers interactions and writes messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from aiohttp import BodyPartReader, web
+
+import small_discord_messages as messages
+from small_discord_messages import Body, Upload
+from small_discord_model import (
+    ANSWER_WITHIN,
+    EPHEMERAL,
+    DiscordError,
+    Interaction,
+    InteractionState,
+    InteractionType,
+    Request,
+    content_type,
+)
+from small_discord_payloads import (
+    application_json,
+    callback_json,
+    channel_json,
+    message_event_json,
+    message_json,
+    own_user_json,
+    user_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from small_discord_gateway import Gateway
+    from small_discord_model import Channel, Fault, Json, Message, World
+
+    Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+API = "/api/v10"
+SESSION_STARTS_RESET_MILLISECONDS = 14_400_000
+MOST_LISTED = 50
+NO_TOKEN_NEEDED = ("/webhooks/", "/interactions/")
+FILE_FIELD = re.compile(r"files\[(\d+)\]")
+TOKEN_IN_PATH = re.compile(r"^(/(?:webhooks|interactions)/\d+/)[^/]+")
+CANNOT_SEND = {
+    50007: "Cannot send messages to this user",
+    50278: "Cannot send messages to this user due to having no mutual guilds",
+    40003: "You are opening direct messages too fast",
+}
+
+REPLY, DEFERRED_REPLY, DEFERRED_UPDATE, UPDATE = 4, 5, 6, 7
+
+
+def answer_json(
+    data: Json | list[Json], status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """Answer JSON with exactly the content type that discord.py recognises: no charset behind it."""
+    body = json.dumps(data).encode()
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def unknown(what: str, code: int) -> DiscordError:
+    """Return the answer for something that does not exist."""
+    return DiscordError(404, code, f"Unknown {what}")
+
+
+class Rest:
+    """Answers the API's requests from the world, and tells the gateway what they change."""
+
+    def __init__(self, world: World, gateway: Gateway) -> None:
+        self._world = world
+        self._gateway = gateway
+
+    def add_routes(self, app: web.Application) -> None:
+        """Put the API and the files' addresses into an application."""
+        app.middlewares.append(self._serve)
+        app.router.add_get(r"/{folder:(?:ephemeral-)?attachments}/{channel}/{attachment}/{name}", self._file)
+        for method, path, handler in self._routes():
+            app.router.add_route(method, API + path, handler)
+
+    def _routes(self) -> list[tuple[str, str, Handler]]:
+        commands = "/applications/{application}/commands"
+        guild_commands = "/applications/{application}/guilds/{guild}/commands"
+        channel = r"/channels/{channel:\d+}"
+        message = channel + r"/messages/{message:\d+}"
+        webhook = r"/webhooks/{application:\d+}/{token}"
+        answer = webhook + "/messages/{message}"
+        return [
+            ("GET", "/users/@me", self._own_user),
+            ("GET", r"/users/{user:\d+}", self._user),
+            ("POST", "/users/@me/channels", self._open_dm),
+            ("GET", "/oauth2/applications/@me", self._application),
+            ("GET", "/applications/@me", self._application),
+            ("GET", "/gateway", self._gateway_url),
+            ("GET", "/gateway/bot", self._gateway_for_bot),
+            ("GET", commands, self._list_commands),
+            ("PUT", commands, self._sync_commands),
+            ("POST", commands, self._add_command),
+            ("GET", guild_commands, self._list_commands),
+            ("PUT", guild_commands, self._sync_commands),
+            ("POST", guild_commands, self._add_command),
+            ("GET", channel, self._channel),
+            ("GET", channel + "/messages", self._list_messages),
+            ("POST", channel + "/messages", self._send),
+            ("GET", message, self._message),
+            ("PATCH", message, self._edit),
+            ("DELETE", message, self._delete),
+            ("POST", r"/interactions/{interaction:\d+}/{token}/callback", self._callback),
+            ("POST", webhook, self._follow_up),
+            ("GET", answer, self._get_answer),
+            ("PATCH", answer, self._edit_answer),
+            ("DELETE", answer, self._delete_answer),
+        ]
+
+    # Around every request
+
+    @web.middleware
+    async def _serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Log the request, answer it or suffer a fault, and wake those who wait."""
+        if not request.path.startswith(API):
+            return await handler(request)
+        path = request.path.removeprefix(API)
+        entry = Request(request.method, TOKEN_IN_PATH.sub(r"\1***", path))
+        self._world.requests.append(entry)
+        request["entry"] = entry
+        fault = self._world.take_fault(request.method, path)
+        if fault is None:
+            response = await self._answer(request, handler)
+        else:
+            response = await self._fail(request, handler, fault)
+        entry.status = response.status if fault is None else fault.status
+        await self._world.changed()
+        return response
+
+    async def _fail(self, request: web.Request, handler: Handler, fault: Fault) -> web.StreamResponse:
+        """Answer as the fault says, before or after the work is done; status 0 cuts the connection."""
+        if not fault.before:
+            await self._answer(request, handler)
+        if fault.status == 0 and request.transport is not None:
+            request.transport.abort()
+            return web.Response()
+        body: Json = {"message": f"The small Discord was told to answer {fault.status}", "code": fault.code}
+        if "Retry-After" in fault.headers:
+            body |= {"retry_after": float(fault.headers["Retry-After"]), "global": False}
+        return answer_json(body, fault.status, fault.headers)
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            self._authorize(request)
+            return await handler(request)
+        except DiscordError as error:
+            return answer_json(error.body, error.status)
+        except web.HTTPException as error:
+            return answer_json({"message": f"{error.status}: {error.reason}", "code": 0}, error.status)
+
+    def _authorize(self, request: web.Request) -> None:
+        path = request.path.removeprefix(API)
+        if path.startswith(NO_TOKEN_NEEDED) or path == "/gateway":
+            return
+        if request.headers.get("Authorization") != f"Bot {self._world.token}":
+            raise DiscordError(401, 0, "401: Unauthorized")
+
+    # About the bot
+
+    async def _own_user(self, _: web.Request) -> web.Response:
+        return answer_json(own_user_json(self._world.bot_user))
+
+    async def _application(self, _: web.Request) -> web.Response:
+        return answer_json(application_json(self._world))
+
+    async def _gateway_url(self, _: web.Request) -> web.Response:
+        return answer_json({"url": self._gateway.url})
+
+    async def _gateway_for_bot(self, _: web.Request) -> web.Response:
+        limit = {
+            "total": 1000,
+            "remaining": 1000 - self._gateway.identified,
+            "reset_after": SESSION_STARTS_RESET_MILLISECONDS,
+            "max_concurrency": 1,
+        }
+        shards = self._gateway.recommended_shards
+        return answer_json({"url": self._gateway.url, "shards": shards, "session_start_limit": limit})
+
+    # Commands
+
+    def _commands(self, request: web.Request) -> tuple[int | None, dict[str, Json]]:
+        """Return a guild's id, None for everywhere, and the commands registered there."""
+        if request.match_info["application"] != str(self._world.application_id):
+            raise DiscordError(
+                403, 20012, "You are not authorized to perform this action on this application"
+            )
+        guild_id = int(request.match_info["guild"]) if "guild" in request.match_info else None
+        if guild_id is not None and guild_id not in self._world.guilds:
+            raise DiscordError(403, 50001, "Missing Access")
+        return guild_id, self._world.commands.setdefault(guild_id, {})
+
+    async def _list_commands(self, request: web.Request) -> web.Response:
+        return answer_json(list(self._commands(request)[1].values()))
+
+    async def _sync_commands(self, request: web.Request) -> web.Response:
+        guild_id, before = self._commands(request)
+        described = await self._json_list(request)
+        after = {
+            entry["name"]: self._command(guild_id, before.get(entry["name"]), entry) for entry in described
+        }
+        self._world.commands[guild_id] = after
+        self._world.syncs += 1
+        return answer_json(list(after.values()))
+
+    async def _add_command(self, request: web.Request) -> web.Response:
+        guild_id, commands = self._commands(request)
+        described = (await self._body(request)).payload
+        known = commands.get(described["name"])
+        commands[described["name"]] = self._command(guild_id, known, described)
+        return answer_json(commands[described["name"]], 201 if known is None else 200)
+
+    def _command(self, guild_id: int | None, known: Json | None, described: Json) -> Json:
+        """Complete a command; one of the same name keeps its id."""
+        place = {} if guild_id is None else {"guild_id": str(guild_id)}
+        return {
+            "type": 1,
+            "description": "",
+            "options": [],
+            "nsfw": False,
+            "dm_permission": True,
+            "default_member_permissions": None,
+            "contexts": None,
+            **described,
+            "integration_types": described.get("integration_types") or [0],
+            "id": known["id"] if known else str(self._world.snowflake()),
+            "version": str(self._world.snowflake()),
+            "application_id": str(self._world.application_id),
+            **place,
+        }
+
+    # Users, channels and messages
+
+    async def _user(self, request: web.Request) -> web.Response:
+        user = self._world.users.get(int(request.match_info["user"]))
+        if user is None:
+            raise unknown("User", 10013)
+        return answer_json(user_json(user))
+
+    async def _open_dm(self, request: web.Request) -> web.Response:
+        recipient_id = (await self._body(request)).payload.get("recipient_id")
+        user = self._world.users.get(int(recipient_id or 0))
+        if user is None or user is self._world.bot_user:
+            raise messages.invalid("recipient_id", "RECIPIENT_UNKNOWN", "There is nobody with this id.")
+        return answer_json(channel_json(self._world.dm_channel(user)))
+
+    def _channel_of(self, request: web.Request) -> Channel:
+        channel = self._world.channels.get(int(request.match_info["channel"]))
+        if channel is None:
+            raise unknown("Channel", 10003)
+        return channel
+
+    def _message_of(self, request: web.Request) -> Message:
+        """Return the message in the path; ephemeral ones exist only for their interaction's token."""
+        message_id = int(request.match_info["message"])
+        for message in self._world.lasting(self._channel_of(request).id):
+            if message.id == message_id:
+                return message
+        raise unknown("Message", 10008)
+
+    async def _channel(self, request: web.Request) -> web.Response:
+        return answer_json(channel_json(self._channel_of(request)))
+
+    async def _list_messages(self, request: web.Request) -> web.Response:
+        limit = int(request.query.get("limit", MOST_LISTED))
+        newest_first = reversed(self._world.lasting(self._channel_of(request).id))
+        return answer_json([message_json(self._world, message) for message in newest_first][:limit])
+
+    async def _send(self, request: web.Request) -> web.Response:
+        channel = self._channel_of(request)
+        body = await self._body(request)
+        if channel.recipient is not None and channel.recipient.dms_closed is not None:
+            code = channel.recipient.dms_closed
+            raise DiscordError(403, code, CANNOT_SEND.get(code, "Cannot send messages to this user"))
+        message = messages.sent_before(self._world, channel, body.payload)
+        if message is None:
+            message = messages.create(self._world, channel, body)
+            await self._tell("MESSAGE_CREATE", message)
+        return self._described(message)
+
+    async def _message(self, request: web.Request) -> web.Response:
+        return self._described(self._message_of(request))
+
+    async def _edit(self, request: web.Request) -> web.Response:
+        body = await self._body(request)
+        return await self._edited(self._message_of(request), body)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        return await self._deleted(self._message_of(request))
+
+    def _described(self, message: Message) -> web.Response:
+        return answer_json(message_json(self._world, message))
+
+    async def _edited(self, message: Message, body: Body) -> web.Response:
+        messages.edit(self._world, message, body)
+        await self._tell("MESSAGE_UPDATE", message)
+        return self._described(message)
+
+    async def _deleted(self, message: Message) -> web.Response:
+        message.deleted = True
+        await self._tell("MESSAGE_DELETE", message)
+        return web.Response(status=204)
+
+    async def _tell(self, event: str, message: Message) -> None:
+        """Tell the gateway of a message; ephemeral ones are nobody's business."""
+        if message.ephemeral_for is None:
+            guild_id = self._world.channels[message.channel_id].guild_id
+            await self._gateway.about_message(
+                event, message_event_json(self._world, message), guild_id=guild_id
+            )
+
+    async def _file(self, request: web.Request) -> web.Response:
+        """Serve an uploaded file for as long as its message keeps it."""
+        for message in self._world.messages:
+            for attachment in () if message.deleted else message.attachments:
+                if str(attachment.id) == request.match_info["attachment"]:
+                    return web.Response(
+                        body=attachment.content, content_type=content_type(attachment.filename)
+                    )
+        return web.Response(status=404, text="This content is no longer available.")
+
+    # Interactions
+
+    async def _callback(self, request: web.Request) -> web.Response:
+        body = await self._body(request)
+        interaction = self._interaction_of(request)
+        if interaction is None or str(interaction.id) != request.match_info["interaction"]:
+            raise unknown("interaction", 10062)
+        if interaction.state is not InteractionState.UNANSWERED:
+            raise DiscordError(400, 40060, "Interaction has already been acknowledged.")
+        if self._world.now() > interaction.created_at + ANSWER_WITHIN:
+            raise unknown("interaction", 10062)
+        kind = int(body.payload["type"])
+        await self._acknowledge(interaction, kind, Body(body.payload.get("data") or {}, body.files))
+        if request.query.get("with_response") in {"1", "true"}:
+            return answer_json(callback_json(self._world, interaction, kind))
+        return web.Response(status=204)
+
+    async def _acknowledge(self, interaction: Interaction, kind: int, body: Body) -> None:
+        if kind == REPLY:
+            interaction.response = messages.create(
+                self._world, interaction.channel, body, interaction=interaction
+            )
+            interaction.state = InteractionState.ANSWERED
+            await self._tell("MESSAGE_CREATE", interaction.response)
+        elif kind == DEFERRED_REPLY:
+            flags = body.payload.get("flags") or 0
+            if flags & ~EPHEMERAL:
+                raise messages.invalid(
+                    "data.flags", "FLAGS_INVALID", "A deferred answer may only carry EPHEMERAL."
+                )
+            interaction.response = messages.create_loading(self._world, interaction, ephemeral=bool(flags))
+            interaction.state = InteractionState.DEFERRED
+            await self._tell("MESSAGE_CREATE", interaction.response)
+        elif interaction.type is not InteractionType.COMPONENT or interaction.message is None:
+            raise messages.invalid("type", "BASE_TYPE_CHOICES", "This type cannot answer this interaction.")
+        else:
+            await self._acknowledge_press(interaction, interaction.message, kind, body)
+
+    async def _acknowledge_press(
+        self, interaction: Interaction, message: Message, kind: int, body: Body
+    ) -> None:
+        """Answer a pressed button by changing its message, now or later."""
+        if kind == UPDATE:
+            messages.edit(self._world, message, body)
+            interaction.state = InteractionState.ANSWERED
+            await self._tell("MESSAGE_UPDATE", message)
+        elif kind == DEFERRED_UPDATE:
+            interaction.state = InteractionState.DEFERRED_UPDATE
+        else:
+            raise messages.invalid("type", "BASE_TYPE_CHOICES", "The small Discord does not know this type.")
+        interaction.response = message
+
+    def _interaction_of(self, request: web.Request) -> Interaction | None:
+        token = request.match_info["token"]
+        return next((one for one in self._world.interactions if one.token == token), None)
+
+    def _open_interaction(self, request: web.Request) -> Interaction:
+        """Return the interaction whose token is in the path, if it was acknowledged and still lives."""
+        if request.match_info["application"] != str(self._world.application_id):
+            raise unknown("Webhook", 10015)
+        interaction = self._interaction_of(request)
+        if interaction is None or self._world.now() >= interaction.expires_at:
+            raise DiscordError(401, 50027, "Invalid Webhook Token")
+        if interaction.state is InteractionState.UNANSWERED:
+            raise unknown("Webhook", 10015)
+        return interaction
+
+    def _answer_of(self, request: web.Request) -> tuple[Interaction, Message]:
+        interaction = self._open_interaction(request)
+        wanted = request.match_info["message"]
+        for message in interaction.reachable():
+            original = wanted == "@original" and message is interaction.response
+            if original or wanted == str(message.id):
+                return interaction, message
+        raise unknown("Message", 10008)
+
+    async def _get_answer(self, request: web.Request) -> web.Response:
+        return self._described(self._answer_of(request)[1])
+
+    async def _edit_answer(self, request: web.Request) -> web.Response:
+        body = await self._body(request)
+        interaction, message = self._answer_of(request)
+        response = await self._edited(message, body)
+        if message is interaction.response:
+            interaction.state = InteractionState.ANSWERED
+        return response
+
+    async def _delete_answer(self, request: web.Request) -> web.Response:
+        return await self._deleted(self._answer_of(request)[1])
+
+    async def _follow_up(self, request: web.Request) -> web.Response:
+        """Send a further message; the first one fills a deferred answer, as Discord still does."""
+        body = await self._body(request)
+        interaction = self._open_interaction(request)
+        if interaction.state is InteractionState.DEFERRED and interaction.response is not None:
+            response = await self._edited(interaction.response, body)
+            interaction.state = InteractionState.ANSWERED
+            return response
+        message = messages.create(self._world, interaction.channel, body, interaction=interaction)
+        interaction.followups.append(message)
+        await self._tell("MESSAGE_CREATE", message)
+        return self._described(message)
+
+    # Bodies
+
+    async def _body(self, request: web.Request) -> Body:
+        body = (
+            await _multipart(request)
+            if request.content_type == "multipart/form-data"
+            else Body(await _json(request))
+        )
+        if not isinstance(body.payload, dict):
+            raise DiscordError(400, 50035, "Invalid Form Body")
+        request["entry"].body = body.payload
+        return body
+
+    async def _json_list(self, request: web.Request) -> list[Json]:
+        data = await _json(request)
+        if not isinstance(data, list):
+            raise DiscordError(400, 50035, "Invalid Form Body")
+        request["entry"].body = data
+        return data
+
+
+async def _json(request: web.Request) -> Any:  # noqa: ANN401  # what a client sends may be anything
+    return _decoded(await request.text())
+
+
+async def _multipart(request: web.Request) -> Body:
+    """Read `payload_json` and `files[n]`."""
+    body = Body()
+    async for part in await request.multipart():
+        if not isinstance(part, BodyPartReader):
+            raise DiscordError(400, 50035, "Invalid Form Body")
+        name = part.name or ""
+        if name == "payload_json":
+            body.payload = _decoded(await part.text())
+        elif field := FILE_FIELD.fullmatch(name):
+            body.files[int(field[1])] = Upload(part.filename or "file", bytes(await part.read()))
+    return body
+
+
+def _decoded(text: str) -> Any:  # noqa: ANN401  # what a client sends may be anything
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise DiscordError(400, 50109, "The request body contains invalid JSON.") from None
