@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import simcord
 from simcord.components import walk_components
 
-from plexlink.models import Secret
+from plexlink.models import Cell, Secret
 from plexlink.settings import PlexLinkSettings
+from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.client import PlexLinkBot
-from plexlink_bot.sandbox.plex_tv import PlexTV
+from plexlink_bot.sandbox.plex_tv import ALICE, Account, Pin, PlexTV
 from plexlink_bot.settings import BotSettings
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ SETTLE_SECONDS = 2.5
 """Just below the first poll interval of 3 s, so that waiting for an answer never runs into the next question."""
 
 STEP_SECONDS = 2.0
+EPHEMERAL = 1 << 6
 
 
 def bot_settings(data_dir: Path, plex_url: str, **others: Any) -> BotSettings:
@@ -48,6 +51,40 @@ class World:
     async def plexlink(self, member: Any = None) -> Any:
         return await (member or self.alice).slash(self.channel, "plexlink")
 
+    def close_dms(self, code: int = 50007) -> None:
+        self.env.inject_error("POST", "/channels/*/messages", status=403, code=code, times=None)
+
+    def open_dms(self) -> None:
+        self.env.backend.faults.clear()
+
+    def pin(self, number: int = -1) -> Pin:
+        return list(self.plex.pins.values())[number]
+
+    def approve(self, account: Account = ALICE, number: int = -1) -> str:
+        return self.plex.approve(self.pin(number).code, account)
+
+    def asked(self) -> int:
+        """How often plex.tv was asked about a PIN."""
+        return sum(call.method == "GET" and "/pins/" in call.path for call in self.plex.requests)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """What lies in the database, read as any other program would."""
+        with closing(sqlite3.connect(self.data_dir / "plexlink.sqlite3")) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(f"SELECT * FROM plexlink_{table} ORDER BY rowid")]  # noqa: S608 - a test's own table names
+
+    async def stored_token(self, member: Any = None) -> str:
+        """The member's token, decrypted through a vault of our own."""
+        member = member or self.alice
+        settings = bot_settings(self.data_dir, self.plex.url).plexlink
+        records = {row["name"]: row["value"] for row in self.rows("keys")}
+        ring = read_key_file(settings.key_file)
+        vault = Vault(ring=ring, records=KeyRecords(**records), reload=lambda: ring)
+        (row,) = (row for row in self.rows("links") if row["user_id"] == member.id)
+        return vault.decrypt(
+            row["token_envelope"], Cell("plexlink_links", "token_envelope", row["id"], member.id)
+        ).reveal()
+
     async def advance(self, seconds: float) -> None:
         while seconds > 0:
             await self.env.advance_time(min(seconds, STEP_SECONDS))
@@ -58,9 +95,11 @@ class World:
         await self.env.restart_bot(PlexLinkBot(bot_settings(self.data_dir, self.plex.url, **self.options)))
 
     def messages(self, member: Any = None) -> list[Any]:
-        channel = (member or self.alice).user.dm_channel
+        member = member or self.alice
+        channel = getattr(member, "user", member).dm_channel
         stored = self.env.backend.messages.get(channel.id, {})
-        return list(stored.values() if isinstance(stored, dict) else stored)
+        messages = stored.values() if isinstance(stored, dict) else stored
+        return [message for message in messages if not message.flags & EPHEMERAL]
 
     def card(self, member: Any = None) -> Card:
         (message,) = self.messages(member)
@@ -78,6 +117,7 @@ class Card:
         self.id = message.id
         self.message = message
         self.parts = list(walk_components(message.components))
+        self.attachments = message.attachments
 
     @property
     def text(self) -> str:
@@ -93,13 +133,16 @@ class Card:
 
 
 @asynccontextmanager
-async def a_world(data_dir: Path, **options: Any) -> AsyncIterator[World]:
+async def a_world(data_dir: Path, *, settle: float = SETTLE_SECONDS, **options: Any) -> AsyncIterator[World]:
     clock: dict[str, simcord.Env] = {}
-    async with PlexTV(now=lambda: clock["env"].now()) as plex:
+    async with PlexTV(now=lambda: clock["env"].now()) as plex:  # noqa: PLW0108 - the environment comes later
         bot = PlexLinkBot(bot_settings(data_dir, plex.url, **options))
-        async with simcord.run(bot, shard_count=1, settle_timeout=SETTLE_SECONDS) as env:
-            clock["env"] = env
-            try:
-                yield World(env, plex, data_dir, options)
-            finally:
-                await env.bot.unload_extension("plexlink")
+        # simcord.run() sets context variables that a fixture's teardown cannot reset.
+        env = clock["env"] = simcord.Env(bot, shard_count=1, settle_timeout=settle)
+        await env.start()
+        try:
+            yield World(env, plex, data_dir, options)
+            env.raise_errors()
+        finally:
+            await env.bot.unload_extension("plexlink")
+            await env.shutdown()

@@ -184,6 +184,7 @@ class PlexTV:
         """Listen on loopback."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._serve)
+        app.on_response_prepare.append(_strip_type_of_nothing)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
@@ -431,3 +432,9 @@ class PlexTV:
 def _known(calls: str) -> str:
     """Return "*" or the name of an operation. Raises ValueError for any other."""
     return calls if calls == "*" else Operation(calls)
+
+
+async def _strip_type_of_nothing(_: web.Request, response: web.StreamResponse) -> None:
+    # plex.tv's edge gives an empty answer no content type, aiohttp 3.9 gives it one.
+    if response.content_length == 0:
+        response.headers.popall("Content-Type", None)

@@ -36,6 +36,9 @@ _log = logging.getLogger(__name__)
 FRESH_SECONDS = 120.0
 FRESH_INTERVAL_SECONDS = 3.0
 OLD_INTERVAL_SECONDS = 10.0
+LAST_CHANCE_SECONDS = 1.0
+"""plex.tv forgets a PIN at its deadline: the last question that can bring a token comes this much earlier."""
+
 REJECTED_TWICE_SECONDS = 300.0
 """A token counts as dead after two refusals at least this far apart."""
 
@@ -181,11 +184,16 @@ class Asker:
         return timedelta(0) if attempt.deadline_at is None else attempt.deadline_at - self._clock.now()
 
     def _plan_question(self, attempt: Attempt) -> None:
-        """Plan the next question: often while the code is fresh, and right at its deadline."""
+        """Plan the next question: often while the code is fresh, just before its deadline, and right at it."""
         age = (self._clock.now() - attempt.requested_at).total_seconds()
         interval = FRESH_INTERVAL_SECONDS if age < FRESH_SECONDS else OLD_INTERVAL_SECONDS
         left = self._deadlines[attempt.id] - self._clock.monotonic()
-        self._poller.put_sooner(Key(Kind.ATTEMPT, attempt.id), Urgency.POLL, min(interval, max(0.0, left)))
+        last_chance = left - LAST_CHANCE_SECONDS
+        key = Key(Kind.ATTEMPT, attempt.id)
+        if 0 < last_chance <= interval:
+            self._poller.put_sooner(key, Urgency.PRESSED, last_chance)
+        else:
+            self._poller.put_sooner(key, Urgency.POLL, min(interval, left))
 
     async def _read_account(self, attempt: Attempt) -> None:
         try:
@@ -193,8 +201,10 @@ class Asker:
         except TokenRejectedError:
             await self._token_rejected(attempt)
             return
-        after = await self._ledger.decide(attempt, account)
+        after, *replaced = await self._ledger.decide(attempt, account)
         self._advanced(after)
+        for former in replaced:
+            self._presenter.wake(former)
         await self._sign_outs.wake()
 
     async def _token_rejected(self, attempt: Attempt) -> None:

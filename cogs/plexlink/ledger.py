@@ -96,16 +96,20 @@ class Ledger:
         async with self.change() as change:
             return await change.move(attempt, event)
 
-    async def decide(self, attempt: Attempt, account: Account) -> Attempt:
-        """Link an approved account, or refuse it and queue its credential. Raise as `advance` does."""
+    async def decide(self, attempt: Attempt, account: Account) -> list[Attempt]:
+        """Link an approved account, or refuse it and queue its credential. Raise as `advance` does.
+
+        Return what changed: the attempt first, then the one whose link it replaced.
+        """
         async with self.change() as change:
             reason = await _objection(change.tx, attempt, account)
-            if reason is not None:
+            if reason is None:
+                await change.move(attempt, flow.Accepted())
+                await change.replace_link(attempt, account)
+            else:
+                await change.move(attempt, flow.Rejected(reason))
                 await change.queue_sign_out(attempt)
-                return await change.move(attempt, flow.Rejected(reason))
-            after = await change.move(attempt, flow.Accepted())
-            await change.replace_link(attempt, account)
-            return after
+        return list(change.touched.values())
 
     async def disown(self, attempt: Attempt, token: Secret) -> None:
         """Queue a token for signing out that came for an attempt which has moved on."""

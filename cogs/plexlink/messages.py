@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from discord.utils import escape_markdown, format_dt
+from discord.utils import format_dt
 
 from .models import Note, Reason
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _LONGEST_NAME = 64
+_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 OPEN_PLEX = "Open Plex"
 CHECK_NOW = "I've approved it"
@@ -78,10 +80,13 @@ BROKEN = "## Something broke\nI can no longer read what I stored for this code. 
 
 
 def name(text: str) -> str:
-    """Return a stranger's text so that it can do no harm in ours: Markdown escaped, length capped."""
+    """Return a stranger's text so that it can do no harm in ours: every mark escaped, length capped.
+
+    Discord's Markdown takes a backslash before any mark as "this is plain text", links and mentions included.
+    """
     line = " ".join(text.split())
     short = line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "…"
-    return escape_markdown(short, ignore_links=False).replace("[", "\\[").replace("<", "\\<").replace("@", "@\u200b")
+    return _PUNCTUATION.sub(r"\\\1", short)
 
 
 def when(instant: datetime) -> str:

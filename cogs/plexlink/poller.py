@@ -26,7 +26,10 @@ _DRAIN_SECONDS = 7.0
 
 
 class Urgency(IntEnum):
-    """What a job is for, the most urgent first; all but `FREE` cost a request to plex.tv."""
+    """What a job is for, the most urgent first; all but `FREE` cost a request to plex.tv.
+
+    `PRESSED` is for a member who pressed *I've approved it*, and for a code's last second.
+    """
 
     FREE = 0
     PRESSED = 1

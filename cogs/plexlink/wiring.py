@@ -17,7 +17,7 @@ from .errors import SettingError, StoreError, WrongKeysError
 from .ledger import Ledger
 from .limiter import Limiter
 from .notifier import DiscordNotifier
-from .plex import PlexClient, header_text
+from .plex import PinStyle, PlexClient, header_text
 from .poller import Poller
 from .presenter import Presenter
 from .service import LinkService
@@ -50,6 +50,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
 
     """
     product = _product(bot, settings)
+    pin_style = PinStyle(str(settings.pin_style))  # a reloaded plugin may be given its former class
     clock = Clock(now=discord.utils.utcnow, monotonic=asyncio.get_running_loop().time)
     _make_folder(settings)
     client = PlexClient(
@@ -63,7 +64,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         poller = Poller(limiter=Limiter(settings.plex_rate))
         ledger = Ledger(store=store, clock=clock)
         notifier = DiscordNotifier(
-            bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=settings.pin_style, product=product
+            bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
         )
         presenter = Presenter(ledger=ledger, poller=poller, notifier=notifier, clock=clock)
         sign_outs = SignOuts(store=store, plex=plex, poller=poller, clock=clock)
@@ -74,7 +75,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
             presenter=presenter,
             sign_outs=sign_outs,
             clock=clock,
-            pin_style=settings.pin_style,
+            pin_style=pin_style,
         )
         worker = Worker(ledger=ledger, poller=poller, asker=asker, presenter=presenter, sign_outs=sign_outs)
         poller.start(worker.work)

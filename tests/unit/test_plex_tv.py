@@ -569,7 +569,7 @@ async def test_system_clock_is_the_default() -> None:
 async def test_address_and_state_outlive_a_restart(plex: PlexTV, client: Client, token: str) -> None:
     url = plex.url
     await plex.stop()
-    with pytest.raises(aiohttp.ClientConnectorError):
+    with pytest.raises(aiohttp.ClientConnectionError):
         await client.user(token)
     await plex.start()
     assert plex.url == url

@@ -1,0 +1,283 @@
+"""The real bot as a process of its own, between a small Discord and a stand-in of plex.tv in the test's process.
+
+    async with deployment(tmp_path) as place:
+        bot = await place.start()
+        code = code_of(await place.waiting_card())
+        await bot.kill()
+        place.plex.approve(code)
+        await place.start()
+        await place.card_saying("Linked as alice")
+
+A process sees no more of the test's environment than it is given, its output is read all the time, and it is ended
+with the test, by its own id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import re
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import zxingcpp
+from PIL import Image
+from plexlink_bot.sandbox.plex_tv import PlexTV
+
+from small_discord import SmallDiscord
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from plexlink_bot.sandbox.plex_answers import Pin
+
+    from small_discord import Guild, Interaction, Message, User
+
+RUN = ("-m", "plexlink_bot", "run")
+
+STOPS_WITHIN_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
+"""For what takes a second or two; a busy machine must not fail a test."""
+
+WAITING = "Your code:"
+
+
+class BotProcess:
+    """One run of the bot: started once, ended by itself, by `terminate` or by `kill`."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path, *, arguments: Sequence[str] = RUN) -> None:
+        self._environment = dict(environment)
+        self._folder = folder
+        self._arguments = arguments
+        self._output = bytearray()
+        self._news = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Start the process and read its output from now on."""
+        inherited = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._arguments,
+            cwd=self._folder,
+            env={"HOME": str(self._folder), "PYTHONWARNINGS": "always::ResourceWarning", **inherited}
+            | self._environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self._draining = asyncio.create_task(self._drain(), name="bot-output")
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.returncode is None
+
+    @property
+    def log(self) -> str:
+        """All that it wrote so far."""
+        return self._output.decode(errors="replace")
+
+    async def logged(self, text: str) -> str:
+        """Wait until there is a whole line with `text`, and return it.
+
+        Raises:
+            AssertionError: the process ended without it, or took too long.
+
+        """
+
+        def line() -> str | None:
+            lines = self.log.splitlines(keepends=True)
+            return next((line for line in lines if text in line and line.endswith("\n")), None)
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS), self._news:
+                await self._news.wait_for(lambda: line() is not None or self._draining.done())
+        found = line()
+        assert found is not None, f"{text!r} is not in the log:\n{self.log}"
+        return found
+
+    async def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
+        """Wait until it ends, and return its exit status: minus the signal's number if one killed it.
+
+        Raises:
+            AssertionError: it did not end within `seconds`.
+
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                status = await self._process.wait()
+        except TimeoutError:
+            raise AssertionError(f"still running after {seconds} s:\n{self.log}") from None
+        await self._draining
+        return status
+
+    async def terminate(self) -> int:
+        """Ask it to stop, as a supervisor does; return the exit status. Raise as `wait` does."""
+        self._process.terminate()
+        return await self.wait(STOPS_WITHIN_SECONDS)
+
+    async def kill(self) -> None:
+        """End it without a chance to do anything more."""
+        if self.is_running:
+            self._process.kill()
+        await self.wait()
+
+    async def _drain(self) -> None:
+        assert self._process.stdout is not None
+        while chunk := await self._process.stdout.read(2**16):
+            self._output += chunk
+            await self._tell()
+        # Whoever waits for a line must see that none will come.
+        asyncio.get_running_loop().call_soon(self._tell_of_the_end)
+
+    def _tell_of_the_end(self) -> None:
+        self._telling = asyncio.ensure_future(self._tell())
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+
+class Deployment:
+    """A bot's surroundings: Discord with a server and a member, plex.tv, a data folder, an environment."""
+
+    def __init__(self, *, discord: SmallDiscord, plex: PlexTV, folder: Path) -> None:
+        self.discord = discord
+        self.plex = plex
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.alice: User = discord.add_user("alice")
+        self.guild: Guild = discord.add_guild("Home Cinema", [self.alice])
+        self.environment = {
+            "DISCORD_TOKEN": discord.token,
+            "PLEXLINK_DISCORD_API_URL": discord.api_url,
+            "PLEXLINK_PLEX_URL": plex.url,
+            "PLEXLINK_DATA_DIR": str(self.data_dir),
+            "PLEXLINK_PLEX_RATE": "20",
+        }
+        self._processes: list[BotProcess] = []
+
+    async def spawn(self, *, arguments: Sequence[str] = RUN, **environment: str) -> BotProcess:
+        """Start a bot without waiting for it; an empty variable counts as missing."""
+        process = BotProcess({**self.environment, **environment}, self.folder, arguments=arguments)
+        await process.start()
+        self._processes.append(process)
+        return process
+
+    async def start(self, *, arguments: Sequence[str] = RUN, **environment: str) -> BotProcess:
+        """Start a bot and wait until it is at the gateway."""
+        sessions = self.discord.identified + 1
+        process = await self.spawn(arguments=arguments, **environment)
+        arriving = asyncio.create_task(self.discord.wait_ready(sessions, timeout=PATIENCE_SECONDS))
+        ending = asyncio.create_task(process.wait(2 * PATIENCE_SECONDS))
+        try:
+            await asyncio.wait({arriving, ending}, return_when=asyncio.FIRST_COMPLETED)
+            assert process.is_running, f"the bot ended:\n{process.log}"
+            await arriving
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{process.log}") from None
+        finally:
+            arriving.cancel()
+            ending.cancel()
+            await asyncio.gather(arriving, ending, return_exceptions=True)
+        return process
+
+    async def end(self) -> None:
+        """Kill what still runs."""
+        for process in self._processes:
+            await process.kill()
+
+    async def plexlink(self, user: User | None = None) -> Interaction:
+        """Type /plexlink in the server."""
+        return await self.discord.slash(user or self.alice, "plexlink", guild=self.guild)
+
+    async def press(self, message: Message, label: str) -> Interaction:
+        """Press a button of a card as the member."""
+        return await self.discord.click(self.alice, message, label=label)
+
+    async def card_saying(self, text: str, *, but_not: str = "\0", user: User | None = None) -> Message:
+        """Wait until the one direct message of the member says `text`, and return it.
+
+        Raises:
+            AssertionError: it does not, or there are two messages.
+
+        """
+
+        def card() -> Message | None:
+            messages = self.discord.dm(user or self.alice)
+            assert len(messages) <= 1, f"more than one message: {messages}"
+            return next((one for one in messages if text in one.text and but_not not in one.text), None)
+
+        return await self._until(card, what=f"a direct message that says {text!r}")
+
+    async def waiting_card(self, user: User | None = None) -> Message:
+        """Type /plexlink and wait for the card with the code."""
+        await self.plexlink(user)
+        return await self.card_saying(WAITING, user=user)
+
+    async def answer_saying(self, interaction: Interaction, text: str, *, but_not: str = "\0") -> Message:
+        """Wait until the answer to an interaction says `text`, and return it."""
+
+        def answer() -> Message | None:
+            message = interaction.answer
+            says_so = message is not None and text in message.text and but_not not in message.text
+            return message if says_so else None
+
+        return await self._until(answer, what=f"an answer that says {text!r}")
+
+    async def _until(self, predicate: Callable[[], Message | None], *, what: str) -> Message:
+        try:
+            return await self.discord.until(predicate, what=what, timeout=PATIENCE_SECONDS)
+        except AssertionError as error:
+            logs = "\n-- the next process --\n".join(process.log for process in self._processes)
+            raise AssertionError(f"{error}\n{logs}") from None
+
+    def pin(self) -> Pin:
+        """Return the newest PIN at plex.tv."""
+        return list(self.plex.pins.values())[-1]
+
+    def stored_bytes(self) -> dict[str, bytes]:
+        """Return the contents of the data folder's files by name."""
+        return {path.name: path.read_bytes() for path in self.data_dir.rglob("*") if path.is_file()}
+
+
+@asynccontextmanager
+async def deployment(folder: Path, **environment: str) -> AsyncIterator[Deployment]:
+    """Give the surroundings in which bots can be started."""
+    async with SmallDiscord() as discord, PlexTV() as plex:
+        place = Deployment(discord=discord, plex=plex, folder=folder)
+        place.environment |= environment
+        try:
+            yield place
+        finally:
+            await place.end()
+
+
+def code_of(card: Message) -> str:
+    """Return the code that a waiting card shows."""
+    found = re.search(r"Your code: \*\*`([A-Z0-9]{4})`\*\*", card.text)
+    assert found is not None, card.text
+    return found[1]
+
+
+def countdown_of(card: Message) -> int:
+    """Return the instant at which a waiting card ends, in seconds since 1970."""
+    found = re.search(r"ends <t:(\d+):R>", card.text)
+    assert found is not None, card.text
+    return int(found[1])
+
+
+def picture_of(card: Message) -> str:
+    """Return what a phone reads from a card's QR code."""
+    (content,) = card.files.values()
+    (code,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(content)))
+    return code.text

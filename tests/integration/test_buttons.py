@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from harness import Card
+from simcord.results import to_discord_message
+
+from plexlink_bot.sandbox.plex_tv import BOB, Operation, RateLimited, ServerError
+
+if TYPE_CHECKING:
+    from harness import World
+
+
+async def test_i_have_approved_it_asks_now(world: World) -> None:
+    await world.plexlink()
+    world.approve()
+    asked = world.asked()
+    await world.press("I've approved it")
+    assert world.asked() == asked + 1
+    await world.advance(1)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_i_have_approved_it_says_when_plex_has_not_seen_it(world: World) -> None:
+    await world.plexlink()
+    result = await world.press("I've approved it")
+    assert result.acknowledged
+    card = world.card()
+    assert "Plex has not seen your approval yet" in card.text
+    assert f"`{world.pin().code}`" in card.text
+    assert card.attachments
+
+
+async def test_i_have_approved_it_says_when_plex_does_not_answer(world: World) -> None:
+    await world.plexlink()
+    world.plex.fail(ServerError(502), calls=Operation.GET_PIN)
+    await world.press("I've approved it")
+    assert "Plex did not answer" in world.card().text
+
+
+async def test_i_have_approved_it_says_when_plex_wants_fewer_questions(world: World) -> None:
+    await world.plexlink()
+    world.plex.fail(RateLimited(retry_after=30), calls=Operation.GET_PIN)
+    await world.press("I've approved it")
+    assert "Plex wants fewer questions" in world.card().text
+    asked = world.asked()
+    await world.press("I've approved it")
+    assert world.asked() == asked
+    world.approve()
+    await world.advance(34)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_new_code_replaces_the_code_on_the_same_card(world: World) -> None:
+    await world.plexlink()
+    old = world.pin().code
+    await world.press("New code")
+    card = world.card()
+    assert old not in str(card.parts)
+    assert f"`{world.pin().code}`" in card.text
+    assert [row["state"] for row in world.rows("attempts")] == ["cancelled", "pending"]
+    world.approve()
+    await world.advance(4)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_cancel_ends_the_attempt_for_good(world: World) -> None:
+    await world.plexlink()
+    world.approve()
+    await world.press("Cancel")
+    card = world.card()
+    assert "Cancelled" in card.text
+    assert card.attachments == []
+    asked = world.asked()
+    await world.advance(1000)
+    assert world.asked() == asked
+    assert world.rows("links") == []
+
+
+async def test_start_again_after_a_cancel_uses_the_same_card(world: World) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    await world.press("Start again")
+    assert f"`{world.pin().code}`" in world.card().text
+
+
+async def test_undo_erases_the_link_and_signs_out_at_plex(world: World) -> None:
+    await world.plexlink()
+    token = world.approve()
+    await world.advance(6)
+    await world.press("Not me: undo")
+    assert "Undone" in world.card().text
+    assert world.rows("links") == []
+    assert not world.plex.is_alive(token)
+    assert world.rows("sign_outs") == []
+    await world.press("Link again")
+    world.approve()
+    await world.advance(6)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_undo_waits_for_plex_and_tries_again(world: World) -> None:
+    await world.plexlink()
+    token = world.approve()
+    await world.advance(6)
+    world.plex.fail(ServerError(503), calls=Operation.SIGN_OUT, times=3)
+    await world.press("Not me: undo")
+    assert "Undone" in world.card().text
+    assert world.plex.is_alive(token)
+    (row,) = world.rows("sign_outs")
+    assert row["token_envelope"].startswith("plk1:")
+    await world.advance(30 + 60 + 120 + 10)
+    assert not world.plex.is_alive(token)
+    assert world.rows("sign_outs") == []
+
+
+async def test_a_sign_out_is_given_up_after_a_day_and_erased(world: World) -> None:
+    await world.plexlink()
+    world.approve()
+    await world.advance(6)
+    world.plex.fail(ServerError(503), calls=Operation.SIGN_OUT, times=None)
+    await world.press("Not me: undo")
+    for _ in range(50):
+        await world.env.advance_time(1800)
+    assert world.rows("sign_outs") == []
+
+
+@pytest.mark.parametrize("label", ["I've approved it", "New code", "Cancel"])
+async def test_a_button_obeys_only_its_owner(world: World, label: str) -> None:
+    world.close_dms()
+    result = await world.plexlink()
+    custom_id = Card(result.response).buttons[label]
+    mallory = world.join("mallory")
+    theirs = await world.plexlink(mallory)
+    before = world.rows("attempts")
+    forged = await _forge(world, mallory, theirs.response, label, custom_id)
+    (reply,) = forged.followups
+    assert "belongs to somebody else" in Card(reply).text
+    assert reply.ephemeral
+    assert [(row["id"], row["state"]) for row in world.rows("attempts")] == [
+        (row["id"], row["state"]) for row in before
+    ]
+
+
+async def test_a_card_that_nobody_knows_says_so(world: World) -> None:
+    world.close_dms()
+    result = await world.plexlink()
+    forged = await _forge(world, world.alice, result.response, "Cancel", "plexlink:cancel:AAAAAAAAAAAAAAAAAAAAAA")
+    assert "too old" in Card(forged.followups[0]).text
+
+
+async def test_an_old_card_points_to_the_newest_code(world: World) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    await world.plexlink()
+    first, second = world.messages()
+    result = await world.alice.user.click(to_discord_message(world.env, first), label="Start again")
+    (reply,) = result.followups
+    assert Card(reply).buttons["Go to the message"].endswith(str(second.id))
+    assert len(world.plex.pins) == 2
+
+
+async def test_pressing_everything_in_odd_orders_leaves_one_true_card(world: World) -> None:
+    await world.plexlink()
+    for label in ("I've approved it", "New code", "New code", "I've approved it", "Cancel", "Start again"):
+        await world.press(label)
+    world.approve(BOB)
+    await world.press("I've approved it")
+    await world.advance(4)
+    assert "Linked as bob" in world.card().text
+    assert len(world.rows("links")) == 1
+
+
+async def _forge(world: World, member: object, message: object, label: str, custom_id: str) -> object:
+    """Press a button whose custom id was copied from somebody else's card."""
+    stored = world.env.backend.get_message(message.channel_id, message.id)
+    _replace(stored.components, Card(message).buttons[label], custom_id)
+    return await member.click(message, label=label)
+
+
+def _replace(parts: object, old: str, new: str) -> None:
+    if isinstance(parts, list):
+        for part in parts:
+            _replace(part, old, new)
+    elif isinstance(parts, dict):
+        if parts.get("custom_id") == old:
+            parts["custom_id"] = new
+        for part in parts.values():
+            _replace(part, old, new)

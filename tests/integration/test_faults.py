@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from harness import Card
+
+from plexlink_bot.sandbox.plex_tv import (
+    DeepJson,
+    Empty,
+    ForeignJson,
+    GzipBomb,
+    Html,
+    Huge,
+    JsonError,
+    Operation,
+    Redirect,
+    Reset,
+    ServerError,
+    Truncated,
+    WrongTypes,
+)
+
+if TYPE_CHECKING:
+    from harness import World
+
+    from plexlink_bot.sandbox.plex_tv import Fault
+
+NO_ANSWERS = [
+    ServerError(500),
+    ServerError(503),
+    Html(200),
+    Html(403),
+    Empty(404),
+    ForeignJson(401),
+    ForeignJson(404),
+    Reset(),
+    Reset(after="headers"),
+    Reset(after="body"),
+    Truncated(),
+    Huge(size=2**20),
+    GzipBomb(size=2**22),
+    DeepJson(),
+    Redirect("http://127.0.0.1:9/"),
+    WrongTypes(authToken=12),
+    WrongTypes(authToken="short"),
+    WrongTypes(id="x"),
+]
+
+
+@pytest.mark.parametrize("fault", NO_ANSWERS, ids=repr)
+async def test_no_answer_never_ends_an_attempt(world: World, fault: Fault) -> None:
+    await world.plexlink()
+    world.plex.fail(fault, calls=Operation.GET_PIN, times=None)
+    await world.advance(120)
+    assert "ends <t:" in world.card().text
+    world.plex.heal()
+    world.approve()
+    await world.advance(34)
+    assert "Linked as alice" in world.card().text
+
+
+@pytest.mark.parametrize("fault", [JsonError(400, 1000), JsonError(401, 1001), JsonError(403, 1041)], ids=repr)
+async def test_a_refusal_of_plex_ends_the_attempt_with_a_way_on(world: World, fault: Fault) -> None:
+    await world.plexlink()
+    world.plex.fail(fault, calls=Operation.GET_PIN)
+    await world.advance(4)
+    card = world.card()
+    assert "Plex said no" in card.text
+    assert list(card.buttons) == ["Try again"]
+
+
+@pytest.mark.parametrize("fault", [JsonError(404, 1020, tells_status=False), JsonError(410, 0)], ids=repr)
+async def test_a_code_that_plex_has_forgotten_is_expired(world: World, fault: Fault) -> None:
+    await world.plexlink()
+    world.plex.fail(fault, calls=Operation.GET_PIN)
+    await world.advance(4)
+    assert "The code ran out" in world.card().text
+
+
+async def test_an_outage_over_the_deadline_is_told_and_the_approval_still_found(world: World) -> None:
+    await world.plexlink()
+    await world.advance(800)
+    world.plex.fail(ServerError(503), calls=Operation.GET_PIN, times=None)
+    await world.advance(200)
+    card = world.card()
+    assert "I cannot tell yet whether you approved it" in card.text
+    assert list(card.buttons) == ["New code"]
+    world.plex.heal()
+    await world.advance(34)
+    assert "Nothing was stored" in world.card().text
+
+
+async def test_an_outage_of_more_than_an_hour_ends_the_attempt(world: World) -> None:
+    await world.plexlink()
+    world.plex.fail(ServerError(503), calls=Operation.GET_PIN, times=None)
+    for _ in range(160):
+        await world.env.advance_time(30)
+    assert [row["state"] for row in world.rows("attempts")] == ["expired"]
+
+
+async def test_a_card_that_discord_does_not_take_is_sent_again(world: World) -> None:
+    world.env.inject_error("POST", "/channels/*/messages", status=503, times=3)
+    result = await world.plexlink()
+    await world.advance(20)
+    assert f"`{world.pin().code}`" in world.card().text
+    assert "I sent you a direct message" in Card(result.response).text
+
+
+async def test_an_edit_that_discord_does_not_take_is_tried_again(world: World) -> None:
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=3)
+    world.approve()
+    await world.advance(20)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_a_database_that_fails_is_answered_with_a_reference_that_is_in_the_log(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
+        other.execute("ALTER TABLE plexlink_attempts RENAME TO elsewhere")
+        result = await world.plexlink()
+        other.execute("ALTER TABLE elsewhere RENAME TO plexlink_attempts")
+    card = Card(result.response)
+    assert "Something broke" in card.text
+    reference = card.text.rsplit("`", 2)[1]
+    assert reference in caplog.text
+    await world.plexlink()
+    assert f"`{world.pin().code}`" in world.card().text
+
+
+async def test_a_token_is_kept_while_the_database_cannot_take_it(world: World) -> None:
+    await world.plexlink()
+    world.plex.token_reads = 1
+    token = world.approve()
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
+        other.execute("ALTER TABLE plexlink_attempts RENAME TO elsewhere")
+        await world.advance(8)
+        other.execute("ALTER TABLE elsewhere RENAME TO plexlink_attempts")
+    await world.advance(40)
+    assert await world.stored_token() == token
+    assert "Linked as alice" in world.card().text
+
+
+async def test_a_broken_row_ends_its_own_attempt_and_nobody_elses(world: World) -> None:
+    bob = world.join("bob")
+    await world.plexlink()
+    await world.plexlink(bob)
+    await world.env.bot.unload_extension("plexlink")
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
+        other.execute(
+            "UPDATE plexlink_attempts SET pin_id_envelope = user_code_envelope WHERE user_id = ?", [world.alice.id]
+        )
+    await world.env.bot.load_extension("plexlink")
+    await world.restart()
+    world.approve()
+    await world.advance(8)
+    assert "I can no longer read" in world.card().text
+    assert "Linked as alice" in world.card(bob).text

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from harness import Card
+
+if TYPE_CHECKING:
+    from harness import World
+
+
+@pytest.mark.parametrize("code", [50007, 50278, 40003])
+async def test_closed_direct_messages_bring_the_card_as_the_answer(world: World, code: int) -> None:
+    world.close_dms(code)
+    result = await world.plexlink()
+    card = Card(result.response)
+    assert result.response.ephemeral
+    assert f"`{world.pin().code}`" in card.text
+    assert "Discord did not let me send you a direct message" in card.text
+    assert card.attachments
+    world.approve()
+    await world.advance(4)
+    linked = Card(result.response)
+    assert "Linked as alice" in linked.text
+    assert linked.attachments == []
+    assert world.messages() == []
+    (row,) = world.rows("attempts")
+    assert row["answer_token_envelope"] is None
+
+
+async def test_the_answers_card_closes_itself_before_discord_does(world: World) -> None:
+    world.close_dms()
+    result = await world.plexlink()
+    await world.advance(858)
+    assert "ends <t:" in Card(result.response).text
+    await world.advance(4)
+    card = Card(result.response)
+    assert "The code ran out" in card.text
+    assert card.attachments == []
+    assert world.pin().code not in str(card.parts)
+
+
+async def test_a_press_keeps_the_answers_card_alive(world: World) -> None:
+    world.close_dms()
+    result = await world.plexlink()
+    await world.advance(600)
+    await world.alice.click(result.response, label="I've approved it")
+    await world.advance(262)
+    assert "ends <t:" in Card(result.response).text
+    await world.advance(40)
+    assert "The code ran out" in Card(result.response).text
+
+
+async def test_an_approval_after_the_card_closed_is_stored_and_told(world: World) -> None:
+    world.close_dms()
+    result = await world.plexlink()
+    await world.advance(880)
+    assert "The code ran out" in Card(result.response).text
+    world.approve()
+    await world.advance(14)
+    assert "Linked as alice" in Card(result.response).text
+    assert await world.stored_token()
+
+
+async def test_an_approval_after_the_answer_died_is_told_by_message_where_that_is_possible(world: World) -> None:
+    world.close_dms()
+    await world.plexlink()
+    world.open_dms()
+    world.env.inject_error("PATCH", "/webhooks/*", status=401, code=50027, times=None)
+    world.approve()
+    await world.advance(6)
+    (message,) = world.messages()
+    assert "Linked as alice" in Card(message).text
+
+
+async def test_an_approval_that_cannot_be_told_is_told_by_the_next_answer(world: World) -> None:
+    world.close_dms()
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/webhooks/*", status=401, code=50027, times=None)
+    world.approve()
+    await world.advance(6)
+    assert await world.stored_token()
+    world.open_dms()
+    result = await world.plexlink()
+    assert "Linked as alice" in Card(result.response).text
+
+
+async def test_a_second_command_shows_the_same_code_again(world: World) -> None:
+    await world.plexlink()
+    code = world.pin().code
+    result = await world.plexlink()
+    (message,) = world.messages()
+    assert len(world.plex.pins) == 1
+    assert f"`{code}`" in Card(message).text
+    assert Card(result.response).buttons["Go to the message"].endswith(str(message.id))
+
+
+async def test_a_second_command_brings_the_card_back_where_the_message_was_deleted(world: World) -> None:
+    await world.plexlink()
+    (message,) = world.messages()
+    world.env.backend.delete_message(message.channel_id, message.id)
+    result = await world.plexlink()
+    (again,) = world.messages()
+    assert f"`{world.pin().code}`" in Card(again).text
+    assert Card(result.response).buttons["Go to the message"].endswith(str(again.id))
+    assert len(world.plex.pins) == 1
+
+
+async def test_a_second_command_moves_the_ephemeral_card_to_the_newer_answer(world: World) -> None:
+    world.close_dms()
+    first = await world.plexlink()
+    second = await world.plexlink()
+    assert "has moved" in Card(first.response).text
+    assert Card(first.response).attachments == []
+    assert f"`{world.pin().code}`" in Card(second.response).text
+    world.approve()
+    await world.advance(4)
+    assert "Linked as alice" in Card(second.response).text
+
+
+async def test_new_code_on_an_ephemeral_card_stays_there(world: World) -> None:
+    world.close_dms()
+    result = await world.plexlink()
+    old = world.pin().code
+    await world.alice.click(result.response, label="New code")
+    card = Card(result.response)
+    assert old not in str(card.parts)
+    assert f"`{world.pin().code}`" in card.text
+
+
+async def test_undo_works_on_an_ephemeral_card(world: World) -> None:
+    world.close_dms()
+    result = await world.plexlink()
+    token = world.approve()
+    await world.advance(6)
+    await world.alice.click(result.response, label="Not me: undo")
+    assert "Undone" in Card(result.response).text
+    assert not world.plex.is_alive(token)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from harness import Card, a_world
+
+from plexlink_bot.sandbox.plex_tv import Operation, RateLimited, ServerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import World
+
+
+async def test_the_sixth_code_in_ten_minutes_is_refused_with_a_time(world: World) -> None:
+    await world.plexlink()
+    for _ in range(4):
+        await world.press("New code")
+    result = await world.press("New code")
+    (reply,) = result.followups
+    assert "Too many tries" in Card(reply).text
+    assert re.search(r"<t:\d+:R>", Card(reply).text)
+    assert f"`{world.pin().code}`" in world.card().text
+    assert len(world.plex.pins) == 5
+    await world.advance(602)
+    await world.press("New code")
+    assert len(world.plex.pins) == 6
+
+
+async def test_starts_are_counted_across_a_restart(world: World) -> None:
+    for _ in range(5):
+        await world.plexlink()
+        await world.alice.user.click(world.alice.user.dm_channel.last_message, label="Cancel")
+    await world.restart()
+    result = await world.plexlink()
+    assert "Too many tries" in Card(result.response).text
+
+
+async def test_more_pending_members_than_allowed_are_told_when_to_come_back(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_pending=2) as world:
+        await world.plexlink()
+        await world.plexlink(world.join("bob"))
+        result = await world.plexlink(world.join("carol"))
+        card = Card(result.response)
+        deadline = min(int(pin.expires_at.timestamp()) for pin in world.plex.pins.values())
+        assert "Many people are linking right now" in card.text
+        assert f"<t:{deadline}:R>" in card.text
+        assert len(world.rows("attempts")) == 2
+
+
+async def test_many_starts_at_once_are_served_in_order_and_told_the_truth(tmp_path: Path) -> None:
+    async with a_world(tmp_path, plex_rate=0.25, settle=0.8) as world:
+        members = [world.join(f"member{number}") for number in range(6)]
+        results = [await world.plexlink(member) for member in members]
+        await world.advance(4)
+        last = Card(results[-1].response)
+        assert "in line" in last.text
+        assert list(last.buttons) == ["Cancel"]
+        await world.advance(60)
+        order = [call.headers["X-Plex-Device-Name"] for call in world.plex.requests if call.method == "POST"]
+        assert order == [f"Discord: member{number} via TestBot" for number in range(6)]
+        assert all(len(world.messages(member)) == 1 for member in members)
+        assert "I sent you a direct message" in Card(results[-1].response).text
+
+
+async def test_one_member_who_waits_in_line_can_cancel(tmp_path: Path) -> None:
+    async with a_world(tmp_path, plex_rate=0.1, settle=0.8) as world:
+        await world.plexlink(world.join("bob"))
+        result = await world.plexlink()
+        await world.advance(4)
+        await world.alice.click(result.response, label="Cancel")
+        assert "Cancelled" in Card(result.response).text
+        await world.advance(30)
+        assert len(world.plex.pins) == 1
+
+
+async def test_a_code_that_plex_does_not_give_is_asked_for_until_it_does(world: World) -> None:
+    world.plex.fail(ServerError(503), calls=Operation.CREATE_PIN, times=4)
+    result = await world.plexlink()
+    await world.advance(4)
+    assert "Plex does not answer yet" in Card(result.response).text
+    await world.advance(60)
+    assert f"`{world.pin().code}`" in world.card().text
+
+
+async def test_a_code_that_plex_never_gives_ends_with_a_way_on(world: World) -> None:
+    world.plex.fail(ServerError(503), calls=Operation.CREATE_PIN, times=None)
+    result = await world.plexlink()
+    await world.advance(892)
+    card = Card(result.response)
+    assert "Plex does not answer" in card.text
+    assert list(card.buttons) == ["Try again"]
+    (row,) = world.rows("attempts")
+    assert (row["state"], row["reason"]) == ("failed", "plex_silent")
+    world.plex.heal()
+    await world.alice.click(result.response, label="Try again")
+    assert f"`{world.pin().code}`" in world.card().text
+
+
+async def test_all_calls_share_one_pace_and_slow_down_together(tmp_path: Path) -> None:
+    async with a_world(tmp_path, plex_rate=1.0, settle=0.8) as world:
+        for number in range(4):
+            await world.plexlink(world.join(f"member{number}"))
+        await world.advance(30)
+        instants = [call.at.timestamp() for call in world.plex.requests]
+        gaps = [later - earlier for earlier, later in zip(instants, instants[1:], strict=False)]
+        assert min(gaps) > 0.95
+        world.plex.fail(RateLimited(retry_after=20), times=1)
+        await world.advance(6)
+        before = len(world.plex.requests)
+        await world.advance(12)
+        assert len(world.plex.requests) == before
+        await world.advance(30)
+        assert 0 < len(world.plex.requests) - before < 30

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import zxingcpp
+from harness import Card, a_world
+from PIL import Image
+
+from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Operation, ServerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import World
+
+
+async def test_a_member_links_from_the_command_to_the_stored_token(world: World) -> None:
+    result = await world.plexlink()
+    waiting = world.card()
+    assert result.deferred or result.acknowledged
+    assert result.ephemeral
+    assert f"`{world.pin().code}`" in waiting.text
+
+    token = world.approve()
+    await world.advance(4)
+
+    assert "Linked as alice" in world.card().text
+    assert await world.stored_token() == token
+    (row,) = world.rows("attempts")
+    assert (row["state"], row["shown_state"]) == ("linked", "linked")
+
+
+async def test_the_defer_comes_before_anything_else(world: World) -> None:
+    before = len(world.env.http_requests)
+    await world.plexlink()
+    first = world.env.http_requests[before]
+    assert first.path.endswith("/callback")
+    assert len(world.plex.requests) == 1
+
+
+async def test_the_answer_points_to_the_direct_message(world: World) -> None:
+    result = await world.plexlink()
+    answer = Card(result.response)
+    (message,) = world.messages()
+    assert answer.text == "I sent you a direct message with your code."
+    assert answer.buttons["Go to the message"].endswith(f"/{message.channel_id}/{message.id}")
+    (row,) = world.rows("attempts")
+    assert row["answer_token_envelope"] is None
+
+
+async def test_the_waiting_card_says_what_it_must(world: World) -> None:
+    await world.plexlink()
+    card = world.card()
+    pin = world.pin()
+    assert f"<t:{int(pin.expires_at.timestamp())}:R>" in card.text
+    assert r"/plexlink in *Home \*Cinema\**" in card.text
+    assert "If somebody sent you a code" in card.text
+    assert f"“{pin.device_name}”" in card.text.replace("\\", "")
+    assert list(card.buttons) == ["Open Plex", "I've approved it", "New code", "Cancel"]
+    assert card.buttons["Open Plex"] == f"{world.plex.url}/link/?pin={pin.code}"
+    assert card.colour == 0xE5A00D
+
+
+async def test_the_device_name_names_the_member_by_the_unique_name(world: World) -> None:
+    phisher = world.guild.add_member(world.env.create_user("mallory", global_name="Plex Support"))
+    await world.plexlink(phisher)
+    assert world.pin().device_name == "Discord: mallory via TestBot"
+
+
+async def test_the_picture_decodes_to_the_buttons_address(world: World) -> None:
+    await world.plexlink()
+    card = world.card()
+    assert _picture(world, card) == card.buttons["Open Plex"]
+
+
+async def test_code_and_picture_leave_the_message_when_the_attempt_ends(world: World) -> None:
+    await world.plexlink()
+    code = world.pin().code
+    world.approve()
+    await world.advance(4)
+    card = world.card()
+    assert code not in str(card.parts)
+    assert card.attachments == []
+
+
+async def test_plexlink_works_in_the_bots_direct_messages(world: World) -> None:
+    user = world.env.create_user("dora")
+    await user.slash("plexlink")
+    assert "in a direct message" in world.card(user).text
+    world.approve()
+    await world.advance(4)
+    assert "Linked as alice" in world.card(user).text
+
+
+async def test_a_strong_code_leads_to_the_auth_app(tmp_path: Path) -> None:
+    async with a_world(tmp_path, pin_style="strong") as world:
+        await world.plexlink()
+        card = world.card()
+        assert f"code={world.pin().code}" in card.buttons["Open Plex"]
+        assert "security alert" in card.text
+        assert _picture(world, card) == card.buttons["Open Plex"]
+        world.approve()
+        await world.advance(4)
+        assert "Linked as alice" in world.card().text
+
+
+async def test_the_code_runs_out_with_a_way_on(world: World) -> None:
+    await world.plexlink()
+    await world.advance(898)
+    assert "ends <t:" in world.card().text
+    await world.advance(4)
+    expired = world.card()
+    assert "The code ran out" in expired.text
+    assert expired.attachments == []
+    assert list(expired.buttons) == ["New code"]
+    asked = world.asked()
+    await world.advance(60)
+    assert world.asked() == asked
+
+    await world.press("New code")
+    world.approve()
+    await world.advance(4)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_an_approval_in_the_last_second_is_found(world: World) -> None:
+    await world.plexlink()
+    await world.advance(896)
+    await world.env.advance_time(2.5)
+    world.approve()
+    await world.advance(4)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_fresh_attempts_are_asked_about_often_and_old_ones_rarely(world: World) -> None:
+    await world.plexlink()
+    await world.advance(60)
+    fresh = world.asked()
+    await world.advance(240)
+    before = world.asked()
+    await world.advance(60)
+    assert 18 <= fresh <= 21
+    assert 5 <= world.asked() - before <= 7
+
+
+async def test_a_managed_profile_is_refused_and_signed_out(world: World) -> None:
+    await world.plexlink()
+    token = world.approve(KID)
+    await world.advance(6)
+    card = world.card()
+    assert "This profile cannot be linked" in card.text
+    assert list(card.buttons) == ["Try again"]
+    assert not world.plex.is_alive(token)
+    assert world.rows("links") == []
+    assert world.rows("sign_outs") == []
+
+
+async def test_an_account_of_another_member_is_refused_and_signed_out(world: World) -> None:
+    bob = world.join("bob")
+    await world.plexlink()
+    kept = world.approve(ALICE)
+    await world.advance(6)
+    await world.plexlink(bob)
+    token = world.approve(ALICE)
+    await world.advance(6)
+    assert "linked already" in world.card(bob).text
+    assert not world.plex.is_alive(token)
+    assert world.plex.is_alive(kept)
+    assert [row["user_id"] for row in world.rows("links")] == [world.alice.id]
+
+
+async def test_a_linked_member_is_told_so_and_can_link_another_account(world: World) -> None:
+    await world.plexlink()
+    old = world.approve(ALICE)
+    await world.advance(6)
+
+    result = await world.plexlink()
+    status = Card(result.response)
+    assert "Linked as alice" in status.text
+    await world.alice.click(result.response, label="Link another account")
+    new = world.approve(BOB)
+    await world.advance(6)
+
+    first, second = (Card(message) for message in world.messages())
+    assert "Linked as bob" in second.text
+    assert "You have linked another Plex account since" in first.text
+    assert await world.stored_token() == new
+    assert not world.plex.is_alive(old)
+    assert world.plex.is_alive(new)
+
+
+async def test_the_old_link_stays_when_the_new_account_is_refused(world: World) -> None:
+    await world.plexlink()
+    old = world.approve(ALICE)
+    await world.advance(6)
+    result = await world.plexlink()
+    await world.alice.click(result.response, label="Link another account")
+    world.approve(KID)
+    await world.advance(6)
+    assert await world.stored_token() == old
+    assert world.plex.is_alive(old)
+
+
+async def test_an_account_that_plex_does_not_name_yet_is_asked_for_until_it_does(world: World) -> None:
+    await world.plexlink()
+    token = world.approve()
+    world.plex.fail(ServerError(503), calls=Operation.USER, times=None)
+    await world.advance(30)
+    assert "Asking Plex who you are" in world.card().text
+    assert world.rows("links") == []
+    world.plex.heal()
+    await world.advance(40)
+    assert "Linked as alice" in world.card().text
+    assert await world.stored_token() == token
+
+
+async def test_a_token_that_dies_before_the_account_is_known_ends_the_attempt(world: World) -> None:
+    await world.plexlink()
+    world.plex.fail(ServerError(503), calls=Operation.USER, times=1)
+    world.plex.revoke(world.approve())
+    await world.advance(100)
+    assert "Asking Plex who you are" in world.card().text
+    await world.advance(320)
+    assert "Plex ended the sign-in" in world.card().text
+
+
+async def test_an_account_name_can_do_no_harm_on_a_card(world: World) -> None:
+    nasty = type(ALICE)(id=66, uuid="f" * 16, username="@everyone [click](https://evil.example) **x**", email="x@y.z")
+    await world.plexlink()
+    world.approve(nasty)
+    await world.advance(6)
+    shown = world.card().text.splitlines()[0]
+    assert r"\@everyone \[click\]\(https\:\/\/evil\.example\) \*\*x\*\*" in shown
+
+
+async def test_commands_are_synchronised_only_when_they_changed(world: World, tmp_path: Path) -> None:
+    await world.restart()
+    syncs = [call for call in world.env.http_requests if call.method == "PUT" and call.path.endswith("/commands")]
+    assert len(syncs) == 1
+    assert (tmp_path / "commands.json").exists()
+
+
+async def test_the_invite_link_asks_for_commands_and_no_permission(world: World) -> None:
+    url = world.env.bot.invite_url()
+    assert "permissions=0" in url
+    assert "scope=bot+applications.commands" in url
+
+
+def _picture(world: World, card: Card) -> str:
+    cdn: Any = world.env.backend.cdn
+    attachment = card.attachments[0]
+    url = attachment["url"] if isinstance(attachment, dict) else attachment.url
+    image = Image.open(io.BytesIO(cdn.get(url)))
+    return zxingcpp.read_barcodes(image)[0].text

@@ -1,0 +1,592 @@
+"""What answers of plex.tv mean: the tables of the contract, the recordings, and everything that is none of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from plexlink.errors import (
+    PlexError,
+    PlexLinkError,
+    PlexRefusedError,
+    PlexSlowDownError,
+    PlexUnavailableError,
+    TokenRejectedError,
+)
+from plexlink.models import Account, Approved, Expired, Pending, Pin, Secret
+from plexlink.plex.answers import (
+    MAX_BODY_BYTES,
+    Answer,
+    decompress,
+    read_account,
+    read_pin,
+    read_pin_state,
+    read_sign_out,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RECORDINGS = Path(__file__).parent.parent / "data" / "plex"
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+PIN_ID = Secret("1174342418")
+TOKEN = "aB3-dE6_gH9.jK2mN5pQ"
+
+PENDING = {"id": 1174342418, "code": "KYLX", "expiresIn": 876, "authToken": None, "newRegistration": None}
+APPROVED = PENDING | {"authToken": TOKEN, "newRegistration": False}
+USER = {"id": 12345, "uuid": "212acf24b07315e5", "username": "alice", "title": "Alice", "restricted": False}
+
+HTML = b"<!DOCTYPE html><html><title>Just a moment...</title></html>"
+GATEWAY = b'{"message":"Forbidden"}'
+
+
+def error(code: object, **others: object) -> bytes:
+    return json.dumps({"errors": [{"code": code, "message": "Some words"} | others]}).encode()
+
+
+def recorded(name: str) -> bytes:
+    return (RECORDINGS / name).read_bytes()
+
+
+def answer(status: int, body: object = b"", headers: dict[str, str] | None = None) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Answer(status, headers or {}, raw)
+
+
+def ask(said: Answer) -> object:
+    return read_pin_state(said, PIN_ID)
+
+
+READERS: dict[str, Callable[[Answer], object]] = {
+    "create": read_pin,
+    "ask": ask,
+    "account": read_account,
+    "sign_out": read_sign_out,
+}
+readers = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+
+
+def outcome(read: Callable[[Answer], object], said: Answer) -> object:
+    """Return what is read, or the class of what is raised."""
+    try:
+        return read(said)
+    except PlexError as raised:
+        return type(raised)
+
+
+# --- creating a PIN: section 1.4 ---
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 299])
+def test_any_2xx_with_id_code_and_expiry_is_a_pin(status: int) -> None:
+    body = {"id": 2**53 + 1, "code": "KYLX", "expiresIn": 900}
+    assert read_pin(answer(status, body)) == Pin(
+        id=Secret(str(2**53 + 1)), code=Secret("KYLX"), expires_in=timedelta(seconds=900)
+    )
+
+
+@pytest.mark.parametrize(
+    ("recording", "pin_id", "code", "seconds"),
+    [
+        ("pin_create_201_short_2025_toronto.json", "1174342418", "KYLX", 900),
+        ("pin_create_201_strong_2026.json", "1899765704", "l91xft5ypr1n7588alsymxoy8", 1800),
+    ],
+)
+def test_recorded_new_pins_are_read(recording: str, pin_id: str, code: str, seconds: int) -> None:
+    pin = read_pin(answer(201, recorded(recording)))
+    assert (pin.id.reveal(), pin.code.reveal(), pin.expires_in) == (pin_id, code, timedelta(seconds=seconds))
+
+
+WRONG_IDS = [None, "", "abc", "1174342418", 1.5, -1, True, [], {}, 2**63, float("nan"), float("inf")]
+WRONG_CODES = [None, "", 7, True, [], {}, "K LX", "KY\nX", "<b>", "a" * 65, "KYLX\n", "\u041aYLX", "../x"]
+WRONG_EXPIRIES = [None, "900", True, [], {}, -1, 0, 86401, 10**30, float("nan"), float("inf"), float("-inf")]
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("id", value) for value in WRONG_IDS]
+    + [("code", value) for value in WRONG_CODES]
+    + [("expiresIn", value) for value in WRONG_EXPIRIES],
+)
+def test_new_pin_with_a_wrong_member_is_no_answer(member: str, value: object) -> None:
+    with pytest.raises(PlexUnavailableError):
+        read_pin(answer(201, PENDING | {member: value}))
+
+
+@pytest.mark.parametrize("member", ["id", "code", "expiresIn"])
+def test_new_pin_without_a_needed_member_is_no_answer(member: str) -> None:
+    with pytest.raises(PlexUnavailableError):
+        read_pin(answer(201, {key: value for key, value in PENDING.items() if key != member}))
+
+
+# --- asking about a PIN: section 2.1 ---
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, PENDING, Pending(timedelta(seconds=876))),
+        (200, APPROVED, Approved(Secret(TOKEN))),
+        (200, APPROVED | {"authToken": "x" * 4096}, Approved(Secret("x" * 4096))),
+        (404, error(1020), Expired()),
+        (404, error(1020, status=404), Expired()),
+        (404, recorded("error_404_pin_expired_or_wrong_client.json"), Expired()),
+        (410, b"", Expired()),
+        (410, error(1020), Expired()),
+        (410, HTML, Expired()),
+        (404, b"", PlexUnavailableError),
+        (404, HTML, PlexUnavailableError),
+        (404, GATEWAY, PlexUnavailableError),
+        (404, error(1001), PlexRefusedError),
+        (400, recorded("error_400_client_identifier_missing.json"), PlexRefusedError),
+        (400, HTML, PlexUnavailableError),
+        (401, error(1001), PlexRefusedError),
+        (403, error(1041), PlexRefusedError),
+        (403, {"error": "Forbidden"}, PlexRefusedError),
+        (401, b"", PlexUnavailableError),
+        (403, b"", PlexUnavailableError),
+        (401, GATEWAY, PlexUnavailableError),
+        (403, HTML, PlexUnavailableError),
+        (429, recorded("error_429_rate_limit.json"), PlexSlowDownError),
+        (429, b"", PlexSlowDownError),
+        (429, HTML, PlexSlowDownError),
+        (500, b"", PlexUnavailableError),
+        (500, error(1020), PlexUnavailableError),
+        (502, HTML, PlexUnavailableError),
+        (503, GATEWAY, PlexUnavailableError),
+        (599, error(1001), PlexUnavailableError),
+        (200, HTML, PlexUnavailableError),
+        (200, b"", PlexUnavailableError),
+        (204, b"", PlexUnavailableError),
+        (301, PENDING, PlexUnavailableError),
+        (302, b"", PlexUnavailableError),
+        (304, b"", PlexUnavailableError),
+        (100, b"", PlexUnavailableError),
+    ],
+)
+def test_asking_about_a_pin_follows_the_table(status: int, body: object, expected: object) -> None:
+    assert outcome(ask, answer(status, body)) == expected
+
+
+def test_recorded_linked_pin_is_approved() -> None:
+    body = json.loads(recorded("pin_get_200_linked_2022.json"))
+    body["authToken"] = TOKEN  # the recording's own is anonymised
+    assert read_pin_state(answer(200, body), Secret(str(body["id"]))) == Approved(Secret(TOKEN))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "null",
+        "short",
+        "x" * 9,
+        "x" * 4097,
+        "with a space in it",
+        "line\nbreak-in-the-token",
+        "token-with-trailing-newline\n",
+        "token\r\nX-Evil: header",
+        "t\u00f6ken-with-umlaut",
+        "token;with;semicolons",
+        False,
+        True,
+        0,
+        1,
+        12345678901234567890,
+        1.5,
+        [],
+        {},
+        [TOKEN],
+        {"token": TOKEN},
+    ],
+)
+def test_implausible_token_is_no_answer_and_never_an_approval(token: object) -> None:
+    assert outcome(ask, answer(200, APPROVED | {"authToken": token})) is PlexUnavailableError
+
+
+def test_pin_state_without_a_token_member_is_pending() -> None:
+    assert ask(answer(200, {"id": 1174342418})) == Pending(None)
+
+
+@pytest.mark.parametrize("value", [*WRONG_EXPIRIES[:6], *WRONG_EXPIRIES[7:]])
+def test_unreadable_expiry_of_a_pending_pin_is_not_known(value: object) -> None:
+    assert ask(answer(200, PENDING | {"expiresIn": value})) == Pending(None)
+
+
+def test_pending_pin_may_have_no_seconds_left() -> None:
+    assert ask(answer(200, PENDING | {"expiresIn": 0})) == Pending(timedelta(0))
+
+
+@pytest.mark.parametrize("pin_id", [1, None, True, "other", 1174342418.0, [1174342418], {}])
+def test_answer_about_another_pin_is_no_answer_even_with_a_token(pin_id: object) -> None:
+    assert outcome(ask, answer(200, APPROVED | {"id": pin_id})) is PlexUnavailableError
+
+
+# --- reading the account: section 5.1 ---
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "is_managed"),
+    [
+        (USER, "alice", False),
+        (USER | {"username": ""}, "Alice", False),
+        (USER | {"username": None}, "Alice", False),
+        (USER | {"username": " \t", "title": 7, "friendlyName": "Al"}, "Al", False),
+        (USER | {"username": None, "title": "Kid", "restricted": True}, "Kid", True),
+        ({"id": 12345}, "a Plex account", False),
+        (USER | {"username": [], "title": {}, "friendlyName": None}, "a Plex account", False),
+        (json.loads(recorded("user_200_free.json")), "user@example.com", False),
+        (json.loads(recorded("user_200_plexpass.json")), "user@example.com", False),
+    ],
+)
+def test_account_is_its_id_a_name_and_whether_it_is_managed(body: object, name: str, *, is_managed: bool) -> None:
+    assert read_account(answer(200, body)) == Account(id=Secret("12345"), name=Secret(name), is_managed=is_managed)
+
+
+@pytest.mark.parametrize("account_id", WRONG_IDS)
+def test_account_with_a_wrong_id_is_no_answer(account_id: object) -> None:
+    assert outcome(read_account, answer(200, USER | {"id": account_id})) is PlexUnavailableError
+
+
+@pytest.mark.parametrize("restricted", [None, 0, "", "false", [], {}])
+def test_restricted_counts_only_as_true(restricted: object) -> None:
+    assert not read_account(answer(200, USER | {"restricted": restricted})).is_managed
+
+
+def test_account_keeps_none_of_the_secrets_in_the_body() -> None:
+    body = USER | {"authToken": "planted-token", "pin": "4711", "services": [{"token": "planted-service"}]}
+    account = read_account(answer(200, body))
+    assert {account.id.reveal(), account.name.reveal()} == {"12345", "alice"}
+
+
+def test_account_name_can_be_sealed_and_compared_whatever_plex_says() -> None:
+    # json.loads lets half of a surrogate pair through; nothing behind this module can encode one.
+    account = read_account(Answer(200, {}, b'{"id":1,"username":"\\ud83d"}'))
+    account.name.reveal().encode()
+    assert account.name == account.name
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "of_account", "of_sign_out"),
+    [
+        (401, recorded("error_401_invalid_token.json"), TokenRejectedError, TokenRejectedError),
+        (401, {"error": "Unauthorized"}, TokenRejectedError, TokenRejectedError),
+        (422, error(1, message="Invalid token"), TokenRejectedError, TokenRejectedError),
+        (422, {"error": "Invalid token"}, TokenRejectedError, TokenRejectedError),
+        (401, b"", PlexUnavailableError, PlexUnavailableError),
+        (401, HTML, PlexUnavailableError, PlexUnavailableError),
+        (401, GATEWAY, PlexUnavailableError, PlexUnavailableError),
+        (422, b"", PlexUnavailableError, PlexUnavailableError),
+        (403, error(1041), PlexRefusedError, PlexRefusedError),
+        (403, HTML, PlexUnavailableError, PlexUnavailableError),
+        (404, error(1020), PlexRefusedError, PlexRefusedError),
+        (404, b"", PlexUnavailableError, PlexUnavailableError),
+        (410, error(1020), PlexRefusedError, PlexRefusedError),
+        (400, error(1000), PlexRefusedError, PlexRefusedError),
+        (429, error(1003), PlexSlowDownError, PlexSlowDownError),
+        (498, error(7), PlexRefusedError, PlexRefusedError),
+        (500, error(1001), PlexUnavailableError, PlexUnavailableError),
+        (503, HTML, PlexUnavailableError, PlexUnavailableError),
+        (302, b"", PlexUnavailableError, PlexUnavailableError),
+        (200, HTML, PlexUnavailableError, PlexUnavailableError),
+        (204, b"", PlexUnavailableError, None),
+        (200, {}, PlexUnavailableError, None),
+    ],
+)
+def test_calls_with_a_token_follow_the_table(
+    status: int, body: object, of_account: object, of_sign_out: object
+) -> None:
+    said = answer(status, body)
+    assert (outcome(read_account, said), outcome(read_sign_out, said)) == (of_account, of_sign_out)
+
+
+# --- the error list: section 7 ---
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (400, error(1000), PlexRefusedError),
+        (401, error(1001), PlexRefusedError),
+        (401, error(1029), PlexRefusedError),
+        (403, error(1041), PlexRefusedError),
+        (404, error(1020), PlexRefusedError),
+        (404, b"", PlexUnavailableError),
+        (410, b"", PlexUnavailableError),
+        (422, error(1), PlexRefusedError),
+        (422, {"error": "thumbprint already taken"}, PlexRefusedError),
+        (429, error(1003), PlexSlowDownError),
+        (498, b"", PlexUnavailableError),
+        (500, HTML, PlexUnavailableError),
+        (502, b"", PlexUnavailableError),
+        (200, HTML, PlexUnavailableError),
+        (302, b"", PlexUnavailableError),
+    ],
+)
+def test_creating_a_pin_follows_the_error_list(status: int, body: object, expected: object) -> None:
+    assert outcome(read_pin, answer(status, body)) is expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"errors": []},
+        {"errors": {}},
+        {"errors": "1020"},
+        {"errors": [1020]},
+        {"errors": None},
+        {"error": 1020},
+        {"error": None},
+        {"code": 1020, "message": "Code not found or expired"},
+        [{"code": 1020}],
+        "1020",
+        1020,
+        None,
+    ],
+)
+def test_error_in_another_shape_is_not_believed(body: object) -> None:
+    assert outcome(ask, answer(404, body)) is PlexUnavailableError
+
+
+@pytest.mark.parametrize("code", ["1020", 1020.0, True, None, [1020], {"code": 1020}])
+def test_code_of_a_wrong_type_is_no_expiry(code: object) -> None:
+    assert outcome(ask, answer(404, error(code))) is PlexRefusedError
+
+
+def test_one_of_several_errors_may_say_that_the_code_is_gone() -> None:
+    assert ask(answer(404, {"errors": [7, {"code": 1}, {"code": 1020}]})) == Expired()
+
+
+# --- bodies ---
+
+
+@readers
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 30000 + b"]" * 30000,
+        b'{"a":' * 10000 + b"1" + b"}" * 10000,
+        b'{"id":' + b"9" * 5000 + b"}",
+        b'{"id":NaN}',
+        b'{"id":-Infinity}',
+        b"\xff\xfe\x00\x00",
+        b"\x00",
+        b'{"id":1',
+        b"null",
+        b"[]",
+        b'"text"',
+        b"1",
+        b"true",
+        b'<?xml version="1.0"?><pin id="1" code="KYLX" expiresIn="900"/>',
+    ],
+    ids=lambda body: body[:12],
+)
+def test_body_that_is_not_the_object_we_asked_for_is_no_answer(read: Callable[[Answer], object], body: bytes) -> None:
+    assert outcome(read, Answer(200, {}, body)) is PlexUnavailableError or read is read_sign_out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_mark_does_no_harm(encoding: str) -> None:
+    said = Answer(200, {}, json.dumps(PENDING).encode(encoding))
+    assert ask(said) == Pending(timedelta(seconds=876))
+
+
+def test_nest_beside_what_we_need_raises_nothing_but_a_plex_error() -> None:
+    body = b'{"id":1174342418,"authToken":null,"padding":' + b"[" * 30000 + b"]" * 30000 + b"}"
+    assert outcome(ask, Answer(200, {}, body)) in (Pending(None), PlexUnavailableError)
+
+
+def test_repr_of_an_answer_shows_neither_body_nor_headers() -> None:
+    said = Answer(200, {"Set-Cookie": "planted"}, b"planted")
+    assert "planted" not in f"{said!r} {said}"
+
+
+# --- Retry-After ---
+
+DATE = "Mon, 16 Nov 2026 13:30:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "0"}, 0.0),
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": " 7 "}, 7.0),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"Retry-After": "99999999"}, 3600.0),
+        ({"Retry-After": "inf"}, 3600.0),
+        ({"Retry-After": "1e400"}, 3600.0),
+        ({"Retry-After": "-1"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "9" * 8000}, 3600.0),
+        ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 GMT", "Date": DATE}, 120.0),
+        ({"Retry-After": "Tue, 17 Nov 2026 13:32:00 GMT", "Date": DATE}, 3600.0),
+        ({"Retry-After": "Mon, 16 Nov 2026 14:32:00 +0100", "Date": DATE}, 120.0),
+        ({"Retry-After": "Mon, 16 Nov 2026 13:29:00 GMT", "Date": DATE}, None),
+        ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 GMT"}, None),
+        ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 GMT", "Date": "today"}, None),
+        ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 -0000", "Date": DATE}, None),
+        ({"Retry-After": "Mon, 16 Nov 99999999999999999999 13:32:00 GMT", "Date": DATE}, None),
+        ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 +99999999999999999999", "Date": DATE}, None),
+        ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 GMT", "Date": "Mon, 16 Nov 2026 13:30:00 +9999999999999"}, None),
+    ],
+    ids=lambda value: str(value)[:90],
+)
+def test_retry_after_is_seconds_or_a_date_or_nothing(headers: dict[str, str], seconds: float | None) -> None:
+    with pytest.raises(PlexSlowDownError) as raised:
+        ask(answer(429, error(1003), headers))
+    assert raised.value.retry_after_seconds == seconds
+
+
+@unhurried
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_no_retry_after_raises_anything_else(retry_after: str, date: str) -> None:
+    said = answer(429, b"", {"Retry-After": retry_after, "Date": date})
+    with pytest.raises(PlexSlowDownError) as raised:
+        ask(said)
+    assert raised.value.retry_after_seconds is None or 0 <= raised.value.retry_after_seconds <= 3600
+
+
+# --- compression ---
+
+PLAIN = b'{"pong":true}'
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (PLAIN, ""),
+        (PLAIN, "identity"),
+        (gzip.compress(PLAIN), "gzip"),
+        (gzip.compress(PLAIN), "GZip"),
+        (gzip.compress(PLAIN), "x-gzip"),
+        (zlib.compress(PLAIN), "deflate"),
+    ],
+)
+def test_body_is_decompressed_as_its_encoding_says(body: bytes, encoding: str) -> None:
+    assert decompress(body, encoding) == PLAIN
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zlib.compress], ids=["plain", "gzip", "deflate"])
+def test_64_kib_are_the_limit_after_decompression(pack: Callable[[bytes], bytes]) -> None:
+    encoding = {bytes: "", gzip.compress: "gzip", zlib.compress: "deflate"}[pack]
+    limit = b"x" * MAX_BODY_BYTES
+    assert MAX_BODY_BYTES == 65536
+    assert decompress(pack(limit), encoding) == limit
+    with pytest.raises(PlexUnavailableError):
+        decompress(pack(limit + b"x"), encoding)
+
+
+def test_gzip_bomb_is_refused_before_it_unfolds() -> None:
+    bomb = gzip.compress(bytes(50 * 2**20))
+    with pytest.raises(PlexUnavailableError, match="too long"):
+        decompress(bomb, "gzip")
+
+
+@pytest.mark.parametrize("cut", [1, 4, 8, 12])
+def test_truncated_gzip_is_no_answer(cut: int) -> None:
+    with pytest.raises(PlexUnavailableError):
+        decompress(gzip.compress(PLAIN)[:-cut], "gzip")
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "gzip,identity", "x", "utf-8"])
+def test_encoding_that_we_did_not_ask_for_is_no_answer(encoding: str) -> None:
+    with pytest.raises(PlexUnavailableError):
+        decompress(PLAIN, encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@unhurried
+@given(body=st.binary(max_size=200))
+@example(body=b"")
+@example(body=PLAIN)
+def test_damaged_compression_raises_only_a_plex_error(encoding: str, body: bytes) -> None:
+    try:
+        plain = decompress(body, encoding)
+    except PlexUnavailableError:
+        return
+    assert len(plain) <= MAX_BODY_BYTES
+
+
+# --- anything at all ---
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+MEMBERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": JSON | st.just(1174342418),
+        "code": JSON | st.just("KYLX"),
+        "expiresIn": JSON | st.integers(0, 900),
+        "authToken": JSON | st.just(TOKEN),
+        "username": JSON,
+        "title": JSON,
+        "restricted": JSON,
+        "error": JSON,
+        "errors": JSON
+        | st.lists(st.fixed_dictionaries({}, optional={"code": JSON | st.just(1020), "message": JSON}), max_size=3),
+    },
+)
+STATUSES = st.sampled_from([200, 201, 204, 400, 401, 403, 404, 410, 422, 429, 498, 500, 503]) | st.integers(0, 999)
+
+
+LEAVES = (PlexUnavailableError, PlexSlowDownError, PlexRefusedError, TokenRejectedError)
+
+
+def check_outcome(read: Callable[[Answer], object], said: Answer) -> None:
+    try:
+        result = read(said)
+    except LEAVES:
+        return
+    assert isinstance(result, Pin | Pending | Approved | Expired | Account | None)
+    if isinstance(result, Approved):
+        assert re.fullmatch(r"[A-Za-z0-9._-]{10,4096}", result.token.reveal())
+    if isinstance(result, Pin):
+        assert timedelta(0) < result.expires_in <= timedelta(days=1)
+
+
+@readers
+@unhurried
+@given(status=STATUSES, body=st.binary(max_size=100))
+def test_arbitrary_bytes_are_an_outcome_or_a_plex_error(
+    read: Callable[[Answer], object], status: int, body: bytes
+) -> None:
+    check_outcome(read, Answer(status, {}, body))
+
+
+@readers
+@unhurried
+@given(status=STATUSES, body=JSON | MEMBERS)
+def test_arbitrary_json_is_an_outcome_or_a_plex_error(read: Callable[[Answer], object], status: int, body: Any) -> None:
+    check_outcome(read, Answer(status, {}, json.dumps(body).encode()))
+
+
+@readers
+@unhurried
+@given(status=STATUSES, body=MEMBERS)
+def test_no_error_repeats_what_the_body_says(read: Callable[[Answer], object], status: int, body: Any) -> None:
+    planted = {"code": "planted-secret", "message": "planted-secret", "token": "planted-secret"}
+    said = Answer(
+        status, {}, json.dumps(planted | body | {"errors": [planted], "authToken": "planted secret"}).encode()
+    )
+    try:
+        result: object = read(said)
+    except PlexLinkError as raised:
+        result = raised
+    assert "planted" not in f"{result!r} {result}"

@@ -1,0 +1,384 @@
+"""The link attempt as a state machine, against a table written here a second time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from plexlink import flow
+from plexlink.errors import IllegalTransitionError
+from plexlink.models import Answer, Attempt, Card, Lane, Place, Reason, Secret, State, Trouble
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+DEADLINE = NOW + timedelta(minutes=15)
+FOURTEEN_TWENTY = timedelta(minutes=14, seconds=20)
+
+PIN_CREATED = flow.PinCreated(Secret("1174342418"), Secret("KYLX"), DEADLINE)
+GRANTED = flow.Granted(Secret("the-token-of-plex"))
+
+ALLOWED = {
+    (State.REQUESTED, flow.PinCreated): State.PENDING,
+    (State.REQUESTED, flow.Cancelled): State.CANCELLED,
+    (State.REQUESTED, flow.Failed): State.FAILED,
+    (State.PENDING, flow.Granted): State.APPROVED,
+    (State.PENDING, flow.RanOut): State.EXPIRED,
+    (State.PENDING, flow.Cancelled): State.CANCELLED,
+    (State.PENDING, flow.Failed): State.FAILED,
+    (State.APPROVED, flow.Accepted): State.LINKED,
+    (State.APPROVED, flow.Rejected): State.REFUSED,
+}
+ENDS = {State.LINKED, State.REFUSED, State.EXPIRED, State.CANCELLED, State.FAILED}
+OPEN = {State.REQUESTED, State.PENDING, State.APPROVED}
+CALLS = {
+    State.REQUESTED: flow.Call.CREATE_PIN,
+    State.PENDING: flow.Call.ASK,
+    State.APPROVED: flow.Call.READ_ACCOUNT,
+}
+SECRETS = ("client_identifier", "pin_id", "user_code", "token")
+HELD = {
+    State.REQUESTED: {"client_identifier"},
+    State.PENDING: {"client_identifier", "pin_id", "user_code"},
+    State.APPROVED: {"client_identifier", "token"},
+    **{state: set() for state in ENDS},
+}
+
+texts = st.text(min_size=1).map(Secret)
+events = st.one_of(
+    st.builds(flow.PinCreated, texts, texts, st.just(DEADLINE)),
+    st.builds(flow.Granted, texts),
+    st.just(flow.Accepted()),
+    st.builds(flow.Rejected, st.sampled_from(Reason)),
+    st.just(flow.RanOut()),
+    st.just(flow.Cancelled()),
+    st.builds(flow.Failed, st.sampled_from(Reason)),
+)
+instants = st.integers(-100_000, 100_000).map(lambda seconds: NOW + timedelta(seconds=seconds))
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def an_answer(at: datetime = NOW) -> Answer:
+    return Answer(message_id=7, token=Secret("interaction-token"), at=at)
+
+
+def begun(*, lane: Lane | None = None, answer: Answer | None = None) -> Attempt:
+    return flow.begin(
+        user_id=42, guild_id=1, device_name="Discord: a via b", place=Place(lane=lane), answer=answer, now=NOW
+    )
+
+
+PATHS: dict[State, tuple[flow.Event, ...]] = {
+    State.REQUESTED: (),
+    State.PENDING: (PIN_CREATED,),
+    State.APPROVED: (PIN_CREATED, GRANTED),
+    State.LINKED: (PIN_CREATED, GRANTED, flow.Accepted()),
+    State.REFUSED: (PIN_CREATED, GRANTED, flow.Rejected(Reason.TAKEN)),
+    State.EXPIRED: (PIN_CREATED, flow.RanOut()),
+    State.CANCELLED: (PIN_CREATED, flow.Cancelled()),
+    State.FAILED: (flow.Failed(Reason.PLEX_REFUSED),),
+}
+
+
+def attempt_in(state: State, *, lane: Lane | None = None, answer: Answer | None = None) -> Attempt:
+    attempt = begun(lane=lane, answer=answer)
+    for event in PATHS[state]:
+        attempt = flow.advance(attempt, event, NOW)
+    assert attempt.state is state
+    return attempt
+
+
+# --- any sequence of events ---
+
+
+class LinkAttempt(RuleBasedStateMachine):
+    """Throw events at an attempt, and hold it against the table."""
+
+    @initialize(answer=st.none() | st.builds(an_answer), lane=st.none() | st.sampled_from(Lane))
+    def begin(self, answer: Answer | None, lane: Lane | None) -> None:
+        self.first = self.attempt = begun(lane=lane, answer=answer)
+        self.state = State.REQUESTED
+        self.ends = 0
+
+    @rule(event=events, now=instants)
+    def meet(self, event: flow.Event, now: datetime) -> None:
+        before = self.attempt
+        expected = ALLOWED.get((self.state, type(event)))
+        if expected is None:
+            with pytest.raises(IllegalTransitionError):
+                flow.advance(before, event, now)
+            return
+        self.attempt = flow.advance(before, event, now)
+        self.state = expected
+        self.ends += expected in ENDS
+        assert before.state != expected, "the older value is untouched"
+        assert self.attempt.ended_at == (now if expected in ENDS else None)
+        assert self.attempt.reason == getattr(event, "reason", None)
+
+    @rule(card=st.none() | st.sampled_from(Card), lane=st.none() | st.sampled_from(Lane), is_answered=st.booleans())
+    def show(self, card: Card | None, lane: Lane | None, *, is_answered: bool) -> None:
+        answer = None if is_answered else self.attempt.answer
+        self.attempt = replace(self.attempt, shown_state=card, place=Place(lane=lane), answer=answer)
+        self.first = replace(self.first, shown_state=card, place=Place(lane=lane), answer=answer)
+
+    @invariant()
+    def state_is_the_tables(self) -> None:
+        assert self.attempt.state is self.state
+
+    @invariant()
+    def there_is_one_end(self) -> None:
+        assert self.ends == (self.state in ENDS)
+        assert flow.is_over(self.attempt) == (self.state in ENDS)
+
+    @invariant()
+    def what_identifies_the_attempt_stays(self) -> None:
+        for name in ("id", "user_id", "guild_id", "device_name", "requested_at", "shown_state", "place", "answer"):
+            assert getattr(self.attempt, name) == getattr(self.first, name)
+
+    @invariant()
+    def client_identifier_stays_until_the_end(self) -> None:
+        assert self.attempt.client_identifier == (None if self.state in ENDS else self.first.client_identifier)
+
+    @invariant()
+    def secrets_are_those_that_the_state_needs(self) -> None:
+        assert {name for name in SECRETS if getattr(self.attempt, name) is not None} == HELD[self.state]
+
+    @invariant()
+    def ended_attempt_is_never_asked_about(self) -> None:
+        assert flow.next_call(self.attempt) == CALLS.get(self.state)
+
+    @invariant()
+    def settled_attempt_needs_nothing(self) -> None:
+        if flow.is_settled(self.attempt):
+            assert self.state in ENDS
+            for hours in (-1, 0, 1, 1000):
+                assert not flow.needs_showing(self.attempt, NOW + timedelta(hours=hours))
+
+
+LinkAttempt.TestCase.settings = settings(unhurried, max_examples=150, stateful_step_count=12)
+TestLinkAttempt = LinkAttempt.TestCase
+
+
+@pytest.mark.parametrize("state", State)
+@unhurried
+@given(event=events, now=instants)
+def test_each_state_takes_exactly_the_events_of_the_table(state: State, event: flow.Event, now: datetime) -> None:
+    attempt = attempt_in(state)
+    expected = ALLOWED.get((state, type(event)))
+    if expected is not None:
+        assert flow.advance(attempt, event, now).state is expected
+        return
+    with pytest.raises(IllegalTransitionError) as raised:
+        flow.advance(attempt, event, now)
+    assert "Secret" not in str(raised.value)
+
+
+def test_pin_and_token_are_kept_until_they_are_used() -> None:
+    pending = attempt_in(State.PENDING)
+    assert (pending.pin_id, pending.user_code, pending.deadline_at) == (
+        PIN_CREATED.pin_id,
+        PIN_CREATED.user_code,
+        DEADLINE,
+    )
+    assert attempt_in(State.APPROVED).token == GRANTED.token
+
+
+def test_table_leads_to_every_end_from_the_beginning() -> None:
+    reached, frontier = {State.REQUESTED}, [State.REQUESTED]
+    while frontier:
+        state = frontier.pop()
+        following = {after for (before, _), after in ALLOWED.items() if before is state} - reached
+        reached |= following
+        frontier += following
+    assert reached == set(State) == ENDS | OPEN
+
+
+# --- beginning ---
+
+
+def test_new_attempt_is_requested_and_remembers_who_asked() -> None:
+    answer = an_answer()
+    attempt = begun(lane=Lane.DM, answer=answer)
+    assert attempt == Attempt(
+        id=attempt.id,
+        user_id=42,
+        guild_id=1,
+        device_name="Discord: a via b",
+        state=State.REQUESTED,
+        requested_at=NOW,
+        client_identifier=attempt.client_identifier,
+        place=Place(lane=Lane.DM),
+        answer=answer,
+    )
+
+
+def test_ids_are_22_url_safe_characters_and_never_the_same() -> None:
+    ids = [begun().id for _ in range(500)]
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", each) for each in ids)
+    assert len(set(ids)) == 500
+
+
+def test_each_attempt_has_a_client_identifier_of_its_own() -> None:
+    identifiers = {(begun().client_identifier or Secret("")).reveal() for _ in range(500)}
+    assert len(identifiers) == 500
+    assert all(re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", each) for each in identifiers)
+
+
+# --- what is asked of plex.tv ---
+
+
+@pytest.mark.parametrize("state", State)
+def test_unreadable_attempt_is_not_asked_about(state: State) -> None:
+    for trouble in Trouble:
+        assert flow.next_call(replace(attempt_in(state), trouble=trouble)) is None
+
+
+# --- cards ---
+
+PLAIN_CARDS = {
+    State.REQUESTED: Card.QUEUED,
+    State.PENDING: Card.WAITING,
+    State.APPROVED: Card.APPROVED,
+    State.LINKED: Card.LINKED,
+    State.REFUSED: Card.REFUSED,
+    State.EXPIRED: Card.EXPIRED,
+    State.CANCELLED: Card.CANCELLED,
+    State.FAILED: Card.FAILED,
+}
+
+
+@pytest.mark.parametrize("lane", [None, *Lane])
+@pytest.mark.parametrize("state", State)
+def test_each_state_has_its_card(state: State, lane: Lane | None) -> None:
+    assert flow.card_for(attempt_in(state, lane=lane, answer=an_answer()), NOW) is PLAIN_CARDS[state]
+
+
+@pytest.mark.parametrize("reason", [None, *Reason])
+@pytest.mark.parametrize("state", sorted(ENDS))
+def test_only_a_link_that_was_undone_or_replaced_has_another_card(state: State, reason: Reason | None) -> None:
+    attempt = replace(attempt_in(state), reason=reason)
+    annotated = {Reason.UNDONE: Card.UNDONE, Reason.REPLACED: Card.REPLACED}
+    expected = annotated.get(reason, Card.LINKED) if state is State.LINKED and reason else PLAIN_CARDS[state]
+    assert flow.card_for(attempt, NOW) is expected
+
+
+@pytest.mark.parametrize("lane", [None, Lane.DM])
+@pytest.mark.parametrize(
+    ("after_deadline", "card"),
+    [
+        (timedelta(seconds=-1), Card.WAITING),
+        (timedelta(0), Card.WAITING),
+        (timedelta(seconds=15) - timedelta(microseconds=1), Card.WAITING),
+        (timedelta(seconds=15), Card.UNSURE),
+        (timedelta(days=9), Card.UNSURE),
+    ],
+)
+def test_pending_attempt_long_past_its_deadline_is_unsure(
+    after_deadline: timedelta, card: Card, lane: Lane | None
+) -> None:
+    assert flow.card_for(attempt_in(State.PENDING, lane=lane), DEADLINE + after_deadline) is card
+
+
+@pytest.mark.parametrize(
+    ("age", "card"),
+    [
+        (timedelta(0), Card.WAITING),
+        (FOURTEEN_TWENTY - timedelta(microseconds=1), Card.WAITING),
+        (FOURTEEN_TWENTY, Card.EXPIRED),
+        (timedelta(minutes=15, seconds=30), Card.EXPIRED),
+    ],
+)
+def test_ephemeral_card_ends_itself_14_minutes_20_seconds_after_the_interaction(age: timedelta, card: Card) -> None:
+    attempt = attempt_in(State.PENDING, lane=Lane.ANSWER, answer=an_answer())
+    assert flow.card_for(attempt, NOW + age) is card
+    assert flow.is_answer_closed(attempt, NOW + age) == (card is Card.EXPIRED)
+    assert flow.next_call(attempt) is flow.Call.ASK, "plex.tv is asked all the same"
+
+
+def test_renewed_interaction_keeps_the_ephemeral_card_open() -> None:
+    later = NOW + timedelta(minutes=14)
+    attempt = attempt_in(State.PENDING, lane=Lane.ANSWER, answer=an_answer(at=later))
+    assert flow.closes_at(attempt) == later + FOURTEEN_TWENTY
+    assert flow.card_for(attempt, NOW + FOURTEEN_TWENTY) is Card.WAITING
+
+
+def test_ephemeral_card_without_an_interaction_is_over() -> None:
+    attempt = attempt_in(State.PENDING, lane=Lane.ANSWER)
+    assert flow.is_answer_closed(attempt, NOW)
+    assert flow.closes_at(attempt) is None
+    assert flow.card_for(attempt, NOW) is Card.EXPIRED
+
+
+@pytest.mark.parametrize("lane", [None, *Lane])
+@pytest.mark.parametrize("state", State)
+def test_only_an_open_ephemeral_card_closes(state: State, lane: Lane | None) -> None:
+    attempt = attempt_in(state, lane=lane, answer=an_answer())
+    closes = state in OPEN and lane is Lane.ANSWER
+    assert flow.closes_at(attempt) == (NOW + FOURTEEN_TWENTY if closes else None)
+
+
+@unhurried
+@given(
+    state=st.sampled_from(State),
+    reason=st.none() | st.sampled_from(Reason),
+    lane=st.none() | st.sampled_from(Lane),
+    is_answered=st.booleans(),
+    now=instants,
+)
+def test_every_attempt_has_a_card_at_any_time(
+    state: State, reason: Reason | None, lane: Lane | None, now: datetime, *, is_answered: bool
+) -> None:
+    attempt = attempt_in(state, lane=lane, answer=None if is_answered else an_answer())
+    card = flow.card_for(replace(attempt, reason=reason), now)
+    assert card in Card
+    if state in ENDS:
+        assert card is flow.card_for(replace(attempt, reason=reason), NOW), "an end's card does not age"
+
+
+# --- what is left to show ---
+
+
+@pytest.mark.parametrize("state", State)
+def test_card_that_is_not_shown_needs_showing(state: State) -> None:
+    attempt = attempt_in(state)
+    assert flow.needs_showing(attempt, NOW)
+    assert flow.needs_showing(replace(attempt, shown_state=Card.UNDONE), NOW)
+    assert not flow.needs_showing(replace(attempt, shown_state=PLAIN_CARDS[state]), NOW)
+
+
+@pytest.mark.parametrize("state", State)
+def test_command_that_waits_for_its_answer_beside_a_direct_message_needs_showing(state: State) -> None:
+    shown = replace(attempt_in(state, answer=an_answer()), shown_state=PLAIN_CARDS[state])
+    assert flow.needs_showing(replace(shown, place=Place(lane=Lane.DM)), NOW)
+    assert not flow.needs_showing(replace(shown, place=Place(lane=Lane.DM), answer=None), NOW)
+    assert not flow.needs_showing(replace(shown, place=Place(lane=Lane.ANSWER)), NOW)
+
+
+def test_card_needs_showing_again_when_time_has_changed_it() -> None:
+    shown = replace(attempt_in(State.PENDING), shown_state=Card.WAITING)
+    assert not flow.needs_showing(shown, DEADLINE)
+    assert flow.needs_showing(shown, DEADLINE + timedelta(seconds=15))
+
+
+@pytest.mark.parametrize("state", State)
+def test_attempt_is_settled_when_it_is_over_and_shown(state: State) -> None:
+    attempt = attempt_in(state)
+    assert not flow.is_settled(attempt)
+    assert flow.is_settled(replace(attempt, shown_state=PLAIN_CARDS[state])) == (state in ENDS)
+
+
+def test_link_that_was_undone_is_unsettled_until_the_card_says_so() -> None:
+    shown = replace(attempt_in(State.LINKED), shown_state=Card.LINKED)
+    undone = replace(shown, reason=Reason.UNDONE)
+    assert flow.is_settled(shown)
+    assert not flow.is_settled(undone)
+    assert flow.is_settled(replace(undone, shown_state=Card.UNDONE))
+
+
+def test_every_secret_of_an_attempt_is_known_to_this_test() -> None:
+    kinds = {each.name for each in fields(Attempt) if "Secret" in str(each.type)}
+    assert kinds == set(SECRETS)

@@ -1,0 +1,527 @@
+"""The vault: envelopes, the canary, the key ring, and secrets that nobody sees."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import os
+import pickle
+import re
+import stat
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from plexlink.errors import (
+    BrokenEnvelopeError,
+    PlexLinkError,
+    SettingError,
+    UnknownKeyError,
+    VaultError,
+    WrongKeysError,
+)
+from plexlink.models import Account, Answer, Approved, Attempt, Cell, Link, Pin, Secret, SignOut, State
+from plexlink.plex.answers import Answer as PlexAnswer
+from plexlink.vault import Key, KeyRecords, KeyRing, Vault, create_key_file, parse_keys, read_key_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+CELL = Cell("plexlink_links", "token_envelope", "row-one", 42)
+PLAIN = Secret("the-token-of-plex")
+A = Key("a", bytes(range(32)))
+B = Key("b", bytes(range(32, 64)))
+
+SURROGATES = st.characters(exclude_categories=["Cs"])
+secrets = st.text(SURROGATES, max_size=60).map(Secret)
+cells = st.builds(Cell, st.text(SURROGATES), st.text(SURROGATES), st.text(SURROGATES), st.integers(0, 2**63 - 1))
+
+
+def ring(*keys: Key) -> KeyRing:
+    return KeyRing({key.id: key for key in keys})
+
+
+class Source:
+    """Where the key ring is read from again; counts how often."""
+
+    def __init__(self, answer: KeyRing | Exception) -> None:
+        self.answer = answer
+        self.reads = 0
+
+    def __call__(self) -> KeyRing:
+        self.reads += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def vault_of(*keys: Key, records: KeyRecords | None = None, reload: Callable[[], KeyRing] | None = None) -> Vault:
+    keys_in_ring = ring(*keys)
+    return Vault(
+        ring=keys_in_ring,
+        records=records or Vault.first_records(keys_in_ring),
+        reload=reload or (lambda: keys_in_ring),
+    )
+
+
+@pytest.fixture(scope="module")
+def vault() -> Vault:
+    return vault_of(A)
+
+
+def body_of(envelope: str) -> bytes:
+    return base64.urlsafe_b64decode(envelope.split(":")[2])
+
+
+# --- envelopes ---
+
+
+@unhurried
+@given(secret=secrets, cell=cells)
+def test_envelope_opens_in_its_cell(vault: Vault, secret: Secret, cell: Cell) -> None:
+    envelope = vault.encrypt(secret, cell)
+    assert vault.decrypt(envelope, cell) == secret
+    assert re.fullmatch(r"plk1:a:[A-Za-z0-9_-]+={0,2}", envelope)
+    assert len(body_of(envelope)) == 12 + len(secret.reveal().encode()) + 16
+
+
+@unhurried
+@given(here=cells, there=cells)
+def test_envelope_that_was_moved_does_not_open(vault: Vault, here: Cell, there: Cell) -> None:
+    assume(here != there)
+    with pytest.raises(BrokenEnvelopeError):
+        vault.decrypt(vault.encrypt(PLAIN, here), there)
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        CELL._replace(table="plexlink_attempts"),
+        CELL._replace(column="client_identifier_envelope"),
+        CELL._replace(row_id="row-two"),
+        CELL._replace(user_id=43),
+        Cell("plexlink_linkstoken_envelope", "", "row-one", 42),
+    ],
+)
+def test_envelope_opens_in_no_other_table_column_row_or_user(vault: Vault, moved: Cell) -> None:
+    with pytest.raises(BrokenEnvelopeError):
+        vault.decrypt(vault.encrypt(PLAIN, CELL), moved)
+
+
+def test_envelope_of_another_installation_with_the_same_key_id_does_not_open(vault: Vault) -> None:
+    other = vault_of(Key("a", bytes(32)))
+    with pytest.raises(BrokenEnvelopeError):
+        vault.decrypt(other.encrypt(PLAIN, CELL), CELL)
+
+
+def test_nonce_is_never_the_same_twice(vault: Vault) -> None:
+    envelopes = [vault.encrypt(PLAIN, CELL) for _ in range(2000)]
+    assert len({body_of(envelope)[:12] for envelope in envelopes}) == 2000
+    assert len({body_of(envelope)[12:] for envelope in envelopes}) == 2000
+
+
+def test_envelope_shows_nothing_of_its_secret(vault: Vault) -> None:
+    envelope = vault.encrypt(PLAIN, CELL)
+    assert PLAIN.reveal() not in envelope
+    assert PLAIN.reveal().encode() not in body_of(envelope)
+
+
+def assert_closed(vault: Vault, envelope: str) -> None:
+    """Base64 has several spellings of the same bytes; whatever opens must be what was sealed."""
+    try:
+        opened = vault.decrypt(envelope, CELL)
+    except (BrokenEnvelopeError, UnknownKeyError):
+        return
+    assert opened == PLAIN
+
+
+@unhurried
+@given(st.text() | st.text("plk1:abAB09-_=+/ \n", max_size=80) | st.text(SURROGATES).map("plk1:a:".__add__))
+def test_garbage_is_no_envelope(text: str) -> None:
+    with pytest.raises((BrokenEnvelopeError, UnknownKeyError)):
+        vault_of(A).decrypt(text, CELL)
+
+
+@unhurried
+@given(length=st.integers(0, 200))
+def test_truncated_envelope_is_broken(vault: Vault, length: int) -> None:
+    envelope = vault.encrypt(PLAIN, CELL)
+    assume(length < len(envelope.rstrip("=")))
+    with pytest.raises(BrokenEnvelopeError):
+        vault.decrypt(envelope[:length], CELL)
+
+
+@unhurried
+@given(data=st.data())
+def test_altered_text_opens_to_nothing_else(vault: Vault, data: st.DataObject) -> None:
+    envelope = vault.encrypt(PLAIN, CELL)
+    at = data.draw(st.integers(0, len(envelope) - 1))
+    length = data.draw(st.integers(0, 3))
+    assert_closed(vault, envelope[:at] + data.draw(st.text(max_size=3)) + envelope[at + length :])
+
+
+@unhurried
+@given(data=st.data())
+def test_every_altered_bit_is_noticed(vault: Vault, data: st.DataObject) -> None:
+    body = bytearray(body_of(vault.encrypt(PLAIN, CELL)))
+    body[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(BrokenEnvelopeError):
+        vault.decrypt(f"plk1:a:{base64.urlsafe_b64encode(body).decode()}", CELL)
+
+
+@pytest.mark.parametrize("length", range(0, 29, 4))
+def test_envelope_that_is_too_short_for_nonce_and_tag_is_broken(vault: Vault, length: int) -> None:
+    with pytest.raises(BrokenEnvelopeError):
+        vault.decrypt(f"plk1:a:{base64.urlsafe_b64encode(bytes(length)).decode()}", CELL)
+
+
+@pytest.mark.parametrize("scheme", ["plk2", "PLK1", "", "plk", " plk1"])
+def test_envelope_of_another_scheme_is_broken(vault: Vault, scheme: str) -> None:
+    with pytest.raises(BrokenEnvelopeError):
+        vault.decrypt(vault.encrypt(PLAIN, CELL).replace("plk1", scheme, 1), CELL)
+
+
+def test_errors_about_envelopes_do_not_repeat_them(vault: Vault) -> None:
+    envelope = vault.encrypt(PLAIN, CELL)
+    with pytest.raises(BrokenEnvelopeError) as raised:
+        vault.decrypt(envelope, CELL._replace(user_id=1))
+    assert envelope.split(":")[2] not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+# --- keys that the ring does not hold ---
+
+
+def two_keys() -> tuple[KeyRecords, str]:
+    """Return records written with A, and an envelope written with B."""
+    return Vault.first_records(ring(A)), vault_of(B).encrypt(PLAIN, CELL)
+
+
+def test_unknown_key_makes_the_ring_be_read_again_and_found() -> None:
+    records, envelope = two_keys()
+    source = Source(ring(A, B))
+    vault = vault_of(A, records=records, reload=source)
+    assert source.reads == 0
+    assert vault.decrypt(envelope, CELL) == PLAIN
+    assert vault.decrypt(envelope, CELL) == PLAIN
+    assert source.reads == 1
+
+
+def test_unknown_key_makes_the_ring_be_read_again_only_once() -> None:
+    records, envelope = two_keys()
+    source = Source(ring(A))
+    vault = vault_of(A, records=records, reload=source)
+    for _ in range(3):
+        with pytest.raises(UnknownKeyError):
+            vault.decrypt(envelope, CELL)
+    assert source.reads == 1
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [SettingError("The key file cannot be read."), WrongKeysError("The key file is missing.")],
+    ids=["unreadable", "missing"],
+)
+def test_ring_that_cannot_be_read_again_leaves_the_key_unknown_and_the_others_usable(trouble: Exception) -> None:
+    # Both are what `wiring` raises while the process runs: the file was spoilt, or taken away.
+    records, envelope = two_keys()
+    vault = vault_of(A, records=records, reload=Source(trouble))
+    mine = vault.encrypt(PLAIN, CELL)
+    with pytest.raises(UnknownKeyError):
+        vault.decrypt(envelope, CELL)
+    assert vault.decrypt(mine, CELL) == PLAIN
+
+
+def test_known_envelopes_never_make_the_ring_be_read_again() -> None:
+    source = Source(ring(A))
+    vault = vault_of(A, reload=source)
+    for _ in range(3):
+        vault.decrypt(vault.encrypt(PLAIN, CELL), CELL)
+    with pytest.raises(BrokenEnvelopeError):
+        vault.decrypt("plk1:a:AAAA", CELL)
+    assert source.reads == 0
+
+
+# --- the canary ---
+
+
+def test_vault_opens_with_the_keys_that_the_records_were_written_with() -> None:
+    records = Vault.first_records(ring(A, B))
+    assert records.primary == "a"
+    assert vault_of(B, A, records=records).encrypt(PLAIN, CELL).startswith("plk1:a:")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [(B,), (Key("a", bytes(32)),), (B, Key("a", B.material)), (Key("A", A.material),)],
+    ids=["foreign key", "changed key of the same id", "the ids exchanged", "same key under another id"],
+)
+def test_canary_refuses_other_keys(keys: tuple[Key, ...]) -> None:
+    with pytest.raises(WrongKeysError, match="PLEXLINK_KEYS") as raised:
+        vault_of(*keys, records=Vault.first_records(ring(A)))
+    assert "key a," in str(raised.value)
+
+
+def test_canary_refuses_a_primary_that_is_not_in_the_ring() -> None:
+    with pytest.raises(WrongKeysError):
+        vault_of(A, records=replace(Vault.first_records(ring(A)), primary="b"))
+
+
+@pytest.mark.parametrize("canary", ["", "plk1:a:AAAA", "nonsense"])
+def test_damaged_canary_is_refused(canary: str) -> None:
+    with pytest.raises(WrongKeysError):
+        vault_of(A, records=replace(Vault.first_records(ring(A)), canary=canary))
+
+
+def test_records_do_not_stand_in_for_one_another() -> None:
+    records = Vault.first_records(ring(A))
+    with pytest.raises(WrongKeysError):
+        vault_of(A, records=replace(records, canary=records.lookup))
+    with pytest.raises(VaultError):
+        vault_of(A, records=replace(records, lookup=records.canary))
+
+
+def test_new_databases_have_different_records_from_the_same_ring() -> None:
+    one, two = Vault.first_records(ring(A)), Vault.first_records(ring(A))
+    assert one.canary != two.canary
+    assert one.lookup != two.lookup
+
+
+# --- look-ups ---
+
+
+def test_lookup_is_stable_over_restarts() -> None:
+    records = Vault.first_records(ring(A))
+    lookups = {vault_of(A, B, records=records).lookup(Secret("12345")) for _ in range(3)}
+    assert len(lookups) == 1
+    assert re.fullmatch(r"[0-9a-f]{64}", lookups.pop())
+
+
+def test_lookup_depends_on_a_key_of_its_own() -> None:
+    lookups = {vault_of(A, records=Vault.first_records(ring(A))).lookup(Secret("12345")) for _ in range(5)}
+    assert len(lookups) == 5
+
+
+@unhurried
+@given(secrets, secrets)
+def test_lookup_tells_accounts_apart(vault: Vault, one: Secret, other: Secret) -> None:
+    assert (vault.lookup(one) == vault.lookup(other)) == (one == other)
+
+
+# --- the key ring: settings ---
+
+
+def b64(material: bytes) -> str:
+    return base64.b64encode(material).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a:{b64(A.material)},b:{b64(B.material)}",
+        f" a: {b64(A.material)} , b:{b64(B.material)} , ",
+        f"a:{b64(A.material)}\nb:{b64(B.material)}\n",
+        f"# my keys: x, y\n\na:{b64(A.material)}\r\n  # c:nonsense\nb:{b64(B.material)}",
+        f"a:{base64.urlsafe_b64encode(A.material).decode()},b:{base64.urlsafe_b64encode(B.material).decode()}",
+    ],
+    ids=["commas", "blanks", "lines", "comments", "url-safe"],
+)
+def test_keys_are_read_in_order(text: str) -> None:
+    keys = parse_keys(text, source="PLEXLINK_KEYS")
+    assert keys.first() == A
+    assert (keys.get("a"), keys.get("b"), keys.get("c")) == (A, B, None)
+    assert "a" in keys
+    assert "c" not in keys
+
+
+@unhurried
+@given(material=st.binary(min_size=32, max_size=32), is_url_safe=st.booleans())
+def test_any_256_bits_are_a_key(material: bytes, *, is_url_safe: bool) -> None:
+    encode = base64.urlsafe_b64encode if is_url_safe else base64.b64encode
+    assert parse_keys(f"k:{encode(material).decode()}", source="X").first() == Key("k", material)
+
+
+GOOD = b64(b"\xfb" * 32)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " , \n",
+        "# nothing but words",
+        GOOD,
+        f":{GOOD}",
+        f"a b:{GOOD}",
+        f"{'a' * 33}:{GOOD}",
+        f"\u00e4:{GOOD}",
+        "a:",
+        f"a:{GOOD[:-1]}",
+        f"a:{GOOD[:-4]}",
+        f"a:{b64(b'1' * 31)}",
+        f"a:{b64(b'1' * 33)}",
+        f"a:{b64(b'1' * 16)}",
+        "a:\u00e4",
+        f"a:{GOOD},a:{GOOD}",
+        f"a:{GOOD};b:{GOOD}",
+        f"a:{GOOD} b:{GOOD}",
+        f"a:{GOOD}!",
+        f"a:?{GOOD}",
+        f"a:{GOOD[:20]} {GOOD[20:]}",
+    ],
+)
+def test_malformed_keys_are_a_setting_error_that_does_not_contain_them(text: str) -> None:
+    with pytest.raises(SettingError, match="PLEXLINK_KEYS") as raised:
+        parse_keys(text, source="PLEXLINK_KEYS")
+    assert GOOD[:16] not in str(raised.value)
+
+
+@unhurried
+@given(before=st.text(max_size=4), after=st.text(max_size=4), prefix=st.sampled_from(["", "a:", "a:b:", ":", "a "]))
+def test_no_error_about_keys_contains_a_key(before: str, after: str, prefix: str) -> None:
+    try:
+        parse_keys(prefix + before + GOOD + after, source="PLEXLINK_KEYS")
+    except SettingError as error:
+        said = repr(error)
+        assert not any(GOOD[at : at + 12] in said for at in range(32))
+
+
+# --- the key ring: files ---
+
+
+def test_new_key_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "plexlink.key"
+    before = os.umask(0)
+    try:
+        created = create_key_file(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    key = created.first()
+    assert len(key.material) == 32
+    assert read_key_file(path).first() == key
+
+
+def test_key_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "plexlink.key"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError):
+        create_key_file(path)
+    assert path.read_text() == "precious"
+
+
+def test_dangling_link_in_place_of_the_key_file_is_not_followed(tmp_path: Path) -> None:
+    path = tmp_path / "plexlink.key"
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        create_key_file(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_each_key_file_holds_another_key_under_another_id(tmp_path: Path) -> None:
+    keys = [create_key_file(tmp_path / str(number)).first() for number in range(20)]
+    assert len({key.material for key in keys}) == len({key.id for key in keys}) == 20
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"nonsense", b"a:AAAA"])
+def test_key_file_that_cannot_be_used_is_a_setting_error_that_names_it(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "plexlink.key"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingError, match=re.escape(str(path))):
+        read_key_file(path)
+
+
+def test_folder_in_place_of_the_key_file_is_a_setting_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="cannot be read"):
+        read_key_file(tmp_path)
+
+
+# --- nobody sees a secret ---
+
+PLANTED = "planted0secret1planted2secret3!!"
+SECRET = Secret(PLANTED)
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+KEY = Key("k", PLANTED.encode())
+HOLDERS = {
+    "Secret": SECRET,
+    "Key": KEY,
+    "KeyRing": ring(KEY),
+    "Answer": Answer(message_id=1, token=SECRET, at=NOW),
+    "PlexAnswer": PlexAnswer(200, {"X-Plex-Token": PLANTED}, PLANTED.encode()),
+    "Pin": Pin(id=SECRET, code=SECRET, expires_in=timedelta(seconds=900)),
+    "Approved": Approved(SECRET),
+    "Account": Account(id=SECRET, name=SECRET, is_managed=False),
+    "Attempt": Attempt(
+        id="id",
+        user_id=1,
+        guild_id=None,
+        device_name="device",
+        state=State.APPROVED,
+        requested_at=NOW,
+        client_identifier=SECRET,
+        pin_id=SECRET,
+        user_code=SECRET,
+        token=SECRET,
+        answer=Answer(message_id=1, token=SECRET, at=NOW),
+    ),
+    "Link": Link(
+        id="id",
+        user_id=1,
+        attempt_id="attempt",
+        account_id=SECRET,
+        account_name=SECRET,
+        client_identifier=SECRET,
+        token=SECRET,
+        linked_at=NOW,
+    ),
+    "SignOut": SignOut(id="id", user_id=1, client_identifier=SECRET, token=SECRET, requested_at=NOW),
+}
+holders = pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+
+
+@holders
+def test_no_text_of_a_value_shows_its_secret(holder: object) -> None:
+    shown = [repr(holder), str(holder), f"{holder}", f"{holder!r:>80}", "%s %r" % (holder, holder), repr([holder])]  # noqa: UP031
+    assert not any("planted" in text for text in shown)
+
+
+@holders
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_no_pickle_of_a_value_shows_its_secret(holder: object, protocol: int) -> None:
+    try:
+        pickled = pickle.dumps(holder, protocol)
+    except (TypeError, pickle.PicklingError):
+        return
+    assert b"planted" not in pickled
+
+
+@pytest.mark.parametrize("spec", ["", "s", ">80", "r", ".3"])
+def test_no_format_of_a_secret_shows_it(spec: str) -> None:
+    assert format(SECRET, spec) == "Secret(****)"
+
+
+def test_secret_has_no_dictionary_and_is_not_copied_by_machinery() -> None:
+    assert not hasattr(SECRET, "__dict__")
+    with pytest.raises(TypeError):
+        copy.deepcopy(SECRET)
+
+
+@unhurried
+@given(SURROGATES.filter(str.isprintable), st.text(SURROGATES))
+def test_secrets_compare_by_value(one: str, other: str) -> None:
+    assert (Secret(one) == Secret(other)) == (one == other)
+    assert hash(Secret(one)) == hash(Secret(one))
+    assert Secret(one) != one
+
+
+def test_what_the_vault_raises_is_of_the_family() -> None:
+    assert issubclass(VaultError, PlexLinkError)
+    assert {BrokenEnvelopeError, UnknownKeyError, WrongKeysError} <= set(VaultError.__subclasses__())
