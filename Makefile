@@ -19,7 +19,6 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases tests/e2e tests/harness.py
 	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/dev.stamp

@@ -1,10 +1,12 @@
-"""Fixtures that most tests share."""
+"""Fixtures that most tests share, and the rule that nothing is skipped unnoticed."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from harness import World, a_world
 
 if TYPE_CHECKING:
@@ -16,3 +18,10 @@ if TYPE_CHECKING:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with a_world(tmp_path) as world:
         yield world
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of continuous integration in which a test was skipped."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
 from plexlink.models import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
-from processes import Deployment, code_of, deployment, picture_of
+from processes import Deployment, code_of, countdown_of, deployment, picture_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -291,3 +293,271 @@ async def test_database_file_that_is_none_is_told(place: Deployment) -> None:
     bot = await place.spawn()
     await assert_refuses(bot, "The database cannot be used", "PLEXLINK_DATA_DIR")
     assert (place.data_dir / "plexlink.sqlite3").read_bytes().startswith(b"\xff garbage")
+
+
+# A card outlives the process that sent it.
+
+
+async def test_countdown_and_check_button_are_the_same_after_a_restart(place: Deployment) -> None:
+    bot = await place.start()
+    card = await place.waiting_card()
+    code, countdown = code_of(card), countdown_of(card)
+    assert abs(countdown - place.pin().expires_at.timestamp()) <= 2
+    await bot.terminate()
+
+    await place.start()
+    await place.press(card, "I've approved it")
+    again = await place.card_saying("Plex has not seen your approval yet")
+
+    assert (again, code_of(again), countdown_of(again)) == (card, code, countdown)
+    assert picture_of(again) == dict(again.buttons)["Open Plex"]
+
+
+async def test_cancel_works_after_a_restart(place: Deployment) -> None:
+    bot = await place.start()
+    card = await place.waiting_card()
+    await bot.kill()
+
+    await place.start()
+    await place.press(card, "Cancel")
+    cancelled = await place.card_saying("Cancelled")
+
+    assert [label for label, _ in cancelled.buttons] == ["Start again"]
+    assert not cancelled.files
+
+
+async def test_new_code_works_after_a_restart(place: Deployment) -> None:
+    bot = await place.start()
+    card = await place.waiting_card()
+    first_code = code_of(card)
+    await bot.kill()
+
+    await place.start()
+    await place.press(card, "New code")
+    renewed = await place.card_saying("Your code:", but_not=first_code)
+    assert len(place.plex.pins) == 2
+    assert (renewed, code_of(renewed)) == (card, place.pin().code)
+    place.plex.approve(code_of(renewed))
+    await place.card_saying("Linked as alice")
+
+
+async def test_code_that_expires_while_the_bot_is_down_can_be_renewed(place: Deployment) -> None:
+    bot = await place.start()
+    card = await place.waiting_card()
+    await bot.terminate()
+    place.plex.expire(code_of(card))
+
+    await place.start()
+    expired = await place.card_saying("The code ran out")
+    assert expired is card
+    assert not card.files
+    assert [label for label, _ in card.buttons] == ["New code"]
+
+    await place.press(card, "New code")
+    await place.card_saying("Your code:")
+    place.plex.approve(place.pin().code)
+    await place.card_saying("Linked as alice")
+
+
+# Direct messages are closed.
+
+
+async def test_member_with_closed_messages_links_in_the_answer(place: Deployment) -> None:
+    place.alice.dms_closed = 50007
+    await place.start()
+    command = await place.plexlink()
+
+    card = await place.answer_saying(command, "Your code:")
+    assert card.ephemeral_for == place.alice.id
+    assert "Discord did not let me send you a direct message" in card.text
+    assert code_of(card) == place.pin().code
+    assert picture_of(card) == dict(card.buttons)["Open Plex"]
+
+    place.plex.approve(code_of(card))
+    linked = await place.answer_saying(command, "Linked as alice")
+    assert linked is card
+    assert not linked.files
+    assert place.discord.dm(place.alice) == []
+
+
+async def test_card_in_the_answer_goes_on_after_a_restart(place: Deployment) -> None:
+    place.alice.dms_closed = 50007
+    bot = await place.start()
+    command = await place.plexlink()
+    card = await place.answer_saying(command, "Your code:")
+    await bot.kill()
+    assert_only_sealed(place, command)
+    first_code = code_of(card)
+
+    successor = await place.start()
+    press = await place.press(card, "New code")
+    assert await place.answer_saying(command, "Your code:", but_not=first_code) is card
+    await successor.kill()
+    place.plex.approve(place.pin().code)
+
+    await place.start()
+    assert await place.answer_saying(command, "Linked as alice") is card
+    assert_only_sealed(place, command, press)
+    assert place.discord.dm(place.alice) == []
+
+
+# Discord is away.
+
+
+@pytest.mark.parametrize("status", [503, 0], ids=["HTTP 503", "cut connection"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/users/@me"), ("PUT", "/applications/*/commands"), ("GET", "/gateway/bot")],
+    ids=["log in", "synchronise", "find the gateway"],
+)
+async def test_bot_waits_for_an_api_that_fails_at_the_start(
+    place: Deployment, method: str, path: str, status: int
+) -> None:
+    fault = place.discord.fail(method, path, status)
+
+    bot = await place.start()
+    await place.waiting_card()
+
+    assert fault.times == 0
+    assert "bot.unreachable Discord's" in bot.log
+    assert "trying again in 2 s" in bot.log
+    assert place.discord.syncs == 1
+    assert_tidy(bot)
+
+
+async def test_bot_waits_for_an_api_that_is_not_there_at_the_start(place: Deployment) -> None:
+    await place.discord.stop()
+    bot = await place.spawn()
+    assert "trying again in 2 s" in await bot.logged("bot.unreachable Discord's api")
+
+    await place.discord.start()
+    await place.discord.wait_ready()
+    await place.waiting_card()
+    assert_tidy(bot)
+
+
+async def test_bot_waits_for_a_gateway_that_refuses_at_the_start(place: Deployment) -> None:
+    place.discord.refuse_gateway = True
+    bot = await place.spawn()
+    assert "trying again in 2 s" in await bot.logged("bot.unreachable Discord's gateway")
+
+    place.discord.refuse_gateway = False
+    await place.discord.wait_ready()
+    await place.waiting_card()
+    assert_tidy(bot)
+
+
+async def test_gateway_that_asks_once_more_and_fails_is_waited_for(place: Deployment) -> None:
+    # discord.py asks for the gateway's address itself, after the process has tried it.
+    bot = await place.spawn()
+    asked = ("GET", "/gateway/bot")
+    await place.discord.until(
+        lambda: [(one.method, one.path) for one in place.discord.requests].count(asked) == 1,
+        what="a bot that asks for the gateway",
+    )
+    place.discord.fail(*asked, 503)
+
+    await bot.logged("bot.unreachable Discord's gateway")
+    await place.discord.wait_ready()
+    await place.waiting_card()
+    assert_tidy(bot)
+
+
+async def test_command_works_after_the_gateway_was_lost(place: Deployment) -> None:
+    bot = await place.start()
+    await place.discord.drop_gateway()
+    await place.discord.until(lambda: place.discord.resumed == 1, what="a resumed session")
+    card = await place.waiting_card()
+
+    await place.discord.invalidate_gateway()
+    await place.discord.wait_ready(2, timeout=20)
+    await place.press(card, "Cancel")
+    await place.card_saying("Cancelled")
+    assert await bot.terminate() == 0
+
+
+@pytest.mark.parametrize("missing", ["api", "gateway"])
+async def test_bot_that_cannot_reach_discord_for_long_gives_up(place: Deployment, missing: str) -> None:
+    if missing == "api":
+        await place.discord.stop()
+    place.discord.refuse_gateway = True
+    shortened = "from plexlink_bot import app, cli; app.GIVES_UP_AFTER_SECONDS = 1.0; cli.main()"
+
+    bot = await place.spawn(arguments=("-c", shortened, "run"))
+
+    assert await bot.wait() == 69
+    assert bot.log.count("bot.unreachable") == 1
+    last = bot.log.splitlines()[-1]
+    assert "bot.gave_up Discord could not be reached" in last
+    assert not [line for line in bot.log.splitlines() if line != last and any(word in line for word in UNTIDY)]
+
+
+async def test_bot_that_waits_for_discord_stops_at_once(place: Deployment) -> None:
+    place.discord.refuse_gateway = True
+    bot = await place.spawn()
+    await bot.logged("bot.unreachable Discord's gateway")
+
+    assert await bot.terminate() == 0
+    assert_tidy(bot)
+
+
+# Where it goes, and what it says.
+
+WATCHED = """
+import sys
+def watch(event, arguments):
+    if event == "socket.connect":
+        print("connects to", *arguments[1][:2], flush=True)
+    elif event == "socket.getaddrinfo":
+        print("looks up", arguments[0], flush=True)
+sys.addaudithook(watch)
+from plexlink_bot.cli import main
+main()
+"""
+
+
+async def test_bot_goes_to_the_given_addresses_and_nowhere_else(place: Deployment) -> None:
+    proxy = "http://127.0.0.1:9"
+    proxies = {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "ALL_PROXY": proxy, "http_proxy": proxy, "https_proxy": proxy}
+
+    bot = await place.start(arguments=("-c", WATCHED, "run"), **proxies)
+    card = await place.waiting_card()
+    place.plex.approve(code_of(card))
+    await place.press(card, "I've approved it")
+    await place.press(await place.card_saying("Linked as alice"), "Not me: undo")
+    await place.card_saying("Undone")
+    assert await bot.terminate() == 0
+
+    places = {line for line in bot.log.splitlines() if line.startswith(("connects to", "looks up"))}
+    servers = (place.discord.api_url, place.plex.url)
+    assert {line for line in places if line.startswith("connects")} == {
+        f"connects to 127.0.0.1 {urlsplit(server).port}" for server in servers
+    }
+    assert {line for line in places if line.startswith("looks")} <= {"looks up 127.0.0.1"}
+
+
+async def test_log_of_the_whole_main_job_is_json_and_holds_no_secret(place: Deployment) -> None:
+    keys = f"first:{A_KEY}"
+    bot = await place.start(PLEXLINK_LOG_FORMAT="json", PLEXLINK_LOG_LEVEL="DEBUG", PLEXLINK_KEYS=keys)
+    command = await place.plexlink()
+    card = await place.card_saying("Your code:")
+    await place.answer_saying(command, "I sent you a direct message")
+    first = code_of(card)
+    renewal = await place.press(card, "New code")
+    await place.card_saying("Your code:", but_not=first)
+    place.plex.approve(place.pin().code)
+    check = await place.press(card, "I've approved it")
+    await place.card_saying("Linked as alice")
+    secrets = {**secrets_of(place, command, renewal, check), "key": A_KEY}
+    undo = await place.press(card, "Not me: undo")
+    await place.card_saying("Undone")
+    await bot.logged("sign_out.done")
+    assert await bot.terminate() == 0
+
+    lines = [json.loads(line) for line in bot.log.splitlines()]
+    assert {"at", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
+    assert {"DEBUG", "INFO"} <= {line["level"] for line in lines}
+    assert any("link.linked" in line["message"] for line in lines)
+    assert not [line for line in lines if "exception" in line]
+    assert_free_of({**secrets, "interaction token of undo": undo.token}, bot.log, "the log")
+    assert len(secrets) == 12

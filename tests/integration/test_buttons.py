@@ -3,9 +3,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import Card
 from simcord.results import to_discord_message
 
+from harness import Card
 from plexlink_bot.sandbox.plex_tv import BOB, Operation, RateLimited, ServerError
 
 if TYPE_CHECKING:

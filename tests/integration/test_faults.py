@@ -5,8 +5,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import Card
 
+from harness import Card
 from plexlink_bot.sandbox.plex_tv import (
     DeepJson,
     Empty,
@@ -25,7 +25,6 @@ from plexlink_bot.sandbox.plex_tv import (
 
 if TYPE_CHECKING:
     from harness import World
-
     from plexlink_bot.sandbox.plex_tv import Fault
 
 NO_ANSWERS = [

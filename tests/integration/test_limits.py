@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness import Card, a_world
-
 from plexlink_bot.sandbox.plex_tv import Operation, RateLimited, ServerError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def test_all_calls_share_one_pace_and_slow_down_together(tmp_path: Path) -
             await world.plexlink(world.join(f"member{number}"))
         await world.advance(30)
         instants = [call.at.timestamp() for call in world.plex.requests]
-        gaps = [later - earlier for earlier, later in zip(instants, instants[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(instants)]
         assert min(gaps) > 0.95
         world.plex.fail(RateLimited(retry_after=20), times=1)
         await world.advance(6)

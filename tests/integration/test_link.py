@@ -4,9 +4,9 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import zxingcpp
-from harness import Card, a_world
 from PIL import Image
 
+from harness import Card, a_world
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Operation, ServerError
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness import Card
-
 from plexlink_bot.sandbox.plex_tv import Hang, Operation, ServerError
 
 if TYPE_CHECKING:

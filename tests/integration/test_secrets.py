@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import World, a_world
 
+from harness import World, a_world
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Html, Operation, Reset, ServerError, WrongTypes
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ KEY = base64.b64encode(b"planted-key-material-0123456789a").decode()
 async def test_no_secret_is_in_a_log_an_error_a_repr_or_the_database(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     for name in ("discord.http", "discord.gateway", "discord.client", "discord.webhook.async_"):
         caplog.set_level(logging.INFO, name)  # as the process sets them
+    caplog.set_level(logging.DEBUG)  # last: it sets the level of the catching handler too
     from plexlink.models import Secret  # noqa: PLC0415 - the class that the loaded plugin uses
 
     async with a_world(tmp_path, pin_style="strong", keys=Secret(f"planted:{KEY}")) as world:
@@ -36,9 +36,9 @@ async def test_no_secret_is_in_a_log_an_error_a_repr_or_the_database(
             "errors": repr(world.env.errors),
         }
         secrets = _secrets(world, tokens)
+        files = _files(tmp_path)
 
-    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    assert "plexlink.sqlite3" in files
+    assert {"plexlink.sqlite3", "plexlink.sqlite3-wal"} <= files.keys()
     assert len(secrets) > 15
     for what, secret in secrets:
         for where, text in texts.items():
@@ -53,7 +53,7 @@ async def _live(world: World) -> list[str]:
     for fault in (ServerError(500), Html(403), Reset(), WrongTypes(authToken="bad token")):
         world.plex.fail(fault, calls=Operation.GET_PIN)
         await world.press("I've approved it")
-    tokens = [world.approve(ALICE)]
+    tokens = [world.approve(NAMED)]
     world.plex.fail(Html(502), calls=Operation.USER)
     await world.advance(20)
     bob, kid, open_one = world.join("bob"), world.join("kid"), world.join("open")
@@ -61,7 +61,7 @@ async def _live(world: World) -> list[str]:
     tokens.append(world.approve(KID))
     await world.advance(6)
     await world.plexlink(bob)
-    tokens.append(world.approve(NAMED))
+    tokens.append(world.approve(ALICE))
     await world.advance(6)
     world.plex.fail(ServerError(500), calls=Operation.SIGN_OUT, times=None)
     await world.press("Not me: undo", bob)
@@ -85,3 +85,7 @@ def _secrets(world: World, tokens: list[str]) -> list[tuple[str, str]]:
         ("the key's bytes", base64.b64decode(KEY).decode()),
         ("an account name", NAMED.username),
     ]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

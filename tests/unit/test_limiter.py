@@ -1,0 +1,160 @@
+"""The pace at which plex.tv is asked."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plexlink.limiter import Limiter
+
+FLOOR = 1 / 60
+RATES = [0.05, 0.5, 1.0, 3.0, 1000.0]
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+rates = st.floats(0.05, 1000)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), st.floats(0, 30)),
+        st.tuples(st.just("slow_down"), st.none() | st.floats(0, 3600)),
+        st.tuples(st.just("recover"), st.none()),
+        st.tuples(st.just("ask"), st.none()),
+    ),
+    max_size=60,
+)
+
+
+def go(limiter: Limiter, now: float) -> float:
+    """Take the next request as early as it may go; return when that was."""
+    at = max(now, limiter.ready_at())
+    limiter.take(at)
+    return at
+
+
+def slowed(rate: float, *, times: int) -> Limiter:
+    limiter, now = Limiter(rate), 100.0
+    for _ in range(times):
+        limiter.slow_down(now, None)
+        now = limiter.ready_at()
+    return limiter
+
+
+def test_first_request_goes_at_once() -> None:
+    assert Limiter(1.0).ready_at() <= 0
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_requests_are_spaced_evenly(rate: float) -> None:
+    limiter = Limiter(rate)
+    times = [go(limiter, 50.0) for _ in range(6)]
+    assert times == pytest.approx([50.0 + number / rate for number in range(6)])
+
+
+def test_quiet_time_saves_up_nothing() -> None:
+    limiter = Limiter(1.0)
+    go(limiter, 0.0)
+    assert [go(limiter, 1000.0) for _ in range(3)] == [1000.0, 1001.0, 1002.0]
+
+
+def test_rate_is_halved_by_a_429() -> None:
+    assert [slowed(1.0, times=times).rate for times in range(4)] == [1.0, 0.5, 0.25, 0.125]
+
+
+@pytest.mark.parametrize("retry_after", [None, 0.0, 1.0, 30.0])
+def test_burst_of_429_counts_once(retry_after: float | None) -> None:
+    limiter = Limiter(1.0)
+    for _ in range(8):
+        limiter.slow_down(100.0, retry_after)
+    assert limiter.rate == 0.5
+
+
+def test_429_after_the_pause_counts_again() -> None:
+    limiter = Limiter(1.0)
+    limiter.slow_down(100.0, 10.0)
+    limiter.slow_down(109.999, 10.0)
+    assert limiter.rate == 0.5
+    limiter.slow_down(limiter.paused_until(), 10.0)
+    assert limiter.rate == 0.25
+
+
+@pytest.mark.parametrize(("retry_after", "pause"), [(None, 5.0), (1.0, 1.0), (60.0, 60.0), (3600.0, 3600.0)])
+def test_pause_is_what_plex_asks_for(retry_after: float | None, pause: float) -> None:
+    limiter = Limiter(1.0)
+    limiter.slow_down(100.0, retry_after)
+    assert limiter.paused_until() == limiter.ready_at() == 100.0 + pause
+
+
+def test_shorter_retry_after_does_not_end_a_longer_pause() -> None:
+    limiter = Limiter(1.0)
+    limiter.slow_down(100.0, 60.0)
+    limiter.slow_down(101.0, 1.0)
+    limiter.slow_down(102.0, None)
+    assert limiter.paused_until() == 160.0
+
+
+def test_pause_is_kept_by_requests_that_were_taken_before() -> None:
+    limiter = Limiter(1.0)
+    for _ in range(20):
+        go(limiter, 0.0)
+    limiter.slow_down(1.0, 2.0)
+    assert limiter.ready_at() == pytest.approx(20.0)
+
+
+def test_after_a_pause_requests_go_at_the_lower_rate() -> None:
+    limiter = Limiter(1.0)
+    limiter.slow_down(100.0, 10.0)
+    assert [go(limiter, 100.0) for _ in range(3)] == [110.0, 112.0, 114.0]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_rate_is_won_back_slowly_and_never_above_the_full_one(rate: float) -> None:
+    limiter = slowed(rate, times=1)
+    answers = 0
+    while limiter.rate < rate:
+        before = limiter.rate
+        limiter.recover()
+        answers += 1
+        assert before < limiter.rate <= rate
+    assert 10 <= answers <= 11
+    limiter.recover()
+    assert limiter.rate == rate
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_rate_has_a_floor(rate: float) -> None:
+    limiter = slowed(rate, times=100)
+    assert limiter.rate == pytest.approx(FLOOR)
+    assert 0 < limiter.rate <= rate
+
+
+@unhurried
+@given(rate=rates, steps=steps)
+def test_rate_stays_between_floor_and_full_whatever_happens(rate: float, steps: list[tuple[str, float | None]]) -> None:
+    limiter, now, asked = Limiter(rate), 0.0, []
+    for step, value in steps:
+        match step:
+            case "wait":
+                now += value or 0.0
+            case "slow_down":
+                limiter.slow_down(now, value)
+                assert limiter.ready_at() >= limiter.paused_until() >= now
+            case "recover":
+                limiter.recover()
+            case "ask":
+                now = go(limiter, now)
+                asked.append(now)
+        assert min(FLOOR, rate) <= limiter.rate <= rate
+    assert all(later - sooner >= (1 - 1e-6) / rate - 1e-9 for sooner, later in pairwise(asked))
+
+
+@unhurried
+@given(rate=rates, pauses=st.lists(st.none() | st.floats(0.1, 3600), max_size=20))
+def test_no_request_goes_while_plex_wants_to_be_left_alone(rate: float, pauses: list[float | None]) -> None:
+    limiter, now = Limiter(rate), 0.0
+    for pause in pauses:
+        limiter.slow_down(now, pause)
+        until = now + (5.0 if pause is None else pause)
+        now = go(limiter, now)
+        assert now >= until

@@ -1,0 +1,706 @@
+"""Which job runs next, and when: in virtual time, which jumps to the next timer when nothing else is to be done."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plexlink.limiter import Limiter
+from plexlink.poller import Key, Kind, Poller, Urgency
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+MOST_AT_ONCE = 8
+DRAIN_SECONDS = 7.0
+COSTLY = [urgency for urgency in Urgency if urgency is not Urgency.FREE]
+SLACK = 1e-6
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only by jumping to the next timer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._virtual = 1000.0
+
+    def time(self) -> float:
+        return self._virtual
+
+    def armed(self) -> list[float]:
+        """Return when the timers go off that are not cancelled."""
+        return sorted(handle.when() for handle in self._scheduled if not handle.cancelled())  # type: ignore[attr-defined]
+
+    def _run_once(self) -> None:
+        if not self._ready:  # type: ignore[attr-defined]
+            armed = self.armed()
+            if not armed and not self._stopping:  # type: ignore[attr-defined]
+                raise AssertionError("everything waits, and nothing will wake it")
+            self._virtual = max(self._virtual, *armed[:1], self._virtual)
+        super()._run_once()  # type: ignore[misc]
+
+
+def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scenario())
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        play(lambda: test(*args, **kwargs))
+
+    return run
+
+
+def key(name: str, kind: Kind = Kind.ATTEMPT) -> Key:
+    return Key(kind, name)
+
+
+def armed() -> list[float]:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    return loop.armed()
+
+
+class Bench:
+    """A poller, and a book of what it ran; jobs last as long as `lasts` says."""
+
+    def __init__(self, *, rate: float = 1.0) -> None:
+        self.limiter = Limiter(rate)
+        self.poller = Poller(limiter=self.limiter)
+        self.lasts: defaultdict[str, float] = defaultdict(float)
+        self.does: dict[str, Callable[[Key], Awaitable[None]]] = {}
+        self.began = asyncio.get_running_loop().time()
+        self.ran: list[tuple[float, str]] = []
+        self.ended: list[str] = []
+        self.running: list[str] = []
+        self.most_at_once = 0
+        self.overlaps = 0
+
+    @property
+    def now(self) -> float:
+        return asyncio.get_running_loop().time() - self.began
+
+    @property
+    def names(self) -> list[str]:
+        return [name for _, name in self.ran]
+
+    @property
+    def times(self) -> list[float]:
+        return [at for at, _ in self.ran]
+
+    def start(self) -> None:
+        self.poller.start(self.work)
+
+    async def work(self, job: Key) -> None:
+        self.overlaps += job.id in self.running
+        self.ran.append((self.now, job.id))
+        self.running.append(job.id)
+        self.most_at_once = max(self.most_at_once, len(self.running))
+        try:
+            if job.id in self.does:
+                await self.does[job.id](job)
+            if self.lasts[job.id]:
+                await asyncio.sleep(self.lasts[job.id])
+            self.ended.append(job.id)
+        finally:
+            self.running.remove(job.id)
+
+    async def until(self, seconds: float) -> None:
+        """Let time pass until so many seconds after the beginning, and what is due then be done."""
+        await asyncio.sleep(max(0.0, seconds - self.now))
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+# --- when ---
+
+
+@in_virtual_time
+async def test_jobs_run_in_the_order_in_which_they_are_due() -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.put(key("five"), Urgency.POLL, 5)
+    bench.poller.put(key("two"), Urgency.POLL, 2)
+    bench.poller.put(key("nine"), Urgency.POLL, 9)
+    bench.poller.put(key("three"), Urgency.FREE, 3)
+    await bench.until(20)
+    assert bench.ran == [(2.0, "two"), (3.0, "three"), (5.0, "five"), (9.0, "nine")]
+
+
+@in_virtual_time
+async def test_job_without_delay_runs_at_once() -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.put(key("now"), Urgency.POLL)
+    bench.poller.put(key("before now"), Urgency.FREE, -5)
+    await bench.until(0)
+    assert sorted(bench.ran) == [(0.0, "before now"), (0.0, "now")]
+
+
+@in_virtual_time
+async def test_earlier_job_arms_the_timer_anew() -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.put(key("late"), Urgency.FREE, 100)
+    await bench.until(1)
+    bench.poller.put(key("early"), Urgency.FREE, 1)
+    await bench.until(2)
+    assert bench.ran == [(2.0, "early")]
+
+
+@in_virtual_time
+async def test_nothing_runs_before_the_start() -> None:
+    bench = Bench()
+    bench.poller.put(key("a"), Urgency.FREE)
+    await bench.until(10)
+    assert bench.ran == []
+    assert armed() == []
+    bench.start()
+    await bench.until(10)
+    assert bench.ran == [(10.0, "a")]
+
+
+@in_virtual_time
+async def test_one_timer_is_armed_whatever_is_planned_and_none_while_nothing_is() -> None:
+    bench = Bench()
+    bench.start()
+    assert armed() == []
+    for number in range(50):
+        bench.poller.put(key(f"{number}"), Urgency.POLL, 1 + number)
+        assert len(armed()) == 1
+    for number in range(50):
+        bench.poller.drop(key(f"{number}"))
+    assert armed() == []
+
+
+@in_virtual_time
+async def test_nothing_is_armed_after_the_last_job() -> None:
+    bench = Bench()
+    bench.start()
+    for urgency in Urgency:
+        bench.poller.put(key(urgency.name), urgency, urgency + 1)
+        bench.poller.put(key(urgency.name), urgency, urgency + 2)
+    await bench.until(60)
+    assert len(bench.ran) == len(Urgency)
+    assert armed() == []
+
+
+# --- who first ---
+
+
+@in_virtual_time
+async def test_most_urgent_job_goes_first_when_the_limiter_holds_them_up() -> None:
+    bench = Bench()
+    for urgency in reversed(COSTLY):
+        bench.poller.put(key(urgency.name), urgency)
+    bench.start()
+    await bench.until(60)
+    assert bench.ran == [
+        (0.0, "PRESSED"),
+        (1.0, "ACCOUNT"),
+        (2.0, "CREATE"),
+        (3.0, "POLL"),
+        (4.0, "BACKGROUND"),
+    ]
+
+
+@in_virtual_time
+async def test_of_the_same_urgency_the_earlier_due_goes_first() -> None:
+    bench = Bench()
+    bench.start()
+    bench.limiter.slow_down(asyncio.get_running_loop().time(), 10)
+    for delay in (3, 1, 2):
+        bench.poller.put(key(f"due after {delay}"), Urgency.POLL, delay)
+    bench.poller.put(key("pressed last"), Urgency.PRESSED, 9)
+    await bench.until(60)
+    assert bench.names == ["pressed last", "due after 1", "due after 2", "due after 3"]
+    assert bench.times == [10.0, 12.0, 14.0, 16.0]
+
+
+@in_virtual_time
+async def test_newcomer_that_is_more_urgent_overtakes() -> None:
+    bench = Bench()
+    bench.start()
+    for number in range(5):
+        bench.poller.put(key(f"poll {number}"), Urgency.POLL)
+    await bench.until(1.5)
+    bench.poller.put(key("pressed"), Urgency.PRESSED)
+    await bench.until(60)
+    assert bench.ran[:4] == [(0.0, "poll 0"), (1.0, "poll 1"), (2.0, "pressed"), (3.0, "poll 2")]
+
+
+@in_virtual_time
+async def test_pressing_moves_a_waiting_job_to_the_front() -> None:
+    bench = Bench()
+    bench.start()
+    for number in range(5):
+        bench.poller.put(key(f"{number}"), Urgency.POLL)
+    bench.poller.put(key("4"), Urgency.PRESSED)
+    await bench.until(60)
+    assert bench.names == ["0", "4", "1", "2", "3"]
+
+
+# --- free jobs ---
+
+
+@in_virtual_time
+async def test_free_jobs_wait_for_nobody() -> None:
+    bench = Bench()
+    bench.start()
+    for number in range(MOST_AT_ONCE + 2):
+        bench.lasts[f"poll {number}"] = 1000
+        bench.poller.put(key(f"poll {number}"), Urgency.PRESSED)
+    await bench.until(20)
+    bench.limiter.slow_down(asyncio.get_running_loop().time(), 3600)
+    for number in range(20):
+        bench.lasts[f"free {number}"] = 1000
+        bench.poller.put(key(f"free {number}"), Urgency.FREE, number % 2)
+    await bench.until(22)
+    free = [at for at, name in bench.ran if name.startswith("free")]
+    assert free == [20.0] * 10 + [21.0] * 10
+
+
+@in_virtual_time
+async def test_free_jobs_cost_no_request() -> None:
+    bench = Bench()
+    bench.start()
+    for number in range(20):
+        bench.poller.put(key(f"{number}"), Urgency.FREE)
+    await bench.until(0)
+    assert len(bench.ran) == 20
+    assert bench.limiter.ready_at() <= asyncio.get_running_loop().time()
+
+
+# --- one key, one job ---
+
+
+@in_virtual_time
+async def test_key_never_runs_twice_at_once() -> None:
+    bench = Bench()
+    bench.start()
+    bench.lasts["a"] = 10
+    bench.poller.put(key("a"), Urgency.PRESSED)
+    await bench.until(1)
+    bench.poller.put(key("a"), Urgency.FREE)
+    bench.poller.put(key("b"), Urgency.POLL)
+    await bench.until(5)
+    assert bench.ran == [(0.0, "a"), (1.0, "b")]
+    await bench.until(10)
+    assert bench.ran[2:] == [(10.0, "a")]
+    await bench.until(30)
+    assert len(bench.ran) == 3
+
+
+@in_virtual_time
+async def test_keys_of_different_kinds_are_different_jobs() -> None:
+    bench = Bench()
+    bench.start()
+    for kind in Kind:
+        bench.poller.put(key("same", kind), Urgency.FREE)
+    await bench.until(0)
+    assert len(bench.ran) == len(Kind)
+
+
+@in_virtual_time
+async def test_job_may_plan_itself_again() -> None:
+    bench = Bench()
+
+    async def again(job: Key) -> None:
+        bench.poller.put(job, Urgency.POLL, 3)
+        assert bench.poller.is_planned(job)
+
+    bench.does["a"] = again
+    bench.start()
+    bench.poller.put(key("a"), Urgency.POLL)
+    await bench.until(10)
+    assert bench.times == [0.0, 3.0, 6.0, 9.0]
+
+
+@in_virtual_time
+async def test_is_planned_while_waiting_and_while_running() -> None:
+    bench = Bench()
+    bench.start()
+    bench.lasts["a"] = 5
+    assert not bench.poller.is_planned(key("a"))
+    bench.poller.put(key("a"), Urgency.POLL, 1)
+    assert bench.poller.is_planned(key("a"))
+    await bench.until(2)
+    assert bench.running == ["a"]
+    assert bench.poller.is_planned(key("a"))
+    await bench.until(7)
+    assert not bench.poller.is_planned(key("a"))
+
+
+# --- planning anew ---
+
+
+@pytest.mark.parametrize(("first", "second"), [(5, 10), (10, 5), (5, 5), (0.5, 0)])
+@in_virtual_time
+async def test_put_replaces_what_was_planned(first: float, second: float) -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.put(key("a"), Urgency.POLL, first)
+    bench.poller.put(key("a"), Urgency.FREE, second)
+    await bench.until(60)
+    assert bench.ran == [(second, "a")]
+
+
+@pytest.mark.parametrize(("first", "second", "at"), [(5, 10, 5), (10, 5, 5), (None, 5, 5), (5, 0, 0)])
+@in_virtual_time
+async def test_put_sooner_keeps_the_earlier_time(first: float | None, second: float, at: float) -> None:
+    bench = Bench()
+    bench.start()
+    if first is not None:
+        bench.poller.put(key("a"), Urgency.POLL, first)
+    bench.poller.put_sooner(key("a"), Urgency.POLL, second)
+    await bench.until(60)
+    assert bench.ran == [(at, "a")]
+
+
+@in_virtual_time
+async def test_retry_waits_twice_as_long_each_time_up_to_the_longest() -> None:
+    bench = Bench()
+    delays = []
+
+    async def fail(job: Key) -> None:
+        if len(delays) < 6:
+            delays.append(bench.poller.retry(job, Urgency.POLL))
+
+    bench.does["a"] = fail
+    bench.start()
+    bench.poller.put(key("a"), Urgency.POLL)
+    await bench.until(600)
+    assert delays == [3.0, 6.0, 12.0, 24.0, 30.0, 30.0]
+    assert bench.times == [0.0, 3.0, 9.0, 21.0, 45.0, 75.0, 105.0]
+    assert bench.poller.failures(key("a")) == 6
+
+
+@in_virtual_time
+async def test_success_lets_the_next_retry_be_short_again() -> None:
+    poller = Bench().poller
+    assert [poller.retry(key("a"), Urgency.POLL) for _ in range(3)] == [3.0, 6.0, 12.0]
+    poller.succeeded(key("a"))
+    assert poller.failures(key("a")) == 0
+    assert poller.retry(key("a"), Urgency.POLL) == 3.0
+    assert poller.retry(key("b"), Urgency.POLL) == 3.0, "another key has failures of its own"
+    poller.succeeded(key("never failed"))
+
+
+@in_virtual_time
+async def test_retry_takes_its_own_first_and_longest_delay_however_often_it_failed() -> None:
+    poller = Bench().poller
+    delays = [poller.retry(key("a"), Urgency.BACKGROUND, first_seconds=60, longest_seconds=1800) for _ in range(2000)]
+    assert delays[:6] == [60.0, 120.0, 240.0, 480.0, 960.0, 1800.0]
+    assert set(delays[6:]) == {1800.0}
+
+
+@in_virtual_time
+async def test_retry_does_not_put_off_what_is_planned_sooner() -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.put(key("a"), Urgency.POLL, 1)
+    bench.poller.retry(key("a"), Urgency.POLL)
+    await bench.until(60)
+    assert bench.times == [1.0]
+
+
+@in_virtual_time
+async def test_dropped_job_does_not_run_and_its_failures_are_forgotten() -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.retry(key("a"), Urgency.POLL)
+    bench.poller.put(key("waits for the limiter"), Urgency.POLL)
+    bench.poller.put(key("too"), Urgency.POLL)
+    for name in ("a", "too", "never planned"):
+        bench.poller.drop(key(name))
+        assert not bench.poller.is_planned(key(name))
+    assert armed() == []
+    await bench.until(60)
+    assert bench.names == ["waits for the limiter"]
+    assert bench.poller.failures(key("a")) == 0
+
+
+@in_virtual_time
+async def test_dropping_a_running_job_lets_it_finish_but_not_run_again() -> None:
+    bench = Bench()
+    bench.start()
+    bench.lasts["a"] = 5
+    bench.poller.put(key("a"), Urgency.POLL)
+    await bench.until(1)
+    bench.poller.put(key("a"), Urgency.POLL)
+    bench.poller.drop(key("a"))
+    await bench.until(60)
+    assert (bench.names, bench.ended) == (["a"], ["a"])
+
+
+# --- how many ---
+
+
+@in_virtual_time
+async def test_at_most_eight_ask_at_once() -> None:
+    bench = Bench(rate=1000)
+    bench.start()
+    for number in range(20):
+        bench.lasts[f"{number}"] = 10
+        bench.poller.put(key(f"{number}"), Urgency.POLL)
+    await bench.until(5)
+    assert len(bench.running) == MOST_AT_ONCE
+    await bench.until(60)
+    assert bench.most_at_once == MOST_AT_ONCE
+    assert sorted(bench.ended) == sorted(f"{number}" for number in range(20))
+
+
+@in_virtual_time
+async def test_pressed_job_takes_the_first_of_eight_places_that_is_free() -> None:
+    bench = Bench(rate=1000)
+    bench.start()
+    for number in range(12):
+        bench.lasts[f"{number}"] = 10 + number
+        bench.poller.put(key(f"{number}"), Urgency.POLL)
+    await bench.until(5)
+    bench.poller.put(key("pressed"), Urgency.PRESSED)
+    await bench.until(10.5)
+    assert bench.names[MOST_AT_ONCE] == "pressed"
+
+
+@unhurried
+@given(
+    rate=st.floats(0.05, 50),
+    jobs=st.lists(st.tuples(st.sampled_from(COSTLY), st.floats(0, 20), st.floats(0, 5)), min_size=1, max_size=40),
+    slowed_at=st.lists(st.tuples(st.floats(0, 30), st.none() | st.floats(0, 60)), max_size=3),
+)
+def test_requests_never_exceed_the_rate_over_any_window(
+    rate: float, jobs: list[tuple[Urgency, float, float]], slowed_at: list[tuple[float, float | None]]
+) -> None:
+    async def scenario() -> None:
+        bench = Bench(rate=rate)
+        bench.start()
+        loop = asyncio.get_running_loop()
+        for number, (urgency, delay, lasts) in enumerate(jobs):
+            bench.lasts[f"{number}"] = lasts
+            bench.poller.put(key(f"{number}"), urgency, delay)
+        for at, retry_after in slowed_at:
+            loop.call_at(bench.began + at, lambda after=retry_after: bench.limiter.slow_down(loop.time(), after))
+        await bench.until(100_000)
+        assert len(bench.ran) == len(jobs)
+        for first, begin in enumerate(bench.times):
+            for count, end in enumerate(bench.times[first:]):
+                assert count <= (end - begin) * rate + SLACK * len(jobs) * rate + SLACK
+        await bench.poller.stop()
+
+    play(scenario)
+
+
+# --- anything at all ---
+
+names = st.sampled_from("abcdef")
+urgencies = st.sampled_from(Urgency)
+delays = st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0])
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["put", "put_sooner"]), names, urgencies, delays),
+        st.tuples(st.just("retry"), names, urgencies),
+        st.tuples(st.sampled_from(["drop", "succeeded"]), names),
+        st.tuples(st.just("lasts"), names, delays),
+        st.tuples(st.just("slow_down"), st.none() | st.floats(0, 20)),
+        st.tuples(st.just("recover")),
+        st.tuples(st.just("wait"), st.sampled_from([0.0, 0.1, 1.0, 5.0])),
+    ),
+    max_size=40,
+)
+
+
+async def perform(bench: Bench, operation: tuple[Any, ...]) -> None:
+    match operation:
+        case "put" | "put_sooner" | "retry" as method, name, *others:
+            getattr(bench.poller, method)(key(name), *others)
+        case "drop" | "succeeded" as method, name:
+            getattr(bench.poller, method)(key(name))
+        case "lasts", name, seconds:
+            bench.lasts[name] = seconds
+        case "slow_down", retry_after:
+            bench.limiter.slow_down(asyncio.get_running_loop().time(), retry_after)
+        case ("recover",):
+            bench.limiter.recover()
+        case "wait", seconds:
+            await bench.until(bench.now + seconds)
+
+
+@settings(unhurried, max_examples=300)
+@given(operations=operations, rate=st.sampled_from([0.05, 1.0, 5.0]))
+def test_everything_planned_runs_once_in_the_end_and_then_nothing_is_armed(
+    operations: list[tuple[Any, ...]], rate: float
+) -> None:
+    async def scenario() -> None:
+        bench = Bench(rate=rate)
+        bench.start()
+        for operation in operations:
+            await perform(bench, operation)
+            assert len(armed()) <= 1 + len(bench.running)
+        await bench.until(bench.now)
+        waiting = [name for name in "abcdef" if key(name) in bench.poller._planned]
+        before = len(bench.ran)
+        await bench.until(bench.now + 100_000)
+        assert sorted(bench.names[before:]) == waiting
+        assert bench.running == []
+        assert armed() == []
+        assert bench.overlaps == 0
+        assert not any(bench.poller.is_planned(key(name)) for name in "abcdef")
+
+    play(scenario)
+
+
+# --- stopping ---
+
+
+@in_virtual_time
+async def test_stopping_waits_for_running_jobs_and_starts_nothing_more() -> None:
+    bench = Bench()
+    bench.start()
+    bench.lasts["running"] = 6
+    bench.poller.put(key("running"), Urgency.POLL)
+    bench.poller.put(key("waiting"), Urgency.POLL)
+    bench.poller.put(key("later"), Urgency.FREE, 2)
+    await bench.until(0.5)
+    await bench.poller.stop()
+    assert (bench.now, bench.ended) == (6.0, ["running"])
+    bench.poller.put(key("new"), Urgency.FREE)
+    bench.poller.put_sooner(key("newer"), Urgency.PRESSED)
+    await bench.until(60)
+    assert bench.names == ["running"]
+    assert armed() == []
+
+
+@in_virtual_time
+async def test_what_a_finishing_job_plans_is_not_started_while_stopping() -> None:
+    bench = Bench()
+
+    async def plan(_: Key) -> None:
+        await asyncio.sleep(3)
+        bench.poller.put(key("next"), Urgency.FREE)
+
+    bench.does["a"] = plan
+    bench.start()
+    bench.poller.put(key("a"), Urgency.FREE)
+    await bench.until(1)
+    await bench.poller.stop()
+    await bench.until(60)
+    assert bench.names == bench.ended == ["a"]
+
+
+@in_virtual_time
+async def test_job_that_does_not_end_is_cancelled_after_seven_seconds() -> None:
+    bench = Bench()
+    bench.start()
+    bench.lasts |= {"long": 1000, "short": 3}
+    bench.poller.put(key("long"), Urgency.FREE)
+    bench.poller.put(key("short"), Urgency.FREE)
+    await bench.until(0)
+    await bench.poller.stop()
+    assert bench.now == DRAIN_SECONDS
+    assert (bench.ended, bench.running) == (["short"], [])
+
+
+@in_virtual_time
+async def test_stopping_an_idle_poller_takes_no_time() -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.put(key("later"), Urgency.POLL, 5)
+    await bench.poller.stop()
+    assert (bench.now, armed()) == (0.0, [])
+
+
+@in_virtual_time
+async def test_stopped_poller_can_be_stopped_again() -> None:
+    bench = Bench()
+    bench.start()
+    await bench.poller.stop()
+    await bench.poller.stop()
+
+
+# --- jobs that raise ---
+
+
+@in_virtual_time
+async def test_job_that_raises_is_logged_and_the_others_go_on() -> None:
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    log = logging.getLogger("plexlink.poller")
+    bench = Bench()
+
+    async def fail(_: Key) -> None:
+        raise ValueError("a mistake")
+
+    bench.does["bad"] = fail
+    bench.start()
+    log.addHandler(handler)
+    try:
+        bench.poller.put(key("bad"), Urgency.POLL)
+        bench.poller.put(key("good"), Urgency.POLL)
+        await bench.until(5)
+    finally:
+        log.removeHandler(handler)
+    assert bench.ended == ["good"]
+    assert not bench.poller.is_planned(key("bad"))
+    assert [record.getMessage() for record in records] == ["poller.job_raised kind=attempt"]
+
+
+# --- how long it would take ---
+
+
+@in_virtual_time
+async def test_expected_wait_is_nothing_while_nobody_waits() -> None:
+    bench = Bench()
+    bench.start()
+    assert [bench.poller.expected_wait_seconds(urgency) for urgency in Urgency] == [0.0] * len(Urgency)
+    bench.poller.put(key("later"), Urgency.PRESSED, 100)
+    assert bench.poller.expected_wait_seconds(Urgency.CREATE) == 0.0
+
+
+@in_virtual_time
+async def test_expected_wait_counts_those_that_go_before() -> None:
+    bench = Bench(rate=0.5)
+    bench.start()
+    for number, urgency in enumerate([Urgency.CREATE, Urgency.PRESSED, Urgency.CREATE, Urgency.POLL, Urgency.POLL]):
+        bench.poller.put(key(f"{number}"), urgency)
+    # The first went at once; the limiter is ready in 2 s.
+    assert bench.poller.expected_wait_seconds(Urgency.PRESSED) == 2 + 1 * 2
+    assert bench.poller.expected_wait_seconds(Urgency.CREATE) == 2 + 2 * 2
+    assert bench.poller.expected_wait_seconds(Urgency.BACKGROUND) == 2 + 4 * 2
+
+
+@in_virtual_time
+async def test_expected_wait_counts_the_pause_that_plex_asked_for() -> None:
+    bench = Bench()
+    bench.start()
+    bench.limiter.slow_down(asyncio.get_running_loop().time(), 60)
+    bench.poller.put(key("waits"), Urgency.CREATE)
+    assert bench.poller.expected_wait_seconds(Urgency.CREATE) == 60 + 1 / 0.5
+
+
+@unhurried
+@given(rate=st.floats(0.05, 50), ahead=st.lists(st.sampled_from(COSTLY), max_size=20))
+def test_expected_wait_is_what_the_wait_will_be(rate: float, ahead: list[Urgency]) -> None:
+    async def scenario() -> None:
+        bench = Bench(rate=rate)
+        bench.start()
+        for number, urgency in enumerate(ahead):
+            bench.poller.put(key(f"{number}"), urgency)
+        expected = bench.poller.expected_wait_seconds(Urgency.CREATE)
+        bench.poller.put(key("mine"), Urgency.CREATE)
+        await bench.until(10_000)
+        assert dict((name, at) for at, name in bench.ran)["mine"] == pytest.approx(expected, abs=SLACK)  # noqa: C402
+
+    play(scenario)
