@@ -30,7 +30,14 @@ GIVES_UP_AFTER_SECONDS = 600.0
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 60.0
 _BAD_TOKEN_CLOSE_CODE = 4004
-_UNREACHABLE = (OSError, TimeoutError, aiohttp.ClientError, discord.HTTPException, discord.GatewayNotFound)
+_UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    aiohttp.ClientError,
+    discord.HTTPException,
+    discord.GatewayNotFound,
+    discord.RateLimited,
+)
 
 
 class Exit(IntEnum):
@@ -92,7 +99,7 @@ async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
         async with asyncio.timeout(GIVES_UP_AFTER_SECONDS):
             await _log_in(bot, settings)
             await _find_gateway(bot)
-            connecting = asyncio.create_task(bot.connect(), name="plexlink-gateway")
+            connecting = asyncio.create_task(_connect(bot), name="plexlink-gateway")
             await _until_ready(bot, connecting)
     except TimeoutError:
         raise UnavailableError from None
@@ -118,6 +125,7 @@ async def _log_in(bot: PlexLinkBot, settings: BotSettings) -> None:
             raise _own_cause(error) from None
         except _UNREACHABLE as error:
             await bot.http.close()
+            bot.http.connector = discord.utils.MISSING  # closed with its session; discord.py would use it again
             delay = await _wait(delay, "api", error)
         else:
             return
@@ -135,6 +143,20 @@ async def _find_gateway(bot: PlexLinkBot) -> None:
         else:
             # A fresh session after an invalidated one goes here, not to what /gateway/bot answered.
             DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url).with_query(None)
+            return
+
+
+async def _connect(bot: PlexLinkBot) -> None:
+    """Connect and stay connected; discord.py asks for the gateway's address once more, but does not try twice."""
+    delay = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            await bot.connect()
+        except _UNREACHABLE as error:
+            if bot.is_closed():
+                raise
+            delay = await _wait(delay, "gateway", error)
+        else:
             return
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_PLUGIN = "plexlink"
 _COMMANDS_FILE = "commands.json"
 
 
@@ -40,7 +41,8 @@ class PlexLinkBot(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         """Load the plugin and tell Discord its commands, if they have changed."""
-        await self.load_extension("plexlink")
+        if _PLUGIN not in self.extensions:  # it is there already where only the telling failed
+            await self.load_extension(_PLUGIN)
         await self._synchronise(self.plexlink_settings.data_dir / _COMMANDS_FILE)
 
     async def on_ready(self) -> None:
@@ -57,7 +59,10 @@ class PlexLinkBot(commands.AutoShardedBot):
         )
 
     async def _synchronise(self, record: Path) -> None:
-        """Replace the commands at Discord when ours differ from those that we sent last."""
+        """Replace the commands at Discord when ours differ from those that we sent last.
+
+        Raises what says that Discord is away; a refusal is logged, because the commands of before still work.
+        """
         known = _read(record)
         current = {"guilds": list(self.plexlink_settings.guilds), "fingerprint": self._fingerprint()}
         if known == current:
@@ -66,6 +71,8 @@ class PlexLinkBot(commands.AutoShardedBot):
             await self.tree.sync()
             for guild_id in {*self.plexlink_settings.guilds, *known.get("guilds", [])}:
                 await self.tree.sync(guild=discord.Object(guild_id))
+        except discord.DiscordServerError:
+            raise
         except discord.HTTPException as error:
             _log.warning("bot.commands_not_synchronised: HTTP %s, code %s", error.status, error.code)
             return

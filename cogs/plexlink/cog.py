@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import discord
@@ -20,7 +20,7 @@ from .views import Action
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from .service import LinkService, PressOutcome, StartOutcome
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _ANSWER_TRIES = 3
+_UNLOAD_SECONDS = 2.0
 
 
 class CardButton(ui.DynamicItem[ui.Button[ui.LayoutView]], template=views.CUSTOM_ID):
@@ -67,6 +68,7 @@ class PlexLink(commands.Cog):
         self._bot = bot
         self._opener = opener
         self._resources = AsyncExitStack()
+        self._answering: set[asyncio.Task[Any]] = set()
         self._service: LinkService | None = None
         for command in self.get_app_commands():
             command.allowed_contexts = app_commands.AppCommandContext(
@@ -82,8 +84,10 @@ class PlexLink(commands.Cog):
             await self._service.resume()
 
     async def cog_unload(self) -> None:
-        """Close everything that was opened."""
+        """Let members who are being answered get their answer, then close everything that was opened."""
         self._bot.remove_dynamic_items(CardButton)
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=_UNLOAD_SECONDS)
         self._service = None
         await self._resources.aclose()
 
@@ -96,15 +100,31 @@ class PlexLink(commands.Cog):
     @app_commands.command(name="plexlink", description=messages.COMMAND)
     async def plexlink(self, interaction: discord.Interaction[Any]) -> None:
         """Start linking."""
-        answer = await self._defer(interaction)
-        if answer is not None:
-            await self._answer(interaction, lambda service: service.start(self._request(interaction, answer)))
+        with self._in_progress():
+            answer = await self._defer(interaction)
+            if answer is not None:
+                await self._answer(interaction, lambda service: service.start(self._request(interaction, answer)))
 
     async def press(self, interaction: discord.Interaction[Any], action: Action, subject: str) -> None:
         """Do what a card's button asks for."""
-        answer = await self._defer(interaction)
-        if answer is not None:
-            await self._answer(interaction, lambda service: self._decide(service, interaction, action, subject, answer))
+        with self._in_progress():
+            answer = await self._defer(interaction)
+            if answer is not None:
+                await self._answer(
+                    interaction, lambda service: self._decide(service, interaction, action, subject, answer)
+                )
+
+    @contextmanager
+    def _in_progress(self) -> Iterator[None]:
+        """Make an unloading wait for the present task."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._answering.add(task)
+        try:
+            yield
+        finally:
+            if task is not None:
+                self._answering.discard(task)
 
     async def _decide(
         self,

@@ -186,11 +186,14 @@ def is_answer_closed(attempt: Attempt, now: datetime) -> bool:
     return attempt.answer is None or now >= attempt.answer.at + ANSWER_CLOSES
 
 
-def closes_at(attempt: Attempt) -> datetime | None:
-    """Return when the attempt's card ends itself because it is ephemeral."""
-    if attempt.place.lane is not Lane.ANSWER or attempt.answer is None or is_over(attempt):
-        return None
-    return attempt.answer.at + ANSWER_CLOSES
+def card_changes_at(attempt: Attempt, now: datetime) -> datetime | None:
+    """Return when the card becomes untrue by itself, though nothing happens to the attempt."""
+    moments = []
+    if attempt.state is State.PENDING and attempt.deadline_at is not None:
+        moments.append(attempt.deadline_at + LATE)
+    if attempt.state is State.PENDING and attempt.place.lane is Lane.ANSWER and attempt.answer is not None:
+        moments.append(attempt.answer.at + ANSWER_CLOSES)
+    return min((moment for moment in moments if moment > now), default=None)
 
 
 def card_for(attempt: Attempt, now: datetime) -> Card:

@@ -143,7 +143,7 @@ def queued(ready_at: datetime, note: Note | None) -> str:
 def linked(account_name: str) -> str:
     """Return the card of a member who has just linked."""
     return (
-        f"## Linked as {name(account_name)} ✓\n"
+        f"## Linked as {name(account_name) or 'somebody'} ✓\n"
         f"Your Plex account is connected. If this is not your account, press **{UNDO}**."
     )
 

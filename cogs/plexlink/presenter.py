@@ -59,14 +59,14 @@ class Presenter:
         self._notes: dict[str, Note] = {}
 
     def wake(self, attempt: Attempt) -> None:
-        """Plan to draw the card if the member sees less than what is true, or to end it when it must end."""
+        """Plan to draw the card now if it is behind, or when it will be though nothing happens."""
         newest = self._ledger.newest(attempt)
         key, now = Key(Kind.CARD, attempt.id), self._clock.now()
         if flow.needs_showing(newest, now):
             is_held_back = flow.card_for(newest, now) in {Card.QUEUED, Card.APPROVED}
             self._poller.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
-        elif (closes_at := flow.closes_at(newest)) is not None and closes_at > now:
-            self._poller.put_sooner(key, Urgency.FREE, (closes_at - now).total_seconds())
+        elif (changes_at := flow.card_changes_at(newest, now)) is not None:
+            self._poller.put_sooner(key, Urgency.FREE, (changes_at - now).total_seconds())
 
     def wake_after_restart(self, attempt: Attempt) -> None:
         """Plan as `wake` does; a code that is over by the clock is first asked about, then shown as what it is."""

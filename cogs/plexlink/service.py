@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from . import flow
-from .errors import IllegalTransitionError, StaleAttemptError
-from .models import Lane, Place, Reason, Secret
+from .errors import IllegalTransitionError, StaleAttemptError, UnknownKeyError
+from .models import Lane, Place, Reason, Secret, Trouble
 
 if TYPE_CHECKING:
     from .asker import Asker
@@ -219,7 +219,9 @@ class LinkService:
 
     async def _obstacle(self, change: Change, request: Request) -> StartOutcome | None:
         link = await change.tx.links.of(request.user_id)
-        if link is not None and not request.may_replace_link:
+        if link is not None and not request.may_replace_link and link.trouble is not Trouble.BROKEN:
+            if link.trouble is Trouble.UNAVAILABLE:
+                raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
             return AlreadyLinked(link.account_name, link.linked_at)
         if self._ledger.open_count() >= self._max_pending:
             return TooBusy(self._ledger.first_deadline() or self._clock.now() + flow.ANSWER_CLOSES)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from .models import Secret, Showing
 
-CUSTOM_ID = re.compile(r"plexlink:(?P<action>[a-z]+):(?P<subject>[A-Za-z0-9_-]{1,22})")
 PICTURE_FILE = "qr.png"
 
 AMBER = discord.Colour(0xE5A00D)
@@ -49,6 +48,9 @@ class Action(StrEnum):
     CANCEL = "cancel"
     UNDO = "undo"
     ANOTHER = "another"
+
+
+CUSTOM_ID = re.compile(rf"plexlink:(?P<action>{'|'.join(Action)}):(?P<subject>[A-Za-z0-9_-]{{1,22}})")
 
 
 _PRIMARY, _SECONDARY = discord.ButtonStyle.primary, discord.ButtonStyle.secondary
@@ -172,7 +174,7 @@ def _text(showing: Showing) -> str:
     if showing.card is Card.QUEUED:
         return messages.queued(showing.ready_at or showing.attempt.requested_at, showing.note)
     if showing.card is Card.LINKED:
-        return messages.linked(showing.account_name.reveal() if showing.account_name else "?")
+        return messages.linked(showing.account_name.reveal() if showing.account_name else "")
     return {**messages.REFUSED, **messages.FAILED}.get(reason, messages.BROKEN)
 
 

@@ -220,8 +220,9 @@ class Deployment:
         return await self._until(card, what=f"a direct message that says {text!r}")
 
     async def waiting_card(self, user: User | None = None) -> Message:
-        """Type /plexlink and wait for the card with the code."""
-        await self.plexlink(user)
+        """Type /plexlink; return the card with the code when the bot has committed where it is."""
+        command = await self.plexlink(user)
+        await self.answer_saying(command, "I sent you a direct message")
         return await self.card_saying(WAITING, user=user)
 
     async def answer_saying(self, interaction: Interaction, text: str, *, but_not: str = "\0") -> Message:

@@ -7,13 +7,13 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from harness import World, a_world
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Html, Operation, Reset, ServerError, WrongTypes
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 NAMED = replace(BOB, username="planted-account-name")
 KEY = base64.b64encode(b"planted-key-material-0123456789a").decode()

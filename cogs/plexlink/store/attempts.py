@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from .store import Sealer
+    from .cells import Sealer
 
 _OPEN = attempts.c.ended_at.is_(None)
 
@@ -61,7 +61,7 @@ class Attempts:
         is_behind = or_(
             attempts.c.shown_state.is_(None),
             attempts.c.shown_state != _card_of_an_end(),
-            attempts.c.answer_token_envelope.is_not(None),
+            and_(attempts.c.lane == Lane.DM, attempts.c.answer_token_envelope.is_not(None)),
         )
         return await self._select(or_(_OPEN, is_behind))
 

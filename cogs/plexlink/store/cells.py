@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import BrokenEnvelopeError, UnknownKeyError
 from ..models import Cell, Secret, Trouble
@@ -11,11 +11,26 @@ from ..models import Cell, Secret, Trouble
 if TYPE_CHECKING:
     from sqlalchemy import Row, Table
 
-    from .store import Sealer
 
 _log = logging.getLogger(__name__)
 
 _UNREADABLE = Secret("")
+
+
+class Sealer(Protocol):
+    """What the store needs of a vault."""
+
+    def encrypt(self, secret: Secret, cell: Cell) -> str:
+        """Return an envelope."""
+        ...
+
+    def decrypt(self, envelope: str, cell: Cell) -> Secret:
+        """Open an envelope."""
+        ...
+
+    def lookup(self, account_id: Secret) -> str:
+        """Return the keyed hash of an account id."""
+        ...
 
 
 class Sealing:

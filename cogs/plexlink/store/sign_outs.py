@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from .store import Sealer
+    from .cells import Sealer
 
 
 class SignOuts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from .attempts import Attempts
 from .links import Links
@@ -14,24 +14,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from ..models import Cell, Secret
+    from .cells import Sealer
     from .database import Database
-
-
-class Sealer(Protocol):
-    """What the store needs of a vault."""
-
-    def encrypt(self, secret: Secret, cell: Cell) -> str:
-        """Return an envelope."""
-        ...
-
-    def decrypt(self, envelope: str, cell: Cell) -> Secret:
-        """Open an envelope."""
-        ...
-
-    def lookup(self, account_id: Secret) -> str:
-        """Return the keyed hash of an account id."""
-        ...
 
 
 class Transaction:
