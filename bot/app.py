@@ -126,7 +126,7 @@ async def _log_in(bot: PlexLinkBot, settings: BotSettings) -> None:
         except _UNREACHABLE as error:
             await bot.http.close()
             bot.http.connector = discord.utils.MISSING  # closed with its session; discord.py would use it again
-            delay = await _wait(delay, "api", error)
+            delay = await _wait(delay, "API", error)
         else:
             return
 
@@ -161,7 +161,9 @@ async def _connect(bot: PlexLinkBot) -> None:
 
 
 async def _wait(delay: float, what: str, error: Exception) -> float:
-    _log.warning("bot.unreachable Discord's %s (%s), trying again in %.0f s", what, type(error).__name__, delay)
+    _log.warning(
+        "bot.unreachable Discord's %s cannot be reached (%s), trying again in %.0f s", what, type(error).__name__, delay
+    )
     await asyncio.sleep(delay)
     return min(delay * 2, _LONGEST_RETRY_SECONDS)
 

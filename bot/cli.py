@@ -30,10 +30,10 @@ def _options(
 def run() -> None:
     """Run the bot until it is stopped.
 
-    Settings are environment variables or lines of a .env file in this folder; only DISCORD_TOKEN is required.
-    The exit status is 0 after a stop, 69 when Discord could not be reached for ten minutes, and 78 when a
-    setting, the keys or the database need mending.
-    """
+    Settings are environment variables, or lines of a .env file in this folder; only DISCORD_TOKEN is required.
+
+    Exit status: 0 after a stop; 69 when Discord could not be reached for ten minutes; 78 when a setting, the keys or the database need mending.
+    """  # noqa: E501 - the terminal wraps it
     # Imported here, so that --help need not wait for discord.py.
     from plexlink.errors import PlexLinkError  # noqa: PLC0415
     from plexlink.settings import open_environment  # noqa: PLC0415

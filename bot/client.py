@@ -21,6 +21,10 @@ _PLUGIN = "plexlink"
 _COMMANDS_FILE = "commands.json"
 
 
+# A bot without voice need not hear at every start that voice is not supported.
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+
+
 class PlexLinkBot(commands.AutoShardedBot):
     """A bot with the PlexLink plugin and nothing else."""
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from plexlink.errors import SettingError
 from plexlink.models import Secret
-from plexlink.settings import PlexLinkSettings, SettingReader
+from plexlink.settings import PlexLinkSettings, SettingReader, parse_url
 
 if TYPE_CHECKING:
     from environs import FileAwareEnv
@@ -53,9 +52,7 @@ class BotSettings:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError
+    parse_url(text, schemes={"http", "https"})
     return text.rstrip("/")
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _KEPT = timedelta(days=1)
 """How long an ended attempt that led to no link is kept, so that its card's buttons still know their owner."""
 
+_KEPT_UNSEEN = timedelta(days=7)
+"""How long one is kept whose member could not be told."""
+
 
 class Ledger:
     """Know the unsettled attempts and commit what becomes of them."""
@@ -63,7 +66,8 @@ class Ledger:
         """Return all unsettled attempts, those that only the store knew included; forget what is long over."""
         async with self._changing:
             async with self._store.transaction() as tx:
-                await tx.attempts.prune(self._clock.now() - _KEPT)
+                now = self._clock.now()
+                await tx.attempts.prune(seen_before=now - _KEPT, unseen_before=now - _KEPT_UNSEEN)
                 found = await tx.attempts.unfinished()
             for attempt in found:
                 if not flow.is_settled(attempt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _SLOWEST = 1 / 60
 _PAUSE_SECONDS = 5.0
+_LEAST_PAUSE_SECONDS = 1.0
 _RECOVERY = 1 / 20
 """Share of the full rate that each good answer gives back: about a minute of quiet at one request a second."""
 
@@ -42,7 +43,7 @@ class Limiter:
         """Halve the rate and pause; answers that were under way together count once."""
         if now >= self._paused_until:
             self._rate = max(self._rate / 2, min(_SLOWEST, self._full_rate))
-        pause = _PAUSE_SECONDS if retry_after_seconds is None else retry_after_seconds
+        pause = _PAUSE_SECONDS if retry_after_seconds is None else max(_LEAST_PAUSE_SECONDS, retry_after_seconds)
         self._paused_until = max(self._paused_until, now + pause)
 
     def recover(self) -> None:

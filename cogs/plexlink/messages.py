@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from discord.utils import format_dt
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _LONGEST_NAME = 64
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 OPEN_PLEX = "Open Plex"
@@ -83,8 +85,10 @@ def name(text: str) -> str:
     """Return a stranger's text so that it can do no harm in ours: every mark escaped, length capped.
 
     Discord's Markdown takes a backslash before any mark as "this is plain text", links and mentions included.
+    Control and format characters, which could turn the line around, are left out.
     """
-    line = " ".join(text.split())
+    visible = "".join(each for each in text if each.isspace() or unicodedata.category(each) not in _INVISIBLE)
+    line = " ".join(visible.split())
     short = line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "…"
     return _PUNCTUATION.sub(r"\\\1", short)
 

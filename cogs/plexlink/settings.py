@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import platformdirs
 from environs import EnvError, FileAwareEnv
@@ -16,6 +16,7 @@ from environs import EnvError, FileAwareEnv
 from .errors import SettingError
 from .models import Secret
 from .plex import OFFICIAL, PinStyle
+from .vault import parse_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,8 @@ class PlexLinkSettings:
             guilds=reader.read("PLEXLINK_GUILDS", _ids, (), "server ids, separated by commas"),
             user_install=reader.read("PLEXLINK_USER_INSTALL", _boolean, False, "true or false"),  # noqa: FBT003 - a default
         )
+        if settings.keys is not None:
+            parse_keys(settings.keys.reveal(), source="PLEXLINK_KEYS")  # to say what is wrong before anything starts
         url = reader.read("PLEXLINK_DATABASE_URL", Secret, None, "a database URL")
         return settings if url is None else replace(settings, database_url=url)
 
@@ -101,14 +104,24 @@ class SettingReader:
             return default
         try:
             return parse(text)
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, RuntimeError):
             raise SettingError(f"{name} must be {expected}.") from None
 
 
 def open_environment() -> FileAwareEnv:
-    """Return the environment, with a `.env` file of the present folder behind it."""
+    """Return the environment, with a `.env` file of the present folder behind it.
+
+    Raises:
+        SettingError: that file cannot be read.
+
+    """
     env = FileAwareEnv(strip_whitespace=True)
-    env.read_env(Path(".env"), recurse=False)
+    file = Path(".env")
+    try:
+        if file.is_file():
+            env.read_env(file, recurse=False)
+    except (OSError, ValueError):
+        raise SettingError("The file .env cannot be read; it must be plain text in UTF-8.") from None
     return env
 
 
@@ -135,18 +148,24 @@ def _folder(text: str) -> Path:
 
 
 def _plex_url(text: str) -> str:
-    parts = urlsplit(text)
-    is_private = parts.scheme == "http" and parts.hostname in _LOOPBACK
-    if not parts.hostname or not (parts.scheme == "https" or is_private) or parts.query or parts.username:
+    parts = parse_url(text, schemes={"http", "https"})
+    is_private = parts.hostname in _LOOPBACK
+    if not (parts.scheme == "https" or is_private) or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError
     return text.rstrip("/")
 
 
 def _proxy(text: str) -> Secret:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError
+    parse_url(text, schemes={"http", "https"})
     return Secret(text)
+
+
+def parse_url(text: str, *, schemes: set[str]) -> SplitResult:
+    """Split an address that has one of the schemes, a host, and, if any, a port that exists; else raise ValueError."""
+    parts = urlsplit(text)
+    if parts.scheme not in schemes or not parts.hostname or parts.port == 0 or any(each.isspace() for each in text):
+        raise ValueError
+    return parts
 
 
 def _rate(text: str) -> float:

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 import zxingcpp
 from PIL import Image
-from plexlink_bot.sandbox.plex_tv import PlexTV
 
+from plexlink_bot.sandbox.plex_tv import PlexTV
 from small_discord import SmallDiscord
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plexlink_bot.sandbox.plex_answers import Pin
-
     from small_discord import Guild, Interaction, Message, User
 
 RUN = ("-m", "plexlink_bot", "run")
@@ -54,6 +53,7 @@ class BotProcess:
         self._folder = folder
         self._arguments = arguments
         self._output = bytearray()
+        self._has_said_all = False
         self._news = asyncio.Condition()
 
     async def start(self) -> None:
@@ -100,7 +100,7 @@ class BotProcess:
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS), self._news:
-                await self._news.wait_for(lambda: line() is not None or self._draining.done())
+                await self._news.wait_for(lambda: line() is not None or self._has_said_all)
         found = line()
         assert found is not None, f"{text!r} is not in the log:\n{self.log}"
         return found
@@ -136,11 +136,8 @@ class BotProcess:
         while chunk := await self._process.stdout.read(2**16):
             self._output += chunk
             await self._tell()
-        # Whoever waits for a line must see that none will come.
-        asyncio.get_running_loop().call_soon(self._tell_of_the_end)
-
-    def _tell_of_the_end(self) -> None:
-        self._telling = asyncio.ensure_future(self._tell())
+        self._has_said_all = True
+        await self._tell()
 
     async def _tell(self) -> None:
         async with self._news:

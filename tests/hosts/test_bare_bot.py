@@ -18,11 +18,11 @@ import pytest
 import simcord
 from discord import app_commands
 from discord.ext import commands
-from plexlink_bot.sandbox.plex_tv import PlexTV
 
 from harness import SETTLE_SECONDS, Card
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database
+from plexlink_bot.sandbox.plex_tv import PlexTV
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -221,6 +221,22 @@ async def test_guest_that_cannot_start_leaves_no_trace_either(tmp_path: Path) ->
         before = traces(house.bot)
 
         with pytest.raises(commands.ExtensionFailed, match="The database cannot be used"):
+            await house.bot.load_extension("plexlink")
+
+        assert traces(house.bot) == before
+
+
+@pytest.mark.xfail(run=False, reason="setup(): add_cog fails after cog_load, which nobody undoes; the test would leak")
+async def test_guest_whose_command_name_is_taken_leaves_no_trace_either(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as house:
+
+        @house.bot.tree.command(name="plexlink", description="The host's own")
+        async def taken(_: discord.Interaction[commands.Bot]) -> None:
+            raise NotImplementedError
+
+        before = traces(house.bot)
+
+        with pytest.raises(commands.ExtensionFailed, match="already registered"):
             await house.bot.load_extension("plexlink")
 
         assert traces(house.bot) == before

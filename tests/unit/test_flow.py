@@ -302,23 +302,59 @@ def test_ephemeral_card_ends_itself_14_minutes_20_seconds_after_the_interaction(
 def test_renewed_interaction_keeps_the_ephemeral_card_open() -> None:
     later = NOW + timedelta(minutes=14)
     attempt = attempt_in(State.PENDING, lane=Lane.ANSWER, answer=an_answer(at=later))
-    assert flow.closes_at(attempt) == later + FOURTEEN_TWENTY
     assert flow.card_for(attempt, NOW + FOURTEEN_TWENTY) is Card.WAITING
 
 
 def test_ephemeral_card_without_an_interaction_is_over() -> None:
     attempt = attempt_in(State.PENDING, lane=Lane.ANSWER)
     assert flow.is_answer_closed(attempt, NOW)
-    assert flow.closes_at(attempt) is None
     assert flow.card_for(attempt, NOW) is Card.EXPIRED
 
 
+UNSURE_FROM = DEADLINE + timedelta(seconds=15)
+
+
+@pytest.mark.parametrize(
+    ("lane", "now", "changes_at"),
+    [
+        (Lane.DM, NOW, UNSURE_FROM),
+        (None, NOW, UNSURE_FROM),
+        (Lane.DM, UNSURE_FROM - timedelta(microseconds=1), UNSURE_FROM),
+        (Lane.DM, UNSURE_FROM, None),
+        (Lane.ANSWER, NOW, NOW + FOURTEEN_TWENTY),
+        (Lane.ANSWER, NOW + FOURTEEN_TWENTY, UNSURE_FROM),
+        (Lane.ANSWER, UNSURE_FROM, None),
+    ],
+)
+def test_waiting_card_changes_by_the_clock_alone(lane: Lane | None, now: datetime, changes_at: datetime | None) -> None:
+    assert flow.card_changes_at(attempt_in(State.PENDING, lane=lane, answer=an_answer()), now) == changes_at
+
+
+@unhurried
+@given(
+    state=st.sampled_from(State),
+    lane=st.none() | st.sampled_from(Lane),
+    answered_at=st.none() | st.integers(-1000, 1000),
+    now=st.integers(-2000, 4000),
+    later=st.integers(0, 100_000),
+)
+def test_card_stays_until_the_moment_that_was_named(
+    state: State, lane: Lane | None, answered_at: int | None, now: int, later: int
+) -> None:
+    answer = None if answered_at is None else an_answer(NOW + timedelta(seconds=answered_at))
+    attempt, at = attempt_in(state, lane=lane, answer=answer), NOW + timedelta(seconds=now)
+    changes_at = flow.card_changes_at(attempt, at)
+    assert changes_at is None or changes_at > at
+    then = at + timedelta(seconds=later)
+    if changes_at is not None and then >= changes_at:
+        then = changes_at - timedelta(microseconds=1)
+    assert flow.card_for(attempt, then) is flow.card_for(attempt, at)
+
+
 @pytest.mark.parametrize("lane", [None, *Lane])
-@pytest.mark.parametrize("state", State)
-def test_only_an_open_ephemeral_card_closes(state: State, lane: Lane | None) -> None:
-    attempt = attempt_in(state, lane=lane, answer=an_answer())
-    closes = state in OPEN and lane is Lane.ANSWER
-    assert flow.closes_at(attempt) == (NOW + FOURTEEN_TWENTY if closes else None)
+@pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING}))
+def test_only_a_waiting_card_changes_by_itself(state: State, lane: Lane | None) -> None:
+    assert flow.card_changes_at(attempt_in(state, lane=lane, answer=an_answer()), NOW) is None
 
 
 @unhurried

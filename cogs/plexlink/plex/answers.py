@@ -102,6 +102,8 @@ def read_sign_out(answer: Answer) -> None:
     _check_token_accepted(answer)
     if not _is_success(answer.status):
         raise _failure(answer)
+    if answer.body:
+        _json(answer)  # a page in place of plex.tv's answer is no sign-out, whatever its status
 
 
 def decompress(body: bytes, encoding: str) -> bytes:
@@ -213,7 +215,9 @@ def _token(value: object) -> Secret:
 def _name(body: dict[str, Any]) -> str:
     # A managed profile has no user name, only a title.
     names = (body.get(key) for key in ("username", "title", "friendlyName"))
-    return next((name for name in names if isinstance(name, str) and name.strip()), "a Plex account")
+    name = next((name for name in names if isinstance(name, str) and name.strip()), "a Plex account")
+    # JSON can hold half of a surrogate pair, which nothing behind us could encode.
+    return name.encode(errors="replace").decode()
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -224,7 +228,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             until = parsedate_to_datetime(header) - parsedate_to_datetime(headers.get("Date", ""))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
         seconds = until.total_seconds()
     return min(seconds, _LONGEST_RETRY_AFTER_SECONDS) if seconds >= 0 else None

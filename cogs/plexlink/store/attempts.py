@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import and_, case, delete, exists, insert, or_, select, update
 
 from ..models import Answer, Attempt, Card, Lane, Place, Reason, State
 from .cells import Opening, Sealing
@@ -58,12 +58,7 @@ class Attempts:
 
     async def unfinished(self) -> list[Attempt]:
         """Return all attempts that are open, or that their member does not know the end of, oldest first."""
-        is_behind = or_(
-            attempts.c.shown_state.is_(None),
-            attempts.c.shown_state != _card_of_an_end(),
-            and_(attempts.c.lane == Lane.DM, attempts.c.answer_token_envelope.is_not(None)),
-        )
-        return await self._select(or_(_OPEN, is_behind))
+        return await self._select(or_(_OPEN, _is_behind()))
 
     async def requested_since(self, user_id: int, since: datetime) -> list[datetime]:
         """Return when the member asked for codes since an instant, oldest first."""
@@ -93,11 +88,15 @@ class Attempts:
         """Note what became of an ended attempt's link."""
         await self._connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(reason=reason))
 
-    async def prune(self, ended_before: datetime) -> int:
-        """Delete settled attempts that ended long ago and that no link came from; return how many."""
+    async def prune(self, *, seen_before: datetime, unseen_before: datetime) -> int:
+        """Delete attempts that ended long ago and that no link came from, unseen ones later; return how many."""
         result = await self._connection.execute(
             delete(attempts).where(
-                attempts.c.ended_at < ended_before, ~exists().where(links.c.attempt_id == attempts.c.id)
+                or_(
+                    and_(attempts.c.ended_at < seen_before, ~_is_behind()),
+                    attempts.c.ended_at < unseen_before,
+                ),
+                ~exists().where(links.c.attempt_id == attempts.c.id),
             )
         )
         return result.rowcount
@@ -169,7 +168,10 @@ def _place(row: Row[Any]) -> Place:
     return Place(lane=lane, channel_id=row.channel_id, message_id=row.message_id)
 
 
-def _card_of_an_end() -> ColumnElement[str]:
-    # An ended attempt's card is called as its state, unless its link was undone or replaced.
+def _is_behind() -> ColumnElement[bool]:
+    """Tell in SQL what `flow.needs_showing` tells of an ended attempt."""
+    # Its card is called as its state, unless its link was undone or replaced.
     is_annotated = attempts.c.reason.in_([Reason.UNDONE, Reason.REPLACED])
-    return func.iif(is_annotated, attempts.c.reason, attempts.c.state)
+    card = case((is_annotated, attempts.c.reason), else_=attempts.c.state)
+    is_answer_owed = and_(attempts.c.lane == Lane.DM, attempts.c.answer_token_envelope.is_not(None))
+    return or_(attempts.c.shown_state.is_(None), attempts.c.shown_state != card, is_answer_owed)

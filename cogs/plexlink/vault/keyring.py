@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingError
 
@@ -27,6 +27,9 @@ class Key:
 
     id: str
     material: bytes = field(repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key is not pickled")
 
 
 class KeyRing:
@@ -75,7 +78,7 @@ def _parse_key(item: str, source: str) -> Key:
     if not separator or not _KEY_ID.fullmatch(key_id):
         raise SettingError(f"{source} must list keys as id:base64, the id of letters, digits, - and _.")
     try:
-        material = base64.b64decode(encoded.strip(), altchars=b"-_" if set(encoded) & set("-_") else None)
+        material = base64.b64decode(encoded.strip().replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
         raise SettingError(f"{source}: the key {key_id} is not valid base64.") from None
     if len(material) != _KEY_BYTES:

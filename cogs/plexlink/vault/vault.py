@@ -120,7 +120,7 @@ class Vault:
         self._missing.add(key_id)
         try:
             self._ring = self._reload()
-        except SettingError as error:
+        except (SettingError, VaultError) as error:
             _log.warning("vault.ring_unreadable %s", error)
 
 

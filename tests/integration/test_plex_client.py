@@ -1,0 +1,549 @@
+"""The plex.tv client against the stand-in, on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plexlink.errors import (
+    PlexError,
+    PlexRefusedError,
+    PlexSlowDownError,
+    PlexUnavailableError,
+    TokenRejectedError,
+)
+from plexlink.models import Approved, Expired, Pending, Pin, Secret
+from plexlink.plex import PinStyle, PlexClient, device_name
+from plexlink_bot.sandbox.plex_tv import (
+    ABSENT,
+    BOB,
+    KID,
+    AfterStoring,
+    Body,
+    Bom,
+    DeepJson,
+    Drip,
+    Empty,
+    Fault,
+    ForeignJson,
+    GzipBomb,
+    Hang,
+    Html,
+    Huge,
+    JsonError,
+    Latency,
+    Operation,
+    PlexTV,
+    RateLimited,
+    Redirect,
+    Reset,
+    ServerError,
+    Truncated,
+    WrongTypes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+CLIENT = Secret("0a1b2c3d-planted-client-identifier")
+PIN_ID = Secret("1876543219")
+CODE = Secret("PLANTEDCODE")
+TOKEN = Secret("planted-token-0123456789")
+DEVICE = "Discord: alice via PlexLink"
+
+
+def a_client(url: str, *, product: Callable[[], str] = lambda: "PlexLink", proxy: str | None = None) -> PlexClient:
+    return PlexClient(base_url=url, product=product, version="1.2.3", proxy=proxy)
+
+
+@pytest.fixture
+async def plex() -> AsyncIterator[PlexTV]:
+    async with PlexTV() as plex:
+        yield plex
+
+
+@pytest.fixture
+async def client(plex: PlexTV) -> AsyncIterator[PlexClient]:
+    async with a_client(plex.url) as client:
+        yield client
+
+
+async def new_pin(client: PlexClient, style: PinStyle = PinStyle.SHORT) -> Pin:
+    return await client.create_pin(CLIENT, device_name=DEVICE, style=style)
+
+
+async def new_token(plex: PlexTV, client: PlexClient) -> Secret:
+    return Secret(plex.approve((await new_pin(client)).code.reveal(), BOB))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the four calls are made with."""
+
+    client: PlexClient
+    pin_id: Secret
+    token: Secret
+
+
+CALLS: dict[Operation, Callable[[Known], Awaitable[object]]] = {
+    Operation.CREATE_PIN: lambda known: new_pin(known.client),
+    Operation.GET_PIN: lambda known: known.client.ask(known.pin_id, CLIENT),
+    Operation.USER: lambda known: known.client.account(known.token, CLIENT),
+    Operation.SIGN_OUT: lambda known: known.client.sign_out(known.token, CLIENT),
+}
+calls = pytest.mark.parametrize("operation", CALLS)
+
+
+@pytest.fixture
+async def known(plex: PlexTV, client: PlexClient) -> Known:
+    pin = await new_pin(client)
+    known = Known(client, pin.id, await new_token(plex, client))
+    plex.requests.clear()
+    return known
+
+
+async def outcome(call: Awaitable[object]) -> object:
+    """Return what the call returns, or the class of what it raises."""
+    try:
+        return await call
+    except PlexError as error:
+        return type(error)
+
+
+@asynccontextmanager
+async def listening(
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Listen on loopback with a server that says what it likes; give its address."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await talk(reader, writer)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+
+
+def saying(answer: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    return talk
+
+
+# --- the happy path ---
+
+
+async def test_pin_is_created_asked_about_and_approved(plex: PlexTV, client: PlexClient) -> None:
+    pin = await new_pin(client)
+    assert pin.expires_in == timedelta(seconds=900)
+    pending = await client.ask(pin.id, CLIENT)
+    assert isinstance(pending, Pending)
+    assert pending.expires_in is not None
+    assert pending.expires_in <= pin.expires_in
+    token = plex.approve(pin.code.reveal())
+    assert await client.ask(pin.id, CLIENT) == Approved(Secret(token))
+
+
+@pytest.mark.parametrize(
+    ("style", "length", "seconds", "query"),
+    [(PinStyle.SHORT, 4, 900, {}), (PinStyle.STRONG, 25, 1800, {"strong": "true"})],
+)
+async def test_style_decides_the_code(
+    plex: PlexTV, client: PlexClient, style: PinStyle, *, length: int, seconds: int, query: dict[str, str]
+) -> None:
+    pin = await new_pin(client, style)
+    assert len(pin.code.reveal()) == length
+    assert pin.expires_in == timedelta(seconds=seconds)
+    assert plex.requests[-1].query == query
+
+
+async def test_account_is_read_and_signed_out(plex: PlexTV, client: PlexClient) -> None:
+    token = await new_token(plex, client)
+    account = await client.account(token, CLIENT)
+    assert (account.id, account.name, account.is_managed) == (Secret(str(BOB.id)), Secret("bob"), False)
+    await client.sign_out(token, CLIENT)
+    assert not plex.is_alive(token.reveal())
+    assert await outcome(client.account(token, CLIENT)) is TokenRejectedError
+    assert await outcome(client.sign_out(token, CLIENT)) is TokenRejectedError
+
+
+async def test_signing_out_kills_no_other_token(plex: PlexTV, client: PlexClient) -> None:
+    token, other = await new_token(plex, client), await new_token(plex, client)
+    await client.sign_out(token, CLIENT)
+    assert plex.is_alive(other.reveal())
+
+
+async def test_managed_profile_is_told_apart(plex: PlexTV, client: PlexClient) -> None:
+    token = plex.approve((await new_pin(client)).code.reveal(), KID)
+    account = await client.account(Secret(token), CLIENT)
+    assert (account.name, account.is_managed) == (Secret("Kid"), True)
+
+
+async def test_expired_unknown_and_foreign_pins_are_expired(plex: PlexTV, client: PlexClient) -> None:
+    pin, other = await new_pin(client), await new_pin(client)
+    plex.expire(other.code.reveal())
+    assert await client.ask(other.id, CLIENT) == Expired()
+    assert await client.ask(Secret("1"), CLIENT) == Expired()
+    assert await client.ask(pin.id, Secret("another-client")) == Expired()
+
+
+# --- what goes over the wire ---
+
+
+@calls
+async def test_every_call_says_who_asks_and_wants_json(plex: PlexTV, known: Known, operation: Operation) -> None:
+    await CALLS[operation](known)
+    [call] = plex.requests
+    said = {name: call.headers.get(name) for name in call.headers if name.startswith("X-Plex-") and "Token" not in name}
+    named = {"X-Plex-Device-Name": DEVICE} if operation is Operation.CREATE_PIN else {}
+    assert said == {
+        "X-Plex-Client-Identifier": CLIENT.reveal(),
+        "X-Plex-Product": "PlexLink",
+        "X-Plex-Version": "1.2.3",
+        "X-Plex-Platform": "Discord",
+        "X-Plex-Device": "Discord Bot",
+        **named,
+    }
+    assert call.headers["Accept"] == "application/json"
+    assert "br" not in call.headers["Accept-Encoding"]
+    assert "Cookie" not in call.headers
+    assert call.operation is operation
+    assert call.path.startswith("/api/v2/")
+
+
+@calls
+async def test_token_travels_in_its_header_only(plex: PlexTV, known: Known, operation: Operation) -> None:
+    await CALLS[operation](known)
+    [call] = plex.requests
+    needs_token = operation in {Operation.USER, Operation.SIGN_OUT}
+    assert call.headers.get("X-Plex-Token") == (known.token.reveal() if needs_token else None)
+    assert known.token.reveal() not in f"{call.path} {call.query}"
+    others = [value for name, value in call.headers.items() if name != "X-Plex-Token"]
+    assert known.token.reveal() not in " ".join(others)
+    assert CLIENT.reveal() not in f"{call.path} {call.query}"
+
+
+async def test_product_is_asked_at_each_call(plex: PlexTV) -> None:
+    names = iter(["PlexLink", "Marvin"])
+    async with a_client(plex.url, product=lambda: next(names)) as client:
+        await new_pin(client)
+        await new_pin(client)
+    assert [call.headers["X-Plex-Product"] for call in plex.requests] == ["PlexLink", "Marvin"]
+
+
+async def test_device_name_of_any_member_and_bot_is_ascii_on_the_wire(plex: PlexTV, client: PlexClient) -> None:
+    name = device_name("j\u00fcrgen_\U0001f600", "B\u00f6t\r\nX-Evil: 1 \u202e" + "x" * 99)
+    await client.create_pin(CLIENT, device_name=name, style=PinStyle.SHORT)
+    said = plex.requests[-1].headers["X-Plex-Device-Name"]
+    assert said.isascii()
+    assert len(said) <= 64
+    assert said.startswith("Discord: j rgen_ via B t X-Evil: 1 ")
+    assert "X-Evil" not in plex.requests[-1].headers
+    assert plex.pin(next(iter(plex.pins.values())).code).device_name == said
+
+
+async def test_line_break_in_a_header_sends_nothing(plex: PlexTV) -> None:
+    async with a_client(plex.url, product=lambda: "a\r\nX-Evil: 1") as client:
+        assert await outcome(new_pin(client)) is PlexUnavailableError
+    assert plex.requests == []
+
+
+async def test_cookies_are_not_kept() -> None:
+    heads: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=b; Path=/\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+
+    async with listening(talk) as url, a_client(url.replace("127.0.0.1", "localhost")) as client:
+        await client.sign_out(TOKEN, CLIENT)
+        await client.sign_out(TOKEN, CLIENT)
+    assert len(heads) == 2
+    assert not any(b"cookie" in head.lower() for head in heads)
+
+
+async def test_proxy_is_used_for_every_call(plex: PlexTV) -> None:
+    async with a_client("http://plex.invalid", proxy=plex.url) as client:
+        pin = await new_pin(client)
+        assert isinstance(await client.ask(pin.id, CLIENT), Pending)
+    assert [call.operation for call in plex.requests] == [Operation.CREATE_PIN, Operation.GET_PIN]
+
+
+# --- what can go wrong at plex.tv ---
+
+UNAVAILABLE = (PlexUnavailableError,) * 4
+REFUSED = (PlexRefusedError,) * 4
+SLOW_DOWN = (PlexSlowDownError,) * 4
+NOT_SIGNED_IN = (PlexRefusedError, PlexRefusedError, TokenRejectedError, TokenRejectedError)
+
+FAULTS: list[tuple[Fault, tuple[object, ...]]] = [
+    (ServerError(500), UNAVAILABLE),
+    (ServerError(502), UNAVAILABLE),
+    (ServerError(503), UNAVAILABLE),
+    (ServerError(504), UNAVAILABLE),
+    (Html(200), UNAVAILABLE),
+    (Html(400), UNAVAILABLE),
+    (Html(401), UNAVAILABLE),
+    (Html(403), UNAVAILABLE),
+    (Html(404), UNAVAILABLE),
+    (Html(422), UNAVAILABLE),
+    (Empty(401), UNAVAILABLE),
+    (Empty(403), UNAVAILABLE),
+    (Empty(404), UNAVAILABLE),
+    (Empty(500), UNAVAILABLE),
+    (Empty(410), (PlexUnavailableError, Expired(), PlexUnavailableError, PlexUnavailableError)),
+    (ForeignJson(400), UNAVAILABLE),
+    (ForeignJson(401), UNAVAILABLE),
+    (ForeignJson(403), UNAVAILABLE),
+    (ForeignJson(404), UNAVAILABLE),
+    (JsonError(400, 1000), REFUSED),
+    (JsonError(401, 1001), NOT_SIGNED_IN),
+    (JsonError(401, 1029), NOT_SIGNED_IN),
+    (JsonError(403, 1041), REFUSED),
+    (JsonError(404, 1020), (PlexRefusedError, Expired(), PlexRefusedError, PlexRefusedError)),
+    (JsonError(404, 1020, tells_status=False), (PlexRefusedError, Expired(), PlexRefusedError, PlexRefusedError)),
+    (JsonError(404, 7), REFUSED),
+    (JsonError(422, 7), NOT_SIGNED_IN),
+    (JsonError(498, 7), REFUSED),
+    (JsonError(500, 1001), UNAVAILABLE),
+    (JsonError(503, 1020), UNAVAILABLE),
+    (JsonError(429, 1003), SLOW_DOWN),
+    (RateLimited(), SLOW_DOWN),
+    (Empty(429), SLOW_DOWN),
+    (Html(429), SLOW_DOWN),
+    (Reset("accept"), UNAVAILABLE),
+    (Reset("headers"), UNAVAILABLE[:3]),
+    (Reset("body"), UNAVAILABLE[:3]),
+    (Truncated(), UNAVAILABLE[:3]),
+    (AfterStoring(Reset("accept")), UNAVAILABLE[:3]),
+    (AfterStoring(ServerError()), UNAVAILABLE),
+    (Huge(2**20), UNAVAILABLE),
+    (GzipBomb(2**20), UNAVAILABLE),
+    (DeepJson(100_000), UNAVAILABLE),
+    (DeepJson(20_000), UNAVAILABLE[:3]),
+    (Redirect(), UNAVAILABLE),
+    (Redirect("https://example.com/", 301), UNAVAILABLE),
+    (Redirect("//[", 307), UNAVAILABLE),
+    (Redirect("/api/v2/user", 308), UNAVAILABLE),
+    (Body(b"not gzip", encoding="gzip"), UNAVAILABLE),
+    (Body(b"{}", encoding="br"), UNAVAILABLE),
+    (Body(b"{}", encoding="zstd"), UNAVAILABLE),
+    (Body(b"\xff\xfe\xfd", content_type="application/json; charset=utf-8"), UNAVAILABLE[:3]),
+    (Body(b"{}", content_type="application/json; charset=nonsense"), UNAVAILABLE[:3]),
+    (Body(b'<?xml version="1.0"?><pin id="1"/>', content_type="application/xml"), UNAVAILABLE[:3]),
+    (Body(b"null"), UNAVAILABLE[:3]),
+    (Body(b"[]"), UNAVAILABLE[:3]),
+    (WrongTypes(id="eleven"), UNAVAILABLE[:3]),
+    (WrongTypes(id=ABSENT), UNAVAILABLE[:3]),
+    (WrongTypes(id=None), UNAVAILABLE[:3]),
+    (WrongTypes(code=ABSENT), UNAVAILABLE[:1]),
+    (WrongTypes(code=4711), UNAVAILABLE[:1]),
+    (WrongTypes(expiresIn="900"), UNAVAILABLE[:1]),
+]
+ROWS = [
+    pytest.param(fault, operation, expected, id=f"{fault!r}-{operation.value}")
+    for fault, expecteds in FAULTS
+    for operation, expected in zip(CALLS, expecteds, strict=False)
+]
+
+
+@pytest.mark.parametrize(("fault", "operation", "expected"), ROWS)
+async def test_fault_is_the_decision_that_a_caller_can_take(
+    plex: PlexTV, known: Known, fault: Fault, operation: Operation, expected: object
+) -> None:
+    # All calls: aiohttp repeats a GET by itself when a used connection breaks.
+    plex.fail(fault, times=None)
+    assert await outcome(CALLS[operation](known)) == expected
+
+
+@pytest.mark.parametrize("token", [7, True, "", "null", "short", "with space in it", ["x" * 20], {}])
+async def test_implausible_token_is_no_approval(plex: PlexTV, known: Known, token: object) -> None:
+    plex.fail(WrongTypes(authToken=token))
+    assert await outcome(known.client.ask(known.pin_id, CLIENT)) is PlexUnavailableError
+
+
+@calls
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [(7, 7.0), (0.5, 0.5), ("soon", None), (10**9, 3600.0), (None, None)]
+)
+async def test_retry_after_is_handed_on(
+    plex: PlexTV, known: Known, operation: Operation, retry_after: float | str | None, seconds: float | None
+) -> None:
+    plex.fail(RateLimited(retry_after))
+    with pytest.raises(PlexSlowDownError) as raised:
+        await CALLS[operation](known)
+    assert raised.value.retry_after_seconds == seconds
+
+
+@calls
+@pytest.mark.parametrize("fault", [Latency(0.01), Drip(0), Bom()], ids=repr)
+async def test_slow_or_marked_answer_is_an_answer(
+    plex: PlexTV, known: Known, operation: Operation, fault: Fault
+) -> None:
+    plex.fail(fault)
+    assert not isinstance(await outcome(CALLS[operation](known)), type)
+
+
+@calls
+async def test_call_after_a_fault_succeeds(plex: PlexTV, known: Known, operation: Operation) -> None:
+    for fault in (ServerError(), Reset("accept"), Huge(2**20)):
+        plex.fail(fault, times=None)
+        assert await outcome(CALLS[operation](known)) is PlexUnavailableError
+        plex.heal()
+    assert not isinstance(await outcome(CALLS[operation](known)), type)
+
+
+# --- limits ---
+
+
+@calls
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirect_is_not_followed(plex: PlexTV, known: Known, operation: Operation, status: int) -> None:
+    async with PlexTV() as elsewhere:
+        plex.fail(Redirect(f"{elsewhere.url}/api/v2/pins", status))
+        assert await outcome(CALLS[operation](known)) is PlexUnavailableError
+        assert elsewhere.requests == []
+    assert len(plex.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 404 Not Found\r\n\r\n",
+    ],
+    ids=["without length", "with length", "error"],
+)
+@calls
+async def test_body_without_end_is_not_read_to_the_end(operation: Operation, head: bytes) -> None:
+    sent, hung_up = 0, asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        try:
+            while True:
+                writer.write(b" " * 4096)
+                await writer.drain()
+                sent += 4096
+        except ConnectionError:
+            hung_up.set()
+
+    async with listening(talk) as url, a_client(url) as client:
+        assert await outcome(CALLS[operation](Known(client, PIN_ID, TOKEN))) is PlexUnavailableError
+        await hung_up.wait()
+    # What the sockets' buffers take is sent, whether it is read or not.
+    assert sent < 50 * 2**20
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
+    ],
+    ids=["nothing", "ssh", "status", "length", "chunks", "long header", "short body"],
+)
+@calls
+async def test_what_is_not_http_is_no_answer(operation: Operation, answer: bytes) -> None:
+    async with listening(saying(answer)) as url, a_client(url) as client:
+        assert await outcome(CALLS[operation](Known(client, PIN_ID, TOKEN))) is PlexUnavailableError
+
+
+@calls
+async def test_refused_connection_is_no_answer(plex: PlexTV, known: Known, operation: Operation) -> None:
+    await plex.stop()
+    assert await outcome(CALLS[operation](known)) is PlexUnavailableError
+
+
+@calls
+async def test_tls_with_a_server_that_speaks_none_is_no_answer(plex: PlexTV, operation: Operation) -> None:
+    async with a_client(plex.url.replace("http://", "https://")) as client:
+        assert await outcome(CALLS[operation](Known(client, PIN_ID, TOKEN))) is PlexUnavailableError
+
+
+@calls
+async def test_cancelled_call_is_cancelled_and_nothing_else(plex: PlexTV, known: Known, operation: Operation) -> None:
+    plex.fail(Hang())
+    call = asyncio.ensure_future(CALLS[operation](known))
+    await plex.received(operation)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+# --- secrets ---
+
+SECRETS = [PIN_ID, CODE, CLIENT, TOKEN]
+LOUD_FAULTS: list[Fault] = [
+    *dict.fromkeys(fault for fault, _ in FAULTS if not isinstance(fault, WrongTypes)),
+    Body(f'{{"errors":[{{"code":1,"message":"{TOKEN.reveal()} {CLIENT.reveal()} {CODE.reveal()}"}}]}}'.encode(), 403),
+    Body(f'{{"id":{PIN_ID.reveal()},"code":"{CODE.reveal()} ","authToken":"{TOKEN.reveal()} "}}'.encode()),
+    Body(f"<html>{TOKEN.reveal()} {PIN_ID.reveal()}</html>".encode(), 502, "text/html"),
+]
+
+
+def assert_silent(text: str) -> None:
+    for secret in SECRETS:
+        assert secret.reveal() not in text
+
+
+@calls
+async def test_no_error_or_log_line_tells_a_secret(
+    plex: PlexTV, client: PlexClient, operation: Operation, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    for fault in LOUD_FAULTS:
+        plex.fail(fault, times=None)
+        try:
+            await CALLS[operation](Known(client, PIN_ID, TOKEN))
+        except PlexError as error:
+            shown = f"{error} {error!r} {error.args} {''.join(traceback.format_exception(error))}"
+            assert_silent(shown)  # the loop goes on with the next fault
+        plex.heal()
+    await plex.stop()
+    with pytest.raises(PlexUnavailableError) as raised:
+        await CALLS[operation](Known(client, PIN_ID, TOKEN))
+    assert_silent(f"{raised.value!r} {''.join(traceback.format_exception(raised.value))}")
+    assert_silent(caplog.text)
+
+
+async def test_address_that_is_none_is_no_answer_and_is_not_repeated() -> None:
+    async with a_client("http://planted host") as client:
+        with pytest.raises(PlexUnavailableError) as raised:
+            await client.ask(PIN_ID, CLIENT)
+    assert "host" not in f"{raised.value!r}"
+    assert_silent("".join(traceback.format_exception(raised.value)))
+
+
+# --- resources ---
+
+
+async def test_closed_client_leaves_no_connection_behind(plex: PlexTV) -> None:
+    async with a_client(plex.url) as client:
+        await new_pin(client)
+        session = client._session
+    assert session.closed
+    assert session.connector is None or session.connector.closed

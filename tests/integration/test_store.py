@@ -1,0 +1,809 @@
+"""The store on a real SQLite file: schema, transactions, rows, and what the file shows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+import traceback
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, select, text, update
+
+from plexlink import flow
+from plexlink.errors import DatabaseInUseError, SettingError, StoreError
+from plexlink.models import Answer, Attempt, Card, Cell, Lane, Link, Place, Reason, Secret, State, Trouble
+from plexlink.store import Database, Store, Transaction, migrations, tables
+from plexlink.vault import Key, KeyRing, Vault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy import Connection
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+A = Key("a", bytes(range(32)))
+B = Key("b", bytes(range(32, 64)))
+RING = KeyRing({"a": A})
+RECORDS = Vault.first_records(RING)
+
+
+def a_vault(*keys: Key) -> Vault:
+    ring = KeyRing({key.id: key for key in (*keys, A)})
+    return Vault(ring=ring, records=RECORDS, reload=lambda: ring)
+
+
+def planted(name: str) -> Secret:
+    return Secret(f"planted-{name}")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "plexlink.sqlite3"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    async with Database.open(url) as database:
+        yield database
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    return Store(database=database, vault=a_vault())
+
+
+@asynccontextmanager
+async def opened(url: str, vault: Vault | None = None) -> AsyncIterator[Store]:
+    async with Database.open(url) as database:
+        yield Store(database=database, vault=vault or a_vault())
+
+
+def begun(user_id: int = 42, **others: Any) -> Attempt:
+    attempt = flow.begin(user_id=user_id, guild_id=None, device_name="device", place=Place(), answer=None, now=NOW)
+    return replace(attempt, **others)
+
+
+PIN_CREATED = flow.PinCreated(planted("pin-id"), planted("code"), NOW + timedelta(minutes=15))
+GRANTED = flow.Granted(planted("token"))
+
+
+def full(user_id: int = 42) -> Attempt:
+    """Return an attempt with something in every column."""
+    return Attempt(
+        id=begun().id,
+        user_id=user_id,
+        guild_id=2**63 - 1,
+        device_name="Discord: alice via PlexLink",
+        state=State.APPROVED,
+        requested_at=NOW,
+        reason=Reason.TAKEN,
+        deadline_at=NOW + timedelta(minutes=15),
+        ended_at=NOW + timedelta(minutes=20),
+        client_identifier=planted("client-identifier"),
+        pin_id=planted("pin-id"),
+        user_code=planted("code"),
+        token=planted("token"),
+        shown_state=Card.WAITING,
+        place=Place(lane=Lane.ANSWER, channel_id=2**62, message_id=3),
+        answer=Answer(message_id=4, token=planted("interaction-token"), at=NOW),
+    )
+
+
+def a_link(user_id: int = 42, *, account: str = "12345", attempt_id: str = "an-attempt") -> Link:
+    return Link(
+        id=begun().id,
+        user_id=user_id,
+        attempt_id=attempt_id,
+        account_id=planted(f"account-{account}"),
+        account_name=planted("account-name"),
+        client_identifier=planted("client-identifier"),
+        token=planted("token"),
+        linked_at=NOW,
+    )
+
+
+async def spoil(database: Database, table: Any, row_id: str, **columns: str) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(update(table).where(table.c.id == row_id).values(**columns))
+
+
+def make_garbage(path: Path) -> None:
+    path.write_bytes(os.urandom(8192))
+
+
+def content_of(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def erase(path: Path) -> None:
+    path.unlink()
+
+
+# --- the schema ---
+
+
+async def test_migrations_make_exactly_the_tables_that_the_code_knows(database: Database) -> None:
+    def differences(connection: Connection) -> Any:
+        options = {"compare_type": True, "compare_server_default": True, "version_table": migrations.VERSION_TABLE}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), tables.metadata)
+
+    async with database.transaction() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+def _reflected(connection: Connection) -> dict[str, Any]:
+    """Return all that a database says of its tables, partial indexes included, which Alembic does not compare."""
+    inspector = inspect(connection)
+    columns = {
+        name: [
+            (column["name"], str(column["type"]), column["nullable"], column["primary_key"])
+            for column in inspector.get_columns(name)
+        ]
+        for name in inspector.get_table_names()
+        if name != migrations.VERSION_TABLE
+    }
+    rows = connection.execute(text("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'index'"))
+    indexes = {row.name: (row.tbl_name, " ".join((row.sql or "").split())) for row in rows}
+    indexes = {name: index for name, index in indexes.items() if index[0] != migrations.VERSION_TABLE}
+    return {"columns": columns, "indexes": indexes}
+
+
+async def test_migrated_database_is_the_one_that_the_tables_would_create(database: Database, tmp_path: Path) -> None:
+    async with database.transaction() as connection:
+        migrated = await connection.run_sync(_reflected)
+    async with Database.open(f"sqlite:///{tmp_path / 'other.sqlite3'}") as other, other.transaction() as connection:
+        await connection.run_sync(tables.metadata.drop_all)
+        await connection.run_sync(tables.metadata.create_all)
+        created = await connection.run_sync(_reflected)
+    assert migrated == created
+    assert set(migrated["columns"]) == set(tables.metadata.tables)
+
+
+def test_head_is_the_newest_revision_file() -> None:
+    folder = Path(migrations.__file__).parent / "versions"
+    files = sorted(folder.glob("[0-9]*.py"))
+    assert files[-1].name.split("_")[0] == migrations.HEAD
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    revisions = [re.findall(r'^revision = "(\w+)"', each, re.MULTILINE) for each in texts]
+    parents = [re.findall(r"^down_revision = \"?(\w+)", each, re.MULTILINE) for each in texts]
+    assert revisions == [[file.name.split("_")[0]] for file in files]
+    assert parents == [["None"], *revisions[:-1]]
+
+
+async def test_database_is_at_head_after_every_opening(url: str) -> None:
+    for _ in range(3):
+        async with Database.open(url) as database, database.transaction() as connection:
+            version = await connection.scalar(text(f"SELECT version_num FROM {migrations.VERSION_TABLE}"))  # noqa: S608
+            assert version == migrations.HEAD
+
+
+@pytest.mark.parametrize("version", ["9999", "abcdef", "0001x"])
+async def test_database_of_a_newer_release_is_refused_with_a_sentence(url: str, path: Path, version: str) -> None:
+    async with opened(url):
+        pass
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE {migrations.VERSION_TABLE} SET version_num = ?", (version,))  # noqa: S608
+    before = content_of(path)
+    with pytest.raises(StoreError, match="newer PlexLink"):
+        await opened(url).__aenter__()
+    assert content_of(path) == before
+
+
+IMPORTS = """
+import asyncio, sys
+from plexlink.store import Database
+
+async def main():
+    async with Database.open(sys.argv[1]):
+        pass
+
+asyncio.run(main())
+print(sorted(name for name in sys.modules if name.split(".")[0] == "alembic"))
+"""
+
+
+async def test_alembic_is_not_imported_when_nothing_is_to_be_migrated(url: str) -> None:
+    async with opened(url):
+        pass
+    arguments = [sys.executable, "-c", IMPORTS, url]
+    ended = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
+async def test_erased_data_is_overwritten_and_commits_survive_a_power_cut(database: Database) -> None:
+    async with database.transaction() as connection:
+        pragmas = {
+            name: await connection.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
+        }
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "foreign_keys": 1,
+        "secure_delete": 1,
+        "busy_timeout": 5000,
+    }
+
+
+# --- opening ---
+
+
+async def test_database_is_opened_by_one_bot_at_a_time(url: str, database: Database) -> None:
+    with pytest.raises(DatabaseInUseError, match="Another bot is running"):
+        await opened(url).__aenter__()
+    assert await database.key_records() == {}, "the first goes on"
+
+
+async def test_database_is_free_again_after_closing(url: str) -> None:
+    for _ in range(3):
+        async with opened(url) as store, store.transaction():
+            pass
+
+
+async def test_database_is_free_again_after_a_failed_opening(url: str, path: Path) -> None:
+    make_garbage(path)
+    for _ in range(2):
+        with pytest.raises(StoreError) as raised:
+            await opened(url).__aenter__()
+        assert not isinstance(raised.value, DatabaseInUseError)
+    erase(path)
+    async with opened(url):
+        pass
+
+
+def threads_left_beside(before: set[threading.Thread]) -> list[str]:
+    """Return the names of new threads that do not end; a closed connection's ends a moment after the closing."""
+    new = set(threading.enumerate()) - before
+    for thread in new:
+        thread.join(timeout=10)
+    return [thread.name for thread in new if thread.is_alive()]
+
+
+async def test_engine_leaves_no_thread_behind(url: str) -> None:
+    before = set(threading.enumerate())
+    async with opened(url) as store:
+        for _ in range(3):
+            async with store.transaction() as tx:
+                await tx.sign_outs.ids()
+    assert threads_left_beside(before) == []
+
+
+async def test_failed_opening_leaves_no_thread_behind(url: str, path: Path) -> None:
+    make_garbage(path)
+    before = set(threading.enumerate())
+    with pytest.raises(StoreError):
+        await opened(url).__aenter__()
+    assert threads_left_beside(before) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["", "nonsense", "planted", "sqlite://", "sqlite:///:memory:", "postgresql://planted:planted@h/d", "mysql://h/d"],
+)
+async def test_url_that_is_no_sqlite_file_is_a_setting_error(bad: str) -> None:
+    with pytest.raises(SettingError, match="PLEXLINK_DATABASE_URL") as raised:
+        await opened(bad).__aenter__()
+    assert "planted" not in str(raised.value)
+
+
+def make_text(path: Path) -> None:
+    path.write_text("This is no database.\n" * 100)
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_damaged(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("CREATE TABLE a (b); CREATE TABLE c (d);")
+    content = bytearray(path.read_bytes())
+    content[100:200] = bytes(100)
+    path.write_bytes(content)
+
+
+def make_foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE plexlink_attempts (something TEXT)")
+
+
+@pytest.mark.parametrize("make", [make_garbage, make_text, make_folder, make_damaged, make_foreign])
+async def test_what_is_no_database_of_ours_is_refused_with_a_sentence(url: str, path: Path, make: Any) -> None:
+    make(path)
+    with pytest.raises(StoreError) as raised:
+        await opened(url).__aenter__()
+    assert_is_a_sentence(raised.value)
+
+
+async def test_folder_that_is_a_file_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError) as raised:
+        await opened(f"sqlite:///{tmp_path / 'file' / 'plexlink.sqlite3'}").__aenter__()
+    assert_is_a_sentence(raised.value)
+
+
+OPEN_AS_NOBODY = """
+import asyncio, os, sys, threading
+from plexlink.errors import StoreError
+from plexlink.store import Database
+
+async def main():
+    if os.geteuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+    try:
+        async with Database.open("sqlite:///" + sys.argv[1]):
+            print("opened")
+    except StoreError as error:
+        print(type(error).__name__, error)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def barred(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in which nobody may write, whoever runs the tests."""
+    folder = tmp_path / "barred"
+    folder.mkdir()
+    above = {parent: parent.stat().st_mode for parent in (tmp_path, *tmp_path.parents[:2])}
+    for parent, mode in above.items():
+        parent.chmod(mode | 0o011)
+    folder.chmod(0o555)
+    yield folder
+    folder.chmod(0o755)
+    for parent, mode in above.items():
+        parent.chmod(mode)
+
+
+async def test_folder_that_cannot_be_written_is_refused_with_a_sentence(barred: Path) -> None:
+    arguments = [sys.executable, "-c", OPEN_AS_NOBODY, str(barred / "plexlink.sqlite3")]
+    # Nobody may not write coverage's data either.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    ended = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, text=True, check=False, env=env)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    assert ended.stdout.startswith("StoreError The database's folder cannot be written; mend PLEXLINK_DATA_DIR")
+
+
+def assert_is_a_sentence(error: BaseException) -> None:
+    said = str(error)
+    assert "PLEXLINK_DATA" in said
+    assert "\n" not in said
+    assert said.endswith(".")
+    shown = "".join(traceback.format_exception(error))
+    for word in ("[SQL", "[parameters", "sqlalche.me", "planted"):
+        assert word not in shown
+
+
+# --- transactions ---
+
+
+async def test_two_read_modify_writes_at_once_lose_nothing(database: Database) -> None:
+    await database.replace_key_records({"counter": "0"})
+
+    async def count() -> None:
+        async with database.transaction() as connection:
+            value = await connection.scalar(select(tables.keys.c.value))
+            await asyncio.sleep(0)
+            await connection.execute(update(tables.keys).values(value=str(int(value) + 1)))
+
+    await asyncio.gather(*(count() for _ in range(20)))
+    assert await database.key_records() == {"counter": "20"}
+
+
+async def test_transaction_that_raises_keeps_nothing(store: Store) -> None:
+    attempt = begun()
+
+    async def fail() -> None:
+        async with store.transaction() as tx:
+            await tx.attempts.add(attempt)
+            assert await tx.attempts.get(attempt.id) == attempt
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with store.transaction() as tx:
+        assert await tx.attempts.get(attempt.id) is None
+
+
+async def test_cancelled_transaction_keeps_nothing_and_blocks_nobody(store: Store) -> None:
+    attempt, is_written = begun(), asyncio.Event()
+
+    async def write() -> None:
+        async with store.transaction() as tx:
+            await tx.attempts.add(attempt)
+            is_written.set()
+            await asyncio.Event().wait()
+
+    writing = asyncio.ensure_future(write())
+    await is_written.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    async with store.transaction() as tx:
+        assert await tx.attempts.get(attempt.id) is None
+
+
+async def test_what_the_database_refuses_is_a_store_error_without_the_values(store: Store) -> None:
+    attempt = full()
+
+    async def add_twice() -> None:
+        async with store.transaction() as tx:
+            await tx.attempts.add(attempt)
+            await tx.attempts.add(attempt)
+
+    with pytest.raises(StoreError) as raised:
+        await add_twice()
+    assert_is_a_sentence(raised.value)
+    assert attempt.device_name not in "".join(traceback.format_exception(raised.value))
+
+
+async def test_key_records_are_kept_and_replaced(url: str) -> None:
+    async with Database.open(url) as database:
+        assert await database.key_records() == {}
+        await database.replace_key_records({"primary": "a", "canary": "one"})
+    async with Database.open(url) as database:
+        assert await database.key_records() == {"primary": "a", "canary": "one"}
+        await database.replace_key_records({"primary": "b"})
+        assert await database.key_records() == {"primary": "b"}
+
+
+# --- attempts ---
+
+
+@pytest.mark.parametrize("attempt", [begun(), full()], ids=["new", "full"])
+async def test_attempt_comes_back_as_it_was_after_a_restart(url: str, attempt: Attempt) -> None:
+    async with opened(url) as store, store.transaction() as tx:
+        await tx.attempts.add(attempt)
+    async with opened(url) as store, store.transaction() as tx:
+        assert await tx.attempts.get(attempt.id) == attempt
+        assert await tx.attempts.get("another") is None
+
+
+async def test_instants_come_back_aware_in_utc_whatever_zone_they_had(store: Store) -> None:
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    attempt = begun(requested_at=elsewhere)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+        kept = await tx.attempts.get(attempt.id)
+    assert kept is not None
+    assert (kept.requested_at, kept.requested_at.utcoffset()) == (NOW, timedelta(0))
+
+
+async def test_naive_instant_is_refused(store: Store) -> None:
+    with pytest.raises(StoreError, match="aware"):
+        async with store.transaction() as tx:
+            await tx.attempts.add(begun(requested_at=NOW.replace(tzinfo=None)))
+
+
+async def test_move_writes_state_and_secrets_and_leaves_the_surface(store: Store) -> None:
+    attempt = begun(answer=Answer(message_id=1, token=planted("interaction-token"), at=NOW))
+    shown = replace(attempt, shown_state=Card.QUEUED, place=Place(lane=Lane.DM, channel_id=5, message_id=6))
+    pending = flow.advance(attempt, PIN_CREATED, NOW)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+        await tx.attempts.show(shown)
+        assert await tx.attempts.move(pending, expected=State.REQUESTED)
+        assert await tx.attempts.get(attempt.id) == replace(pending, shown_state=Card.QUEUED, place=shown.place)
+
+
+async def test_show_writes_the_surface_and_leaves_state_and_secrets(store: Store) -> None:
+    attempt = begun()
+    pending = flow.advance(attempt, PIN_CREATED, NOW)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+        assert await tx.attempts.move(pending, expected=State.REQUESTED)
+        await tx.attempts.show(replace(attempt, shown_state=Card.QUEUED))
+        assert await tx.attempts.get(attempt.id) == replace(pending, shown_state=Card.QUEUED)
+
+
+@pytest.mark.parametrize("expected", [state for state in State if state is not State.REQUESTED])
+async def test_move_of_an_attempt_that_moved_on_writes_nothing(store: Store, expected: State) -> None:
+    attempt = begun()
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+        assert not await tx.attempts.move(flow.advance(attempt, PIN_CREATED, NOW), expected=expected)
+        assert await tx.attempts.get(attempt.id) == attempt
+        assert not await tx.attempts.move(begun(), expected=State.REQUESTED), "an attempt that is not there"
+
+
+async def test_database_enforces_one_open_attempt_a_member(store: Store) -> None:
+    first = begun()
+    async with store.transaction() as tx:
+        await tx.attempts.add(first)
+        await tx.attempts.add(begun(user_id=43))
+    with pytest.raises(StoreError, match="UNIQUE"):
+        async with store.transaction() as tx:
+            await tx.attempts.add(begun())
+    async with store.transaction() as tx:
+        assert await tx.attempts.move(flow.advance(first, flow.Cancelled(), NOW), expected=State.REQUESTED)
+        second = begun()
+        await tx.attempts.add(second)
+        assert await tx.attempts.open_of(42) == second
+        assert await tx.attempts.open_of(44) is None
+
+
+async def test_starts_of_a_member_are_counted_from_an_instant_on(store: Store) -> None:
+    async with store.transaction() as tx:
+        for minutes in (3, 1, 2, 0):
+            at = NOW + timedelta(minutes=minutes)
+            await tx.attempts.add(begun(requested_at=at, state=State.CANCELLED, ended_at=at))
+        await tx.attempts.add(begun(user_id=43, requested_at=NOW + timedelta(minutes=5)))
+        found = await tx.attempts.requested_since(42, NOW)
+    assert found == [NOW + timedelta(minutes=minutes) for minutes in (1, 2, 3)]
+
+
+def attempts_of_all_kinds() -> list[Attempt]:
+    """Return attempts in every state, shown as every card, and answered or not, each of its own member."""
+    answers = [None, Answer(message_id=1, token=planted("interaction-token"), at=NOW)]
+    reasons = {State.LINKED: [None, Reason.UNDONE, Reason.REPLACED], State.REFUSED: [Reason.TAKEN]}
+    found = [
+        begun(
+            state=state,
+            reason=reason,
+            shown_state=card,
+            place=Place(lane=lane),
+            answer=answer,
+            ended_at=None if state in flow.OPEN else NOW,
+        )
+        for state in State
+        for reason in reasons.get(state, [None])
+        for card in [None, *Card]
+        for lane in [None, *Lane]
+        for answer in answers
+    ]
+    return [replace(attempt, user_id=1000 + number) for number, attempt in enumerate(found)]
+
+
+async def test_every_unsettled_attempt_is_unfinished(store: Store) -> None:
+    attempts = attempts_of_all_kinds()
+    async with store.transaction() as tx:
+        for attempt in attempts:
+            await tx.attempts.add(attempt)
+        unfinished = await tx.attempts.unfinished()
+    kept = {attempt.id for attempt in unfinished}
+    assert {attempt.id for attempt in attempts if not flow.is_settled(attempt)} <= kept
+    idle = {attempt.id for attempt in attempts if flow.is_settled(attempt) and attempt.answer is None}
+    assert not idle & kept
+    assert [attempt.id for attempt in unfinished] == sorted(kept), "oldest first, all were asked for at once"
+
+
+async def test_pruning_forgets_what_ended_long_ago_and_keeps_what_a_link_came_from(store: Store) -> None:
+    def ended(user_id: int, at: datetime) -> Attempt:
+        return begun(user_id=user_id, state=State.CANCELLED, ended_at=at, shown_state=Card.CANCELLED)
+
+    long_ago = NOW - timedelta(days=2)
+    old, older, fresh, still_open = ended(1, long_ago), ended(2, long_ago), ended(3, NOW), begun(user_id=4)
+    linked = replace(ended(5, long_ago), state=State.LINKED, shown_state=Card.LINKED)
+    async with store.transaction() as tx:
+        for attempt in (old, older, fresh, still_open, linked):
+            await tx.attempts.add(attempt)
+        link = a_link(5, attempt_id=linked.id)
+        await tx.links.add(link)
+        assert await tx.attempts.prune(seen_before=NOW - timedelta(days=1), unseen_before=NOW - timedelta(days=7)) == 2
+        kept = [await tx.attempts.get(attempt.id) for attempt in (old, older, fresh, still_open, linked)]
+        assert kept == [None, None, fresh, still_open, linked]
+        await tx.links.remove(link)
+        assert await tx.attempts.prune(seen_before=NOW - timedelta(days=1), unseen_before=NOW - timedelta(days=7)) == 1
+
+
+async def test_pruning_keeps_an_end_that_its_member_has_not_seen(store: Store) -> None:
+    # The host was off for a weekend right after the end was committed: the card still says "waiting".
+    unseen = begun(state=State.EXPIRED, ended_at=NOW - timedelta(days=2), shown_state=Card.WAITING)
+    async with store.transaction() as tx:
+        await tx.attempts.add(unseen)
+        await tx.attempts.prune(seen_before=NOW - timedelta(days=1), unseen_before=NOW - timedelta(days=7))
+        assert await tx.attempts.unfinished() == [unseen]
+
+
+async def test_annotation_is_the_reason_of_an_ended_attempt(store: Store) -> None:
+    attempt = begun(state=State.LINKED, ended_at=NOW, shown_state=Card.LINKED)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+        assert await tx.attempts.unfinished() == []
+        await tx.attempts.annotate(attempt.id, Reason.UNDONE)
+        assert await tx.attempts.unfinished() == [replace(attempt, reason=Reason.UNDONE)]
+
+
+# --- links ---
+
+
+async def test_link_comes_back_as_it_was_after_a_restart(url: str) -> None:
+    link = a_link()
+    async with opened(url) as store, store.transaction() as tx:
+        await tx.links.add(link)
+    async with opened(url) as store, store.transaction() as tx:
+        assert await tx.links.of(42) == link
+        assert await tx.links.from_attempt("an-attempt") == link
+        assert await tx.links.holder_of(planted("account-12345")) == 42
+        assert (await tx.links.of(43), await tx.links.from_attempt("other")) == (None, None)
+        assert await tx.links.holder_of(planted("account-6")) is None
+        await tx.links.remove(link)
+        assert await tx.links.of(42) is None
+        assert await tx.links.holder_of(planted("account-12345")) is None
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        a_link(42, account="6", attempt_id="another"),
+        a_link(43, account="12345", attempt_id="another"),
+        a_link(43, account="6", attempt_id="an-attempt"),
+    ],
+    ids=["same member", "same account", "same attempt"],
+)
+async def test_database_enforces_one_link_a_member_an_account_and_an_attempt(store: Store, second: Link) -> None:
+    async with store.transaction() as tx:
+        await tx.links.add(a_link())
+    with pytest.raises(StoreError, match="UNIQUE"):
+        async with store.transaction() as tx:
+            await tx.links.add(second)
+
+
+# --- sign-outs ---
+
+
+async def test_sign_out_comes_back_as_it_was_after_a_restart(url: str) -> None:
+    token, client_identifier = planted("token"), planted("client-identifier")
+    async with opened(url) as store, store.transaction() as tx:
+        ids = [
+            await tx.sign_outs.add(user_id=42, client_identifier=client_identifier, token=token, now=at)
+            for at in (NOW + timedelta(seconds=1), NOW)
+        ]
+    async with opened(url) as store, store.transaction() as tx:
+        assert await tx.sign_outs.ids() == [ids[1], ids[0]], "oldest first"
+        row = await tx.sign_outs.get(ids[1])
+        assert row is not None
+        assert (row.user_id, row.client_identifier, row.token, row.requested_at) == (42, client_identifier, token, NOW)
+        await tx.sign_outs.remove(ids[1])
+        assert await tx.sign_outs.get(ids[1]) is None
+        assert await tx.sign_outs.ids() == [ids[0]]
+
+
+# --- secrets ---
+
+
+async def write_everything(tx: Transaction) -> None:
+    attempt = full()
+    await tx.attempts.add(replace(attempt, state=State.REQUESTED, ended_at=None))
+    assert await tx.attempts.move(attempt, expected=State.REQUESTED)
+    await tx.attempts.show(attempt)
+    await tx.links.add(a_link())
+    await tx.sign_outs.add(user_id=42, client_identifier=planted("client"), token=planted("token"), now=NOW)
+
+
+async def test_no_secret_stands_in_any_file_of_the_database(store: Store, path: Path) -> None:
+    async with store.transaction() as tx:
+        await write_everything(tx)
+    files = sorted(path.parent.iterdir())
+    assert {file.name for file in files} >= {path.name, f"{path.name}-wal", f"{path.name}-shm"}
+    content = b"".join(file.read_bytes() for file in files)
+    assert b"Discord: alice via PlexLink" in content, "the rows are there"
+    assert b"planted" not in content
+
+
+async def test_every_secret_column_holds_an_envelope_of_its_own_cell(store: Store, database: Database) -> None:
+    async with store.transaction() as tx:
+        await write_everything(tx)
+    vault, seen = a_vault(), set()
+    async with database.transaction() as connection:
+        for table in tables.metadata.sorted_tables:
+            for row in (await connection.execute(select(table))).mappings():
+                for column in (name for name in row if name.endswith("_envelope")):
+                    cell = Cell(table.name, column, row["id"], row["user_id"])
+                    assert vault.decrypt(row[column], cell).reveal().startswith("planted-")
+                    seen.add((table.name, column))
+    assert seen == {
+        (table.name, column.name)
+        for table in tables.metadata.sorted_tables
+        for column in table.c
+        if column.name.endswith("_envelope")
+    }
+
+
+# --- broken rows ---
+
+SECRET_COLUMNS = ["client_identifier_envelope", "pin_id_envelope", "user_code_envelope", "token_envelope"]
+
+
+def sealed_with_b(table: str, column: str, row_id: str, user_id: int = 42) -> str:
+    ring = KeyRing({"b": B})
+    vault = Vault(ring=ring, records=Vault.first_records(ring), reload=lambda: ring)
+    return vault.encrypt(planted("token"), Cell(table, column, row_id, user_id))
+
+
+@pytest.mark.parametrize("column", SECRET_COLUMNS)
+@pytest.mark.parametrize("envelope", ["", "nonsense", "plk1:a:AAAA", "plk1:a:\u00e4"])
+async def test_broken_envelope_is_the_trouble_of_its_row_alone(
+    store: Store, database: Database, column: str, envelope: str
+) -> None:
+    broken, sound = replace(full(), ended_at=None), begun(user_id=43)
+    async with store.transaction() as tx:
+        await tx.attempts.add(broken)
+        await tx.attempts.add(sound)
+    await spoil(database, tables.attempts, broken.id, **{column: envelope})
+    async with store.transaction() as tx:
+        found = {attempt.id: attempt for attempt in await tx.attempts.unfinished()}
+    assert found[sound.id] == sound
+    name = column.removesuffix("_envelope")
+    assert found[broken.id] == replace(broken, **{name: None, "trouble": Trouble.BROKEN})
+
+
+async def test_envelope_with_a_key_that_is_missing_makes_its_row_unavailable(store: Store, database: Database) -> None:
+    attempt = replace(full(), ended_at=None)
+    link = a_link()
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+        await tx.links.add(link)
+        row_id = await tx.sign_outs.add(user_id=42, client_identifier=planted("c"), token=planted("t"), now=NOW)
+    for table, each in ((tables.attempts, attempt.id), (tables.links, link.id), (tables.sign_outs, row_id)):
+        envelope = sealed_with_b(table.name, "token_envelope", each)
+        await spoil(database, table, each, token_envelope=envelope, client_identifier_envelope="nonsense")
+    async with store.transaction() as tx:
+        rows = [await tx.attempts.get(attempt.id), await tx.links.of(42), await tx.sign_outs.get(row_id)]
+    assert [row and row.trouble for row in rows] == [Trouble.UNAVAILABLE] * 3
+    with_b = Store(database=database, vault=a_vault(B))
+    await spoil(database, tables.attempts, attempt.id, client_identifier_envelope=None)
+    async with with_b.transaction() as tx:
+        back = await tx.attempts.get(attempt.id)
+    assert back == replace(attempt, client_identifier=None), "the row is whole once the key is back"
+
+
+@pytest.mark.parametrize("envelope", ["nonsense", sealed_with_b("plexlink_attempts", "answer_token_envelope", "x")])
+async def test_unreadable_interaction_is_only_a_lost_answer(store: Store, database: Database, envelope: str) -> None:
+    attempt = replace(full(), ended_at=None)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+    await spoil(database, tables.attempts, attempt.id, answer_token_envelope=envelope)
+    async with store.transaction() as tx:
+        assert await tx.attempts.get(attempt.id) == replace(attempt, answer=None)
+
+
+async def test_broken_link_and_sign_out_say_so_and_can_be_removed(store: Store, database: Database) -> None:
+    link = a_link()
+    async with store.transaction() as tx:
+        await tx.links.add(link)
+        row_id = await tx.sign_outs.add(user_id=42, client_identifier=planted("c"), token=planted("t"), now=NOW)
+    await spoil(database, tables.links, link.id, token_envelope="nonsense")
+    await spoil(database, tables.sign_outs, row_id, token_envelope="nonsense")
+    async with store.transaction() as tx:
+        broken = await tx.links.of(42)
+        row = await tx.sign_outs.get(row_id)
+        assert broken == replace(link, token=Secret(""), trouble=Trouble.BROKEN)
+        assert row is not None
+        assert row.trouble is Trouble.BROKEN
+        await tx.links.remove(broken)
+        await tx.sign_outs.remove(row_id)
+        assert (await tx.links.of(42), await tx.sign_outs.ids()) == (None, [])
+
+
+async def test_envelope_copied_from_another_row_is_broken(store: Store, database: Database) -> None:
+    mine, other = begun(user_id=42, token=planted("token")), begun(user_id=43, token=planted("token"))
+    async with store.transaction() as tx:
+        await tx.attempts.add(mine)
+        await tx.attempts.add(other)
+    async with database.transaction() as connection:
+        copied = await connection.scalar(
+            select(tables.attempts.c.token_envelope).where(tables.attempts.c.id == other.id)
+        )
+    await spoil(database, tables.attempts, mine.id, token_envelope=copied)
+    async with store.transaction() as tx:
+        assert await tx.attempts.get(mine.id) == replace(mine, token=None, trouble=Trouble.BROKEN)
+        assert await tx.attempts.get(other.id) == other

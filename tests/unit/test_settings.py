@@ -1,0 +1,362 @@
+"""The settings: from the environment, from `.env`, from files, and what is said of bad ones."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+import pytest
+
+from plexlink.errors import SettingError
+from plexlink.models import Secret
+from plexlink.plex import PinStyle
+from plexlink.settings import PlexLinkSettings, open_environment
+from plexlink_bot.settings import BotSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOKEN = "planted-discord-token"
+KEY = base64.b64encode(b"planted" * 4 + b"keys").decode()
+KEYS = f"a:{KEY},b:{KEY}"
+
+GOOD = {
+    "PLEXLINK_DATA_DIR": ("/srv/plexlink", "data_dir", Path("/srv/plexlink")),
+    "PLEXLINK_DATABASE_URL": ("sqlite:////srv/db", "database_url", Secret("sqlite:////srv/db")),
+    "PLEXLINK_KEYS": (KEYS, "keys", Secret(KEYS)),
+    "PLEXLINK_PLEX_URL": ("https://plex.example/", "plex_url", "https://plex.example"),
+    "PLEXLINK_PLEX_PRODUCT": ("Marvin's bot", "plex_product", "Marvin's bot"),
+    "PLEXLINK_PIN_STYLE": ("strong", "pin_style", PinStyle.STRONG),
+    "PLEXLINK_PLEX_RATE": ("0.5", "plex_rate", 0.5),
+    "PLEXLINK_PROXY": ("http://me:planted@proxy:3128", "proxy", Secret("http://me:planted@proxy:3128")),
+    "PLEXLINK_MAX_PENDING": ("7", "max_pending", 7),
+    "PLEXLINK_GUILDS": ("1, 22,333,", "guilds", (1, 22, 333)),
+    "PLEXLINK_USER_INSTALL": ("Yes", "user_install", True),
+}
+GOOD_OF_THE_BOT = {
+    "DISCORD_TOKEN": (TOKEN, "discord_token", Secret(TOKEN)),
+    "PLEXLINK_DISCORD_API_URL": ("http://proxy:8080/api/", "discord_api_url", "http://proxy:8080/api"),
+    "PLEXLINK_LOG_FORMAT": ("JSON", "log_format", "json"),
+    "PLEXLINK_LOG_LEVEL": ("debug", "log_level", logging.DEBUG),
+}
+BAD = {
+    "PLEXLINK_DATA_DIR": ["~planted-user-that-nobody-has/x"],
+    "PLEXLINK_PLEX_URL": [
+        "planted",
+        "plex.tv",
+        "ftp://plex.tv",
+        "http://plex.tv",
+        "http://127.0.0.1.planted.example",
+        "http://localhost@planted.example",
+        "https://",
+        "https://[",
+        "https:///path",
+        "https://me:planted@plex.tv",
+        "https://:planted@plex.tv",
+        "https://plex.tv/?planted=1",
+        "https://plex.tv/#planted",
+        "https://plex.tv:99999",
+        "https://plex.tv:planted",
+        "https://planted host",
+    ],
+    "PLEXLINK_PIN_STYLE": ["planted", "shortest", "1"],
+    "PLEXLINK_PLEX_RATE": ["planted", "0", "-1", "0.049", "1001", "nan", "inf", "1,5", "1/2"],
+    "PLEXLINK_PROXY": ["planted", "proxy:3128", "socks5://planted:1", "http://", "http://[", "http://proxy:planted"],
+    "PLEXLINK_MAX_PENDING": ["planted", "0", "-1", "1.5", "100001", "9" * 5000],
+    "PLEXLINK_GUILDS": ["planted", "0", "-1", "1,planted", "1 2", "1.5", str(2**63), "9" * 5000],
+    "PLEXLINK_USER_INSTALL": ["planted", "2", "maybe", "truee"],
+}
+BAD_OF_THE_BOT = {
+    "PLEXLINK_DISCORD_API_URL": ["planted", "ftp://discord.com", "http://", "http://[", "http://discord:planted"],
+    "PLEXLINK_LOG_FORMAT": ["planted", "xml"],
+    "PLEXLINK_LOG_LEVEL": ["planted", "10", "NOTSET", "loud"],
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start from an environment without settings; a `.env` file writes into it, so put all back at the end."""
+    for name in os.environ:
+        if name.startswith(("PLEXLINK_", "DISCORD_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+
+
+def plexlink() -> PlexLinkSettings:
+    return PlexLinkSettings.load(open_environment())
+
+
+def bot() -> BotSettings:
+    os.environ.setdefault("DISCORD_TOKEN", TOKEN)
+    return BotSettings.load(open_environment())
+
+
+def found(name: str) -> object:
+    """Return what the settings hold for a variable."""
+    if name in GOOD:
+        return getattr(plexlink(), GOOD[name][1])
+    return getattr(bot(), GOOD_OF_THE_BOT[name][1])
+
+
+def refused(name: str) -> str:
+    """Return the sentence with which the settings are refused."""
+    with pytest.raises(SettingError) as raised:
+        (bot if name in GOOD_OF_THE_BOT else plexlink)()
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__, "the library's own error holds the value"
+    return str(raised.value)
+
+
+ALL = GOOD | GOOD_OF_THE_BOT
+each = pytest.mark.parametrize("name", ALL)
+bad = pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param(name, value, id=f"{name}={value[:40]}")
+        for name, values in (BAD | BAD_OF_THE_BOT).items()
+        for value in values
+    ],
+)
+
+
+# --- good values ---
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    folder = Path(platformdirs.user_data_dir("plexlink", appauthor=False))
+    assert plexlink() == PlexLinkSettings(
+        data_dir=folder,
+        database_url=Secret(f"sqlite:///{folder / 'plexlink.sqlite3'}"),
+        keys=None,
+        plex_url="https://plex.tv",
+        plex_product=None,
+        pin_style=PinStyle.SHORT,
+        plex_rate=1.0,
+        proxy=None,
+        max_pending=60,
+        guilds=(),
+        user_install=False,
+    )
+    assert plexlink().key_file == folder / "plexlink.key"
+
+
+def test_defaults_of_the_process_are_those_of_the_contract() -> None:
+    assert bot() == BotSettings(
+        discord_token=Secret(TOKEN),
+        plexlink=plexlink(),
+        discord_api_url=None,
+        log_format="console",
+        log_level=logging.INFO,
+    )
+
+
+@each
+def test_variable_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, ALL[name][0])
+    assert found(name) == ALL[name][2]
+
+
+@each
+def test_blanks_around_a_value_do_not_count(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, f" {ALL[name][0]}\n")
+    assert found(name) == ALL[name][2]
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"DISCORD_TOKEN"}))
+@pytest.mark.parametrize("nothing", ["", " ", "\n"])
+def test_empty_variable_is_a_missing_one(monkeypatch: pytest.MonkeyPatch, name: str, nothing: str) -> None:
+    default = found(name)
+    monkeypatch.setenv(name, nothing)
+    assert found(name) == default != ALL[name][2]
+
+
+def test_database_and_key_file_follow_the_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PLEXLINK_DATA_DIR", "here")
+    settings = plexlink()
+    assert settings.data_dir == tmp_path / "here"
+    assert settings.key_file == tmp_path / "here" / "plexlink.key"
+    assert settings.database_url.reveal() == f"sqlite:///{tmp_path}/here/plexlink.sqlite3"
+
+
+def test_tilde_in_the_data_folder_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/planted")
+    monkeypatch.setenv("PLEXLINK_DATA_DIR", "~/plexlink")
+    assert plexlink().data_dir == Path("/home/planted/plexlink")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://plex.tv",
+        "https://plex.example:8443/base",
+        "http://localhost:8080",
+        "http://127.0.0.1:8080",
+        "http://[::1]:8080",
+    ],
+)
+def test_plex_may_be_elsewhere_over_https_or_on_loopback(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PLEXLINK_PLEX_URL", url + "/")
+    assert plexlink().plex_url == url
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(word, True) for word in ("true", "TRUE", "yes", "on", "1")]
+    + [(word, False) for word in ("false", "False", "no", "off", "0")],
+)
+def test_truth_has_several_words(monkeypatch: pytest.MonkeyPatch, value: str, *, expected: bool) -> None:
+    monkeypatch.setenv("PLEXLINK_USER_INSTALL", value)
+    assert plexlink().user_install is expected
+
+
+# --- `.env` ---
+
+
+def write_env(folder: Path, **variables: str) -> None:
+    lines = [f"{name}='{value.replace(chr(39), chr(92) + chr(39))}'\n" for name, value in variables.items()]
+    (folder / ".env").write_text("".join(lines), encoding="utf-8")
+
+
+@each
+def test_variable_is_read_from_a_file_in_the_present_folder(tmp_path: Path, name: str) -> None:
+    write_env(tmp_path, **{name: ALL[name][0]})
+    assert found(name) == ALL[name][2]
+
+
+def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_env(tmp_path, PLEXLINK_MAX_PENDING="7", PLEXLINK_PLEX_RATE="0.5")
+    monkeypatch.setenv("PLEXLINK_MAX_PENDING", "8")
+    assert (plexlink().max_pending, plexlink().plex_rate) == (8, 0.5)
+
+
+def test_file_of_a_folder_above_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_env(tmp_path, PLEXLINK_MAX_PENDING="7")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert plexlink().max_pending == 60
+
+
+def test_folder_called_dot_env_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    assert plexlink().max_pending == 60
+
+
+def test_comments_and_exports_in_the_file_are_understood(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text('# words\n\nexport PLEXLINK_MAX_PENDING="7" # more\nPLEXLINK_PLEX_RATE=0.5\n')
+    assert (plexlink().max_pending, plexlink().plex_rate) == (7, 0.5)
+
+
+def test_file_from_a_windows_editor_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfPLEXLINK_MAX_PENDING=7\r\nPLEXLINK_PLEX_RATE=0.5\r\n")
+    assert (plexlink().max_pending, plexlink().plex_rate) == (7, 0.5)
+
+
+@pytest.mark.parametrize("content", [b"PLEXLINK_PLEX_PRODUCT=M\xe4rvin\n", "PLEXLINK_PIN_STYLE=short".encode("utf-16")])
+def test_file_that_is_no_utf8_text_is_a_setting_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(SettingError, match=r"\.env"):
+        plexlink()
+
+
+# --- `…_FILE` ---
+
+
+@each
+def test_variable_is_read_from_the_file_that_its_twin_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "secret").write_text(f"{ALL[name][0]}\n", encoding="utf-8")
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    assert found(name) == ALL[name][2]
+
+
+def test_twin_may_stand_in_the_env_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("http://proxy:3128\n")
+    write_env(tmp_path, PLEXLINK_PROXY_FILE="secret")
+    assert plexlink().proxy == Secret("http://proxy:3128")
+
+
+def test_empty_file_is_a_missing_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("\n")
+    monkeypatch.setenv("PLEXLINK_PROXY_FILE", str(tmp_path / "secret"))
+    assert plexlink().proxy is None
+
+
+def make_binary(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe\x00planted")
+
+
+@each
+@pytest.mark.parametrize("make", [None, Path.mkdir, make_binary], ids=["missing", "folder", "binary"])
+def test_twin_without_a_readable_file_is_a_setting_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, make: object
+) -> None:
+    path = tmp_path / "planted"
+    if callable(make):
+        make(path)
+    monkeypatch.setenv(f"{name}_FILE", str(path))
+    said = refused(name)
+    assert said.startswith(f"{name}_FILE ")
+    assert "planted" not in said
+
+
+@pytest.mark.parametrize("name", sorted(set(BAD | BAD_OF_THE_BOT) - {"PLEXLINK_DATA_DIR"}))
+def test_bad_value_in_a_file_is_refused_as_one_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "secret").write_text("planted")
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    assert refused(name).startswith(f"{name} must be ")
+
+
+# --- bad values ---
+
+
+@bad
+def test_bad_value_is_a_sentence_that_names_the_variable_only(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    said = refused(name)
+    assert said.startswith(f"{name} must be ")
+    assert said.endswith(".")
+    assert "planted" not in said
+    monkeypatch.setenv(name, (BAD | BAD_OF_THE_BOT)[name][0])
+    assert refused(name) == said, "the sentence does not depend on the value"
+
+
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_missing_discord_token_is_a_sentence_that_says_where_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("DISCORD_TOKEN", value)
+    with pytest.raises(SettingError, match=r"DISCORD_TOKEN is missing: .*https://discord\.com/developers"):
+        BotSettings.load(open_environment())
+
+
+def test_bad_setting_of_the_plugin_stops_the_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLEXLINK_PIN_STYLE", "planted")
+    with pytest.raises(SettingError, match="PLEXLINK_PIN_STYLE"):
+        bot()
+
+
+# --- secrets ---
+
+
+def test_no_text_of_the_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISCORD_TOKEN", "PLEXLINK_KEYS", "PLEXLINK_PROXY"):
+        monkeypatch.setenv(name, ALL[name][0])
+    monkeypatch.setenv("PLEXLINK_DATABASE_URL", "postgresql+asyncpg://me:planted@host/db")
+    settings = bot()
+    assert settings.plexlink.database_url.reveal() == "postgresql+asyncpg://me:planted@host/db"
+    for shown in (repr(settings), str(settings), f"{settings}", repr(settings.plexlink), f"{settings.plexlink!s:>9}"):
+        assert "planted" not in shown
