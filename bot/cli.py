@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Connect Plex accounts to Discord members.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Connect Plex accounts to Discord members.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # in a log, a traceback is plain text
+)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback signature

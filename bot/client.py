@@ -40,6 +40,7 @@ class PlexLinkBot(commands.AutoShardedBot):
             member_cache_flags=discord.MemberCacheFlags.none(),
             allowed_mentions=discord.AllowedMentions.none(),
             max_ratelimit_timeout=60.0,
+            guild_ready_timeout=0.5,
         )
         self.plexlink_settings = settings.plexlink
 

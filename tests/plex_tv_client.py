@@ -10,6 +10,7 @@ from typing import TypedDict, Unpack
 from xml.etree import ElementTree as ET
 
 import aiohttp
+
 from plexlink_bot.sandbox.plex_tv import ALICE, Account, PlexTV
 
 RECORDINGS = Path(__file__).parent / "data" / "plex"

@@ -27,7 +27,10 @@ async def setup(bot: commands.Bot) -> None:
     if settings is None:
         settings = PlexLinkSettings.load(open_environment())
     cog = build(bot, settings)
-    if settings.guilds:
-        await bot.add_cog(cog, guilds=[discord.Object(guild_id) for guild_id in settings.guilds])
-    else:
-        await bot.add_cog(cog)
+    guilds = [discord.Object(guild_id) for guild_id in settings.guilds]
+    try:
+        await bot.add_cog(cog, guilds=guilds or discord.utils.MISSING)
+    except BaseException:
+        # discord.py loads a cog before it adds its commands, and does not unload it when the host has such a one.
+        await cog.cog_unload()
+        raise

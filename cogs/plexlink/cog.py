@@ -15,7 +15,7 @@ from discord.ext import commands
 from . import messages, views
 from .models import Answer, Lane, Place, Secret
 from .plex import device_name
-from .service import AlreadyLinked, AlreadyOpen, Begun, Done, Gone, NotYours, Request, TooBusy, TooManyStarts
+from .service import AlreadyLinked, AlreadyOpen, Begun, Done, Gone, NotYours, Press, Request, TooBusy, TooManyStarts
 from .views import Action
 
 if TYPE_CHECKING:
@@ -135,14 +135,15 @@ class PlexLink(commands.Cog):
         answer: Answer,
     ) -> StartOutcome | PressOutcome:
         user_id = interaction.user.id
-        renewal = answer if _is_ephemeral(interaction) else None
+        place = _message_place(interaction)
+        press = Press(user_id=user_id, answer=answer if place is None else None, place=place)
         match action:
             case Action.CHECK:
-                return await service.check_now(subject, user_id, renewal)
+                return await service.check_now(subject, press)
             case Action.CANCEL:
-                return await service.cancel(subject, user_id, renewal)
+                return await service.cancel(subject, press)
             case Action.UNDO:
-                return await service.undo(subject, user_id, renewal)
+                return await service.undo(subject, press)
             case Action.NEW:
                 return await service.new_code(subject, self._request(interaction, answer))
             case Action.ANOTHER if subject != str(user_id):
@@ -152,17 +153,14 @@ class PlexLink(commands.Cog):
 
     def _request(self, interaction: discord.Interaction[Any], answer: Answer) -> Request:
         """Describe a wish for a code; from a card in a direct message, the new attempt takes the card over."""
-        message = interaction.message
-        in_dm = message is not None and not _is_ephemeral(interaction)
+        place = _message_place(interaction)
         return Request(
             user_id=interaction.user.id,
             guild_id=interaction.guild_id,
             device_name=device_name(interaction.user.name, self._bot.user.name if self._bot.user else ""),
-            answer=None if in_dm else answer,
-            place=Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
-            if message is not None and in_dm
-            else Place(),
-            may_replace_link=message is not None,
+            answer=answer if place is None else None,
+            place=place or Place(),
+            may_replace_link=interaction.message is not None,
         )
 
     async def _defer(self, interaction: discord.Interaction[Any]) -> Answer | None:
@@ -213,8 +211,12 @@ class PlexLink(commands.Cog):
                 return
 
 
-def _is_ephemeral(interaction: discord.Interaction[Any]) -> bool:
-    return interaction.message is not None and interaction.message.flags.ephemeral
+def _message_place(interaction: discord.Interaction[Any]) -> Place | None:
+    """Return where the pressed card is, if it is a message of its own and not an ephemeral answer."""
+    message = interaction.message
+    if message is None or message.flags.ephemeral:
+        return None
+    return Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
 
 
 def _view(outcome: StartOutcome | PressOutcome, user_id: int) -> views.CardView | None:  # noqa: PLR0911 - one an outcome

@@ -125,6 +125,11 @@ class Ledger:
         async with self.change() as change:
             return await change.surface(replace(self.newest(attempt), answer=answer))
 
+    async def found(self, attempt: Attempt, place: Place) -> Attempt:
+        """Commit where the card of an attempt turned out to be."""
+        async with self.change() as change:
+            return await change.surface(replace(self.newest(attempt), place=place))
+
     async def redraw(self, attempt: Attempt) -> Attempt:
         """Commit that what the member sees may be outdated, so that the card is drawn again."""
         async with self.change() as change:

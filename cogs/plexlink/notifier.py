@@ -137,14 +137,15 @@ class DiscordNotifier:
         discord.py repeats what Discord may have stored already; the nonce makes Discord drop the second.
         """
         url = self._url(showing)
+        view = self._view(showing, url, is_ephemeral=False)
         try:
             channel = await self._bot.create_dm(discord.Object(showing.attempt.user_id))
             message = await channel.send(
-                view=self._view(showing, url, is_ephemeral=False),
-                files=_picture(url),
-                nonce=nonce,
-                allowed_mentions=discord.AllowedMentions.none(),
+                view=view, files=_picture(url), nonce=nonce, allowed_mentions=discord.AllowedMentions.none()
             )
+            if not views.shows(message, view):
+                # The nonce brought back what an earlier process had sent, with the card of that time.
+                await message.edit(view=view, attachments=_picture(url))
         except discord.HTTPException as error:
             if error.code not in _DM_CLOSED:
                 raise

@@ -41,6 +41,15 @@ class Request:
     may_replace_link: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Press:
+    """A press on a card's button: through `answer` where the card is ephemeral, else on the message at `place`."""
+
+    user_id: int
+    answer: Answer | None
+    place: Place | None
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """The attempt is under way; its card comes by itself."""
@@ -149,38 +158,35 @@ class LinkService:
         too_many = await self._replace(attempt, request)
         return too_many or Begun()
 
-    async def check_now(self, attempt_id: str, user_id: int, answer: Answer | None) -> PressOutcome:
+    async def check_now(self, attempt_id: str, press: Press) -> PressOutcome:
         """Ask plex.tv about an attempt now; the card tells what it said."""
-        attempt = await self._owned(attempt_id, user_id)
+        attempt = await self._pressed(attempt_id, press)
         if isinstance(attempt, NotYours | Gone):
             return attempt
-        attempt = await self._renewed(attempt, answer)
         if flow.next_call(attempt) is flow.Call.ASK:
             self._asker.press(attempt)
         else:
             self._presenter.wake(await self._ledger.redraw(attempt))
         return Done()
 
-    async def cancel(self, attempt_id: str, user_id: int, answer: Answer | None) -> PressOutcome:
+    async def cancel(self, attempt_id: str, press: Press) -> PressOutcome:
         """End an attempt that has not been approved; one that has moved on is shown as what it is."""
-        attempt = await self._owned(attempt_id, user_id)
+        attempt = await self._pressed(attempt_id, press)
         if isinstance(attempt, NotYours | Gone):
             return attempt
-        attempt = await self._renewed(attempt, answer)
         try:
             attempt = await self._ledger.advance(attempt, flow.Cancelled())
-            _log.info("link.cancelled attempt=%s user=%s", attempt.id, user_id)
+            _log.info("link.cancelled attempt=%s user=%s", attempt.id, attempt.user_id)
         except (IllegalTransitionError, StaleAttemptError):
             attempt = await self._ledger.redraw(attempt)
         self._presenter.wake(attempt)
         return Done()
 
-    async def undo(self, attempt_id: str, user_id: int, answer: Answer | None) -> PressOutcome:
+    async def undo(self, attempt_id: str, press: Press) -> PressOutcome:
         """Erase the link that an attempt led to, and sign it out at Plex."""
-        attempt = await self._owned(attempt_id, user_id)
+        attempt = await self._pressed(attempt_id, press)
         if isinstance(attempt, NotYours | Gone):
             return attempt
-        attempt = await self._renewed(attempt, answer)
         async with self._ledger.change() as change:
             link = await change.tx.links.from_attempt(attempt.id)
             if link is not None:
@@ -188,22 +194,25 @@ class LinkService:
         if link is None:
             attempt = await self._ledger.redraw(attempt)
         else:
-            _log.info("link.undone attempt=%s user=%s", attempt.id, user_id)
+            _log.info("link.undone attempt=%s user=%s", attempt.id, attempt.user_id)
         self._presenter.wake(attempt)
         await self._sign_outs.wake()
         return Done()
 
-    async def _owned(self, attempt_id: str, user_id: int) -> Attempt | NotYours | Gone:
+    async def _pressed(self, attempt_id: str, press: Press) -> Attempt | NotYours | Gone:
+        """Return the attempt of a pressed card, if it is the member's, and keep what the press tells of its place."""
         attempt = await self._ledger.get(attempt_id)
         if attempt is None:
             return Gone()
-        return attempt if attempt.user_id == user_id else NotYours()
-
-    async def _renewed(self, attempt: Attempt, answer: Answer | None) -> Attempt:
-        """Keep the newer interaction where the card is ephemeral: it can be edited for 15 minutes more."""
-        if answer is None or attempt.place.lane is Lane.DM:
-            return attempt
-        return await self._ledger.renew_answer(attempt, answer)
+        if attempt.user_id != press.user_id:
+            return NotYours()
+        if press.answer is not None and attempt.place.lane is not Lane.DM:
+            # An ephemeral card can be edited for 15 minutes more.
+            return await self._ledger.renew_answer(attempt, press.answer)
+        if press.place is not None and attempt.place.lane is None:
+            # The message was sent, but its place was not committed before a crash.
+            return await self._ledger.found(attempt, press.place)
+        return attempt
 
     async def _show_again(self, attempt: Attempt, answer: Answer | None) -> Begun | AlreadyOpen:
         """Bring the card to the newest answer, or, where it is a direct message, point to it from there."""

@@ -102,6 +102,16 @@ def card(showing: Showing, surroundings: Surroundings) -> CardView:
     return CardView(_COLOURS.get(showing.card, GREY), *items)
 
 
+def shows(message: discord.Message, view: CardView) -> bool:
+    """Tell whether a message shows a card; by its words, because Discord rewrites everything else."""
+    shown = ui.LayoutView.from_message(message, timeout=None)
+    return _words(shown) == _words(view)
+
+
+def _words(view: ui.LayoutView) -> list[str]:
+    return [item.content for item in view.walk_children() if isinstance(item, ui.TextDisplay)]
+
+
 def notice(text: str, colour: discord.Colour = GREY) -> CardView:
     """Return a card that only says something."""
     return CardView(colour, ui.TextDisplay(text))

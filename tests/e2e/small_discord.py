@@ -327,9 +327,7 @@ def _button(message: Message, label: str | None, custom_id: str | None) -> Json:
     for button in message.button_parts():
         if label in {None, button.get("label")} and custom_id in {None, button.get("custom_id")}:
             if button["style"] == LINK_BUTTON:
-                raise NotPossibleError(
-                    f"{label} is a link to {button['url']}: pressing it tells the bot nothing"
-                )
+                raise NotPossibleError(f"{label} is a link to {button['url']}: pressing it tells the bot nothing")
             if button.get("disabled"):
                 raise NotPossibleError(f"The button {button.get('label')!r} is disabled")
             return button

@@ -183,9 +183,7 @@ def _kept(message: Message, body: Body) -> list[Attachment]:
     ids = {int(entry["id"]) for entry in listed} - set(body.files)
     kept = [attachment for attachment in message.attachments if attachment.id in ids]
     if len(kept) < len(ids):
-        raise invalid(
-            "attachments", "ATTACHMENT_NOT_FOUND", "An attachment that is to be kept does not exist."
-        )
+        raise invalid("attachments", "ATTACHMENT_NOT_FOUND", "An attachment that is to be kept does not exist.")
     return kept
 
 
@@ -241,9 +239,7 @@ def _check(draft: Message, uploaded: list[Attachment]) -> None:
         shown = {media.get("attachment_id") for media in media_in(draft.components)}
         for attachment in uploaded:
             if str(attachment.id) not in shown:
-                raise invalid(
-                    "attachments", "ATTACHMENT_NOT_SHOWN", f"No component shows {attachment.filename}."
-                )
+                raise invalid("attachments", "ATTACHMENT_NOT_SHOWN", f"No component shows {attachment.filename}.")
 
 
 def _content_rules(draft: Message) -> Iterator[DiscordError]:
@@ -251,9 +247,7 @@ def _content_rules(draft: Message) -> Iterator[DiscordError]:
         for name in ("content", "embeds"):
             if getattr(draft, name):
                 code = "MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2"
-                yield invalid(
-                    name, code, f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2"
-                )
+                yield invalid(name, code, f"The '{name}' field cannot be used when using MessageFlags.IS_COMPONENTS_V2")
     if len(draft.content) > MOST_CONTENT:
         yield invalid("content", "BASE_TYPE_MAX_LENGTH", f"Must be {MOST_CONTENT} or fewer in length.")
     if not (draft.content or draft.embeds or draft.components or draft.attachments):
@@ -265,17 +259,11 @@ def _component_rules(draft: Message) -> Iterator[DiscordError]:
     if len(parts) > MOST_COMPONENTS:
         yield invalid("components", "BASE_TYPE_MAX_LENGTH", f"Must be {MOST_COMPONENTS} or fewer in length.")
     if not draft.flags & COMPONENTS_V2 and any(part["type"] in ONLY_IN_V2 for part in parts):
-        yield invalid(
-            "components", "UNION_TYPE_CHOICES", "This component needs MessageFlags.IS_COMPONENTS_V2."
-        )
+        yield invalid("components", "UNION_TYPE_CHOICES", "This component needs MessageFlags.IS_COMPONENTS_V2.")
     if sum(len(part["content"]) for part in parts if part["type"] == ComponentType.TEXT_DISPLAY) > MOST_TEXT:
-        yield invalid(
-            "components", "COMPONENT_TEXT_TOO_LONG", f"All texts together exceed {MOST_TEXT} characters."
-        )
+        yield invalid("components", "COMPONENT_TEXT_TOO_LONG", f"All texts together exceed {MOST_TEXT} characters.")
     for part in parts:
-        limit = {ComponentType.ACTION_ROW: MOST_BUTTONS, ComponentType.SECTION: 3}.get(
-            part["type"], MOST_COMPONENTS
-        )
+        limit = {ComponentType.ACTION_ROW: MOST_BUTTONS, ComponentType.SECTION: 3}.get(part["type"], MOST_COMPONENTS)
         if "components" in part and not 1 <= len(part["components"]) <= limit:
             yield invalid("components", "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {limit} in length.")
 
@@ -283,15 +271,11 @@ def _component_rules(draft: Message) -> Iterator[DiscordError]:
 def _button_rules(draft: Message) -> Iterator[DiscordError]:
     for name, count in Counter(part.get("custom_id") for part in walk(draft.components)).items():
         if name is not None and count > 1:
-            yield invalid(
-                "components", "COMPONENT_CUSTOM_ID_DUPLICATED", "Component custom id cannot be duplicated"
-            )
+            yield invalid("components", "COMPONENT_CUSTOM_ID_DUPLICATED", "Component custom id cannot be duplicated")
     for button in draft.button_parts():
         for name, limit in LONGEST.items():
             if len(button.get(name) or "") > limit:
-                yield invalid(
-                    f"components.{name}", "BASE_TYPE_MAX_LENGTH", f"Must be {limit} or fewer in length."
-                )
+                yield invalid(f"components.{name}", "BASE_TYPE_MAX_LENGTH", f"Must be {limit} or fewer in length.")
         address = "url" if button["style"] == LINK_BUTTON else "custom_id"
         if not button.get(address):
             yield invalid("components", "BASE_TYPE_REQUIRED", f"A button of this style needs a {address}.")
@@ -302,11 +286,7 @@ def _button_rules(draft: Message) -> Iterator[DiscordError]:
 def _media_rules(draft: Message) -> Iterator[DiscordError]:
     for part in walk(draft.components):
         if part["type"] == ComponentType.MEDIA_GALLERY and not 1 <= len(part["items"]) <= MOST_MEDIA:
-            yield invalid(
-                "components", "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MOST_MEDIA} in length."
-            )
+            yield invalid("components", "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MOST_MEDIA} in length.")
         for described in (part, *part.get("items", ())):
             if len(described.get("description") or "") > LONGEST_ALT_TEXT:
-                yield invalid(
-                    "components", "BASE_TYPE_MAX_LENGTH", f"Must be {LONGEST_ALT_TEXT} or fewer in length."
-                )
+                yield invalid("components", "BASE_TYPE_MAX_LENGTH", f"Must be {LONGEST_ALT_TEXT} or fewer in length.")

@@ -145,17 +145,13 @@ class Message:
     @property
     def text(self) -> str:
         """All that the message says, in reading order, a line for each piece."""
-        displays = (
-            part["content"] for part in walk(self.components) if part["type"] == ComponentType.TEXT_DISPLAY
-        )
+        displays = (part["content"] for part in walk(self.components) if part["type"] == ComponentType.TEXT_DISPLAY)
         return "\n".join(filter(None, (self.content, *displays)))
 
     @property
     def buttons(self) -> list[tuple[str | None, str]]:
         """Label and custom id (or the URL of a link) of every button, in reading order."""
-        return [
-            (part.get("label"), part.get("custom_id") or part.get("url", "")) for part in self.button_parts()
-        ]
+        return [(part.get("label"), part.get("custom_id") or part.get("url", "")) for part in self.button_parts()]
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -208,11 +204,7 @@ class Interaction:
 
     def reachable(self) -> list[Message]:
         """Return the messages which this interaction's token may read, edit and delete."""
-        return [
-            message
-            for message in (self.response, *self.followups)
-            if message is not None and not message.deleted
-        ]
+        return [message for message in (self.response, *self.followups) if message is not None and not message.deleted]
 
 
 @dataclass

@@ -53,9 +53,7 @@ CANNOT_SEND = {
 REPLY, DEFERRED_REPLY, DEFERRED_UPDATE, UPDATE = 4, 5, 6, 7
 
 
-def answer_json(
-    data: Json | list[Json], status: int = 200, headers: dict[str, str] | None = None
-) -> web.Response:
+def answer_json(data: Json | list[Json], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """Answer JSON with exactly the content type that discord.py recognises: no charset behind it."""
     body = json.dumps(data).encode()
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
@@ -64,6 +62,9 @@ def answer_json(
 def unknown(what: str, code: int) -> DiscordError:
     """Return the answer for something that does not exist."""
     return DiscordError(404, code, f"Unknown {what}")
+
+
+_ENTRY = web.RequestKey("entry", Request)
 
 
 class Rest:
@@ -124,7 +125,7 @@ class Rest:
         path = request.path.removeprefix(API)
         entry = Request(request.method, TOKEN_IN_PATH.sub(r"\1***", path))
         self._world.requests.append(entry)
-        request["entry"] = entry
+        request[_ENTRY] = entry
         fault = self._world.take_fault(request.method, path)
         if fault is None:
             response = await self._answer(request, handler)
@@ -188,9 +189,7 @@ class Rest:
     def _commands(self, request: web.Request) -> tuple[int | None, dict[str, Json]]:
         """Return a guild's id, None for everywhere, and the commands registered there."""
         if request.match_info["application"] != str(self._world.application_id):
-            raise DiscordError(
-                403, 20012, "You are not authorized to perform this action on this application"
-            )
+            raise DiscordError(403, 20012, "You are not authorized to perform this action on this application")
         guild_id = int(request.match_info["guild"]) if "guild" in request.match_info else None
         if guild_id is not None and guild_id not in self._world.guilds:
             raise DiscordError(403, 50001, "Missing Access")
@@ -202,9 +201,7 @@ class Rest:
     async def _sync_commands(self, request: web.Request) -> web.Response:
         guild_id, before = self._commands(request)
         described = await self._json_list(request)
-        after = {
-            entry["name"]: self._command(guild_id, before.get(entry["name"]), entry) for entry in described
-        }
+        after = {entry["name"]: self._command(guild_id, before.get(entry["name"]), entry) for entry in described}
         self._world.commands[guild_id] = after
         self._world.syncs += 1
         return answer_json(list(after.values()))
@@ -311,18 +308,14 @@ class Rest:
         """Tell the gateway of a message; ephemeral ones are nobody's business."""
         if message.ephemeral_for is None:
             guild_id = self._world.channels[message.channel_id].guild_id
-            await self._gateway.about_message(
-                event, message_event_json(self._world, message), guild_id=guild_id
-            )
+            await self._gateway.about_message(event, message_event_json(self._world, message), guild_id=guild_id)
 
     async def _file(self, request: web.Request) -> web.Response:
         """Serve an uploaded file for as long as its message keeps it."""
         for message in self._world.messages:
             for attachment in () if message.deleted else message.attachments:
                 if str(attachment.id) == request.match_info["attachment"]:
-                    return web.Response(
-                        body=attachment.content, content_type=content_type(attachment.filename)
-                    )
+                    return web.Response(body=attachment.content, content_type=content_type(attachment.filename))
         return web.Response(status=404, text="This content is no longer available.")
 
     # Interactions
@@ -344,17 +337,13 @@ class Rest:
 
     async def _acknowledge(self, interaction: Interaction, kind: int, body: Body) -> None:
         if kind == REPLY:
-            interaction.response = messages.create(
-                self._world, interaction.channel, body, interaction=interaction
-            )
+            interaction.response = messages.create(self._world, interaction.channel, body, interaction=interaction)
             interaction.state = InteractionState.ANSWERED
             await self._tell("MESSAGE_CREATE", interaction.response)
         elif kind == DEFERRED_REPLY:
             flags = body.payload.get("flags") or 0
             if flags & ~EPHEMERAL:
-                raise messages.invalid(
-                    "data.flags", "FLAGS_INVALID", "A deferred answer may only carry EPHEMERAL."
-                )
+                raise messages.invalid("data.flags", "FLAGS_INVALID", "A deferred answer may only carry EPHEMERAL.")
             interaction.response = messages.create_loading(self._world, interaction, ephemeral=bool(flags))
             interaction.state = InteractionState.DEFERRED
             await self._tell("MESSAGE_CREATE", interaction.response)
@@ -363,9 +352,7 @@ class Rest:
         else:
             await self._acknowledge_press(interaction, interaction.message, kind, body)
 
-    async def _acknowledge_press(
-        self, interaction: Interaction, message: Message, kind: int, body: Body
-    ) -> None:
+    async def _acknowledge_press(self, interaction: Interaction, message: Message, kind: int, body: Body) -> None:
         """Answer a pressed button by changing its message, now or later."""
         if kind == UPDATE:
             messages.edit(self._world, message, body)
@@ -432,24 +419,22 @@ class Rest:
 
     async def _body(self, request: web.Request) -> Body:
         body = (
-            await _multipart(request)
-            if request.content_type == "multipart/form-data"
-            else Body(await _json(request))
+            await _multipart(request) if request.content_type == "multipart/form-data" else Body(await _json(request))
         )
         if not isinstance(body.payload, dict):
             raise DiscordError(400, 50035, "Invalid Form Body")
-        request["entry"].body = body.payload
+        request[_ENTRY].body = body.payload
         return body
 
     async def _json_list(self, request: web.Request) -> list[Json]:
         data = await _json(request)
         if not isinstance(data, list):
             raise DiscordError(400, 50035, "Invalid Form Body")
-        request["entry"].body = data
+        request[_ENTRY].body = data
         return data
 
 
-async def _json(request: web.Request) -> Any:  # noqa: ANN401  # what a client sends may be anything
+async def _json(request: web.Request) -> Any:  # what a client sends may be anything
     return _decoded(await request.text())
 
 
@@ -467,7 +452,7 @@ async def _multipart(request: web.Request) -> Body:
     return body
 
 
-def _decoded(text: str) -> Any:  # noqa: ANN401  # what a client sends may be anything
+def _decoded(text: str) -> Any:  # what a client sends may be anything
     try:
         return json.loads(text)
     except ValueError:

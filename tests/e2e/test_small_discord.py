@@ -245,14 +245,10 @@ async def card_for(discord: SmallDiscord, user: User) -> Message:
 # Login, commands, gateway
 
 
-async def test_bot_logs_in_syncs_its_commands_and_meets_the_guild(
-    discord: SmallDiscord, bot: Bot, club: Guild
-) -> None:
+async def test_bot_logs_in_syncs_its_commands_and_meets_the_guild(discord: SmallDiscord, bot: Bot, club: Guild) -> None:
     await bot.wait_until_ready()
     assert bot.application_id == discord.application_id
-    assert [(guild.id, guild.name, guild.unavailable) for guild in bot.guilds] == [
-        (club.id, "Film club", False)
-    ]
+    assert [(guild.id, guild.name, guild.unavailable) for guild in bot.guilds] == [(club.id, "Film club", False)]
     assert discord.syncs == 1
     assert sorted(discord.commands[None]) == ["hello", "here", "ignored", "link"]
     assert {command.name for command in await bot.tree.fetch_commands()} == set(discord.commands[None])
@@ -376,9 +372,7 @@ async def test_refused_gateway_answers_503(discord: SmallDiscord, web: aiohttp.C
         ({"no": "op"}, 4002),
     ],
 )
-async def test_gateway_closes_with_discords_codes(
-    web: aiohttp.ClientSession, payload: Json, code: int
-) -> None:
+async def test_gateway_closes_with_discords_codes(web: aiohttp.ClientSession, payload: Json, code: int) -> None:
     async with SmallDiscord(token="right") as discord:
         socket = await connected(discord, web)
         await socket.send_json(payload)
@@ -386,18 +380,14 @@ async def test_gateway_closes_with_discords_codes(
         assert socket.close_code == code
 
 
-async def test_session_that_is_unknown_cannot_be_resumed(
-    discord: SmallDiscord, web: aiohttp.ClientSession
-) -> None:
+async def test_session_that_is_unknown_cannot_be_resumed(discord: SmallDiscord, web: aiohttp.ClientSession) -> None:
     socket = await connected(discord, web)
     await socket.send_json({"op": 6, "d": {"token": discord.token, "session_id": "unknown", "seq": 1}})
     assert await read(socket) == {"op": 9, "d": False}
     await socket.close()
 
 
-async def test_compressed_gateway_is_one_zlib_stream(
-    discord: SmallDiscord, web: aiohttp.ClientSession
-) -> None:
+async def test_compressed_gateway_is_one_zlib_stream(discord: SmallDiscord, web: aiohttp.ClientSession) -> None:
     socket = await web.ws_connect(discord.gateway_url + "?v=10&encoding=json&compress=zlib-stream")
     inflate = zlib.decompressobj()
     hello = json.loads(inflate.decompress(await socket.receive_bytes()))
@@ -537,9 +527,7 @@ async def test_press_can_update_its_message_at_once(discord: SmallDiscord, alice
 
 
 @pytest.mark.usefixtures("bot")
-async def test_first_followup_fills_a_deferred_answer_and_the_next_is_new(
-    discord: SmallDiscord, alice: User
-) -> None:
+async def test_first_followup_fills_a_deferred_answer_and_the_next_is_new(discord: SmallDiscord, alice: User) -> None:
     card = await card_for(discord, alice)
     press = await discord.click(alice, card, label="Show again")
     [further] = await discord.until(lambda: press.followups, what="the follow-up")
@@ -649,9 +637,7 @@ async def test_original_response_can_be_deleted(discord: SmallDiscord, bot: Bot,
 
 
 @pytest.mark.usefixtures("bot")
-async def test_slash_refuses_what_a_member_could_not_type(
-    discord: SmallDiscord, alice: User, club: Guild
-) -> None:
+async def test_slash_refuses_what_a_member_could_not_type(discord: SmallDiscord, alice: User, club: Guild) -> None:
     stranger = discord.add_user("stranger")
     with pytest.raises(NotPossibleError, match="/plexlink is not offered in Film club"):
         await discord.slash(alice, "plexlink", guild=club)
@@ -712,9 +698,7 @@ async def test_edit_keeps_only_the_listed_attachments(discord: SmallDiscord, bot
     assert (message.files, message.text, message.edits) == ({}, "Still both", 3)
 
 
-async def test_edit_can_turn_a_text_into_a_card_but_never_back(
-    discord: SmallDiscord, bot: Bot, alice: User
-) -> None:
+async def test_edit_can_turn_a_text_into_a_card_but_never_back(discord: SmallDiscord, bot: Bot, alice: User) -> None:
     dm = bot.get_partial_messageable(discord.dm_channel(alice).id)
     sent = await dm.send("Text")
     with pytest.raises(dpy.HTTPException, match="content"):
@@ -725,9 +709,7 @@ async def test_edit_can_turn_a_text_into_a_card_but_never_back(
     assert [message.text for message in discord.dm(alice)] == ["Card"]
 
 
-async def test_a_new_card_may_show_the_picture_that_is_there(
-    discord: SmallDiscord, bot: Bot, alice: User
-) -> None:
+async def test_a_new_card_may_show_the_picture_that_is_there(discord: SmallDiscord, bot: Bot, alice: User) -> None:
     card = await card_for(discord, alice)
     await bot.get_partial_messageable(card.channel_id).get_partial_message(card.id).edit(view=Card("NEXT"))
     assert (card.files, buttons_of(card)[3]) == ({"qr.png": PNG}, ("Cancel", "cancel:NEXT"))
@@ -742,18 +724,12 @@ PICTURE: Json = {"type": 12, "items": [{"media": {"url": "attachment://qr.png"}}
     ("payload", "where"),
     [
         pytest.param({"flags": V2, "components": [TEXT], "content": "Hi"}, "content", id="content-in-v2"),
-        pytest.param(
-            {"flags": V2, "components": [TEXT], "embeds": [{"title": "Hi"}]}, "embeds", id="embed-in-v2"
-        ),
+        pytest.param({"flags": V2, "components": [TEXT], "embeds": [{"title": "Hi"}]}, "embeds", id="embed-in-v2"),
         pytest.param({"flags": V2, "components": [TEXT] * 41}, "components", id="too-many"),
         pytest.param({"components": [TEXT]}, "components", id="v2-without-flag"),
-        pytest.param(
-            {"flags": V2, "components": [TEXT | {"content": "x" * 4001}]}, "components", id="long-text"
-        ),
+        pytest.param({"flags": V2, "components": [TEXT | {"content": "x" * 4001}]}, "components", id="long-text"),
         pytest.param({"flags": V2, "components": [PICTURE]}, "components", id="no-such-file"),
-        pytest.param(
-            {"flags": V2, "components": [PICTURE | {"items": []}]}, "components", id="empty-gallery"
-        ),
+        pytest.param({"flags": V2, "components": [PICTURE | {"items": []}]}, "components", id="empty-gallery"),
         pytest.param({"components": row()}, "components", id="empty-row"),
         pytest.param({"components": row(*(button(str(i)) for i in range(6)))}, "components", id="full-row"),
         pytest.param({"components": row(button("a"), button("a"))}, "components", id="same-custom-id"),
@@ -762,9 +738,7 @@ PICTURE: Json = {"type": 12, "items": [{"media": {"url": "attachment://qr.png"}}
         pytest.param({"components": row(button("x" * 81))}, "components", id="long-label"),
         pytest.param({"content": "x" * 2001}, "content", id="long-content"),
         pytest.param({"content": "Hi", "nonce": "x" * 26}, "nonce", id="long-nonce"),
-        pytest.param(
-            {"content": "Hi", "attachments": [{"id": "77"}]}, "attachments", id="unknown-attachment"
-        ),
+        pytest.param({"content": "Hi", "attachments": [{"id": "77"}]}, "attachments", id="unknown-attachment"),
     ],
 )
 async def test_form_that_breaks_a_rule_is_refused_and_nothing_is_stored(
@@ -783,9 +757,7 @@ async def test_empty_message_is_refused(discord: SmallDiscord, web: aiohttp.Clie
         assert (response.status, (await response.json())["code"]) == (400, 50006)
 
 
-async def test_uploaded_file_that_no_component_shows_is_refused(
-    discord: SmallDiscord, bot: Bot, alice: User
-) -> None:
+async def test_uploaded_file_that_no_component_shows_is_refused(discord: SmallDiscord, bot: Bot, alice: User) -> None:
     with pytest.raises(dpy.HTTPException, match=r"qr\.png"):
         await bot.get_partial_messageable(discord.dm_channel(alice).id).send(view=Over("Hi"), file=picture())
 
@@ -827,9 +799,7 @@ async def test_request_without_the_token_is_unauthorized(discord: SmallDiscord) 
             assert await response.json() == {"url": discord.gateway_url}
 
 
-async def test_fault_before_the_work_leaves_nothing_behind(
-    discord: SmallDiscord, bot: Bot, alice: User
-) -> None:
+async def test_fault_before_the_work_leaves_nothing_behind(discord: SmallDiscord, bot: Bot, alice: User) -> None:
     fault = discord.fail("POST", "/channels/*/messages", 503)
     dm = bot.get_partial_messageable(discord.dm_channel(alice).id)
     with pytest.raises(dpy.DiscordServerError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import traceback
+import zlib
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -406,6 +408,14 @@ async def test_call_after_a_fault_succeeds(plex: PlexTV, known: Known, operation
         assert await outcome(CALLS[operation](known)) is PlexUnavailableError
         plex.heal()
     assert not isinstance(await outcome(CALLS[operation](known)), type)
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_compressed_answer_is_read(
+    plex: PlexTV, known: Known, encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    plex.fail(Body(pack(b'{"id":12345,"username":"alice"}'), encoding=encoding), calls=Operation.USER)
+    assert (await known.client.account(known.token, CLIENT)).name == Secret("alice")
 
 
 # --- limits ---

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -159,7 +159,10 @@ class LinkAttempt(RuleBasedStateMachine):
                 assert not flow.needs_showing(self.attempt, NOW + timedelta(hours=hours))
 
 
-LinkAttempt.TestCase.settings = settings(unhurried, max_examples=150, stateful_step_count=12)
+# Twelve steps can be read as they are; to shorten them takes minutes.
+LinkAttempt.TestCase.settings = settings(
+    unhurried, max_examples=150, stateful_step_count=12, phases=set(Phase) - {Phase.shrink, Phase.explain}
+)
 TestLinkAttempt = LinkAttempt.TestCase
 
 

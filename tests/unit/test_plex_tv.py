@@ -10,7 +10,6 @@ from xml.etree import ElementTree as ET
 
 import aiohttp
 import pytest
-from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Account, CodeError, Operation, PlexTV
 
 from plex_tv_client import (
     BOT,
@@ -26,6 +25,7 @@ from plex_tv_client import (
     shape,
     sign_in,
 )
+from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Account, CodeError, Operation, PlexTV
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20}")
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+
+from plex_tv_client import BOT, PIN_IS_GONE, Client, Clock, Reply, assert_error, connected, sign_in
 from plexlink_bot.sandbox.plex_tv import (
     ABSENT,
     AfterStoring,
@@ -33,8 +35,6 @@ from plexlink_bot.sandbox.plex_tv import (
     Truncated,
     WrongTypes,
 )
-
-from plex_tv_client import BOT, PIN_IS_GONE, Client, Clock, Reply, assert_error, connected, sign_in
 
 
 @pytest.fixture

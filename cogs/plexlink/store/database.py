@@ -102,9 +102,10 @@ class Database:
 def _parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SettingError("PLEXLINK_DATABASE_URL is not a database URL; write sqlite:///path/to/file.") from None
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
+    if not is_file or parsed.host or parsed.username or parsed.query:
         raise SettingError("PLEXLINK_DATABASE_URL must name an SQLite file: sqlite:///path/to/file.")
     return parsed.set(drivername="sqlite+aiosqlite")
 
