@@ -365,6 +365,8 @@ async def test_card_of_unknown_place_is_found_again(place: Deployment) -> None:
 async def test_card_of_unknown_place_tells_of_an_approval_meanwhile(place: Deployment) -> None:
     card = await card_of_unknown_place(place)
     place.plex.approve(code_of(card))
+    # The first card of the new process fails, so that the next one it draws is that of the linked attempt.
+    place.discord.fail("POST", "/users/@me/channels", 503, times=1)
     bot = await place.start()
     await bot.logged("link.linked")
     assert await place.card_saying("Linked as alice") is card
