@@ -39,9 +39,9 @@ class World:
     plex: PlexTV
     data_dir: Path
     options: dict[str, Any]
+    guild: Any
 
     def __post_init__(self) -> None:
-        self.guild = self.env.create_guild("Home *Cinema*")
         self.channel = self.guild.create_text_channel("general")
         self.alice = self.join("alice")
 
@@ -133,15 +133,18 @@ class Card:
 
 
 @asynccontextmanager
-async def a_world(data_dir: Path, *, settle: float = SETTLE_SECONDS, **options: Any) -> AsyncIterator[World]:
+async def a_world(
+    data_dir: Path, *, settle: float = SETTLE_SECONDS, guild_id: int | None = None, **options: Any
+) -> AsyncIterator[World]:
     clock: dict[str, simcord.Env] = {}
     async with PlexTV(now=lambda: clock["env"].now()) as plex:  # noqa: PLW0108 - the environment comes later
         bot = PlexLinkBot(bot_settings(data_dir, plex.url, **options))
         # simcord.run() sets context variables that a fixture's teardown cannot reset.
         env = clock["env"] = simcord.Env(bot, shard_count=1, settle_timeout=settle)
+        guild = env.create_guild("Home *Cinema*", id=guild_id)
         await env.start()
         try:
-            yield World(env, plex, data_dir, options)
+            yield World(env, plex, data_dir, options, guild)
             env.raise_errors()
         finally:
             await env.bot.unload_extension("plexlink")

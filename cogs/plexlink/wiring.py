@@ -113,7 +113,7 @@ def _version() -> str:
 def _make_folder(settings: PlexLinkSettings) -> None:
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, ValueError):
         raise SettingError("PLEXLINK_DATA_DIR cannot be created; name a folder that can be written.") from None
 
 

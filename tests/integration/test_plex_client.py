@@ -60,8 +60,14 @@ TOKEN = Secret("planted-token-0123456789")
 DEVICE = "Discord: alice via PlexLink"
 
 
-def a_client(url: str, *, product: Callable[[], str] = lambda: "PlexLink", proxy: str | None = None) -> PlexClient:
-    return PlexClient(base_url=url, product=product, version="1.2.3", proxy=proxy)
+def a_client(
+    url: str,
+    *,
+    product: Callable[[], str] = lambda: "PlexLink",
+    proxy: str | None = None,
+    timeout_seconds: float = 15.0,
+) -> PlexClient:
+    return PlexClient(base_url=url, product=product, version="1.2.3", proxy=proxy, timeout_seconds=timeout_seconds)
 
 
 @pytest.fixture
@@ -492,6 +498,14 @@ async def test_refused_connection_is_no_answer(plex: PlexTV, known: Known, opera
 async def test_tls_with_a_server_that_speaks_none_is_no_answer(plex: PlexTV, operation: Operation) -> None:
     async with a_client(plex.url.replace("http://", "https://")) as client:
         assert await outcome(CALLS[operation](Known(client, PIN_ID, TOKEN))) is PlexUnavailableError
+
+
+@calls
+@pytest.mark.parametrize("fault", [Hang(), Drip(interval=0.1)], ids=repr)
+async def test_call_that_takes_too_long_is_no_answer(plex: PlexTV, operation: Operation, fault: Fault) -> None:
+    plex.fail(fault, times=None)
+    async with a_client(plex.url, timeout_seconds=0.3) as hasty:
+        assert await outcome(CALLS[operation](Known(hasty, PIN_ID, TOKEN))) is PlexUnavailableError
 
 
 @calls

@@ -611,6 +611,8 @@ async def test_pruning_keeps_an_end_that_its_member_has_not_seen(store: Store) -
         await tx.attempts.add(unseen)
         await tx.attempts.prune(seen_before=NOW - timedelta(days=1), unseen_before=NOW - timedelta(days=7))
         assert await tx.attempts.unfinished() == [unseen]
+        await tx.attempts.prune(seen_before=NOW - timedelta(days=7), unseen_before=NOW - timedelta(days=1))
+        assert await tx.attempts.unfinished() == [], "but not for ever"
 
 
 async def test_annotation_is_the_reason_of_an_ended_attempt(store: Store) -> None:
@@ -746,7 +748,16 @@ async def test_broken_envelope_is_the_trouble_of_its_row_alone(
     assert found[broken.id] == replace(broken, **{name: None, "trouble": Trouble.BROKEN})
 
 
-async def test_envelope_with_a_key_that_is_missing_makes_its_row_unavailable(store: Store, database: Database) -> None:
+@pytest.mark.parametrize(
+    ("missing", "broken"),
+    [
+        ("token_envelope", "client_identifier_envelope"),
+        ("client_identifier_envelope", "token_envelope"),
+    ],
+)
+async def test_envelope_with_a_key_that_is_missing_makes_its_row_unavailable(
+    store: Store, database: Database, missing: str, broken: str
+) -> None:
     attempt = replace(full(), ended_at=None)
     link = a_link()
     async with store.transaction() as tx:
@@ -754,16 +765,24 @@ async def test_envelope_with_a_key_that_is_missing_makes_its_row_unavailable(sto
         await tx.links.add(link)
         row_id = await tx.sign_outs.add(user_id=42, client_identifier=planted("c"), token=planted("t"), now=NOW)
     for table, each in ((tables.attempts, attempt.id), (tables.links, link.id), (tables.sign_outs, row_id)):
-        envelope = sealed_with_b(table.name, "token_envelope", each)
-        await spoil(database, table, each, token_envelope=envelope, client_identifier_envelope="nonsense")
+        await spoil(database, table, each, **{missing: sealed_with_b(table.name, missing, each), broken: "nonsense"})
     async with store.transaction() as tx:
         rows = [await tx.attempts.get(attempt.id), await tx.links.of(42), await tx.sign_outs.get(row_id)]
     assert [row and row.trouble for row in rows] == [Trouble.UNAVAILABLE] * 3
-    with_b = Store(database=database, vault=a_vault(B))
-    await spoil(database, tables.attempts, attempt.id, client_identifier_envelope=None)
-    async with with_b.transaction() as tx:
-        back = await tx.attempts.get(attempt.id)
-    assert back == replace(attempt, client_identifier=None), "the row is whole once the key is back"
+
+
+async def test_row_is_whole_again_once_its_key_is_back(store: Store, database: Database) -> None:
+    attempt = replace(full(), ended_at=None)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+    envelope = sealed_with_b("plexlink_attempts", "token_envelope", attempt.id)
+    await spoil(database, tables.attempts, attempt.id, token_envelope=envelope)
+    async with store.transaction() as tx:
+        lost = await tx.attempts.get(attempt.id)
+    async with Store(database=database, vault=a_vault(B)).transaction() as tx:
+        found = await tx.attempts.get(attempt.id)
+    assert lost == replace(attempt, token=None, trouble=Trouble.UNAVAILABLE)
+    assert found == attempt
 
 
 @pytest.mark.parametrize("envelope", ["nonsense", sealed_with_b("plexlink_attempts", "answer_token_envelope", "x")])

@@ -100,10 +100,9 @@ def read_sign_out(answer: Answer) -> None:
 
     """
     _check_token_accepted(answer)
-    if not _is_success(answer.status):
+    if not _is_success(answer.status) or answer.body:
+        # plex.tv says 204; a page or a firewall's JSON with 200 is no sign-out.
         raise _failure(answer)
-    if answer.body:
-        _json(answer)  # a page in place of plex.tv's answer is no sign-out, whatever its status
 
 
 def decompress(body: bytes, encoding: str) -> bytes:
@@ -113,7 +112,7 @@ def decompress(body: bytes, encoding: str) -> bytes:
         PlexUnavailableError: it is longer, damaged, or in an encoding that we did not ask for.
 
     """
-    if encoding.lower() in {"", "identity"}:
+    if not body or encoding.lower() in {"", "identity"}:
         plain = body
     elif encoding.lower() in {"gzip", "x-gzip", "deflate"}:
         plain = _inflate(body)

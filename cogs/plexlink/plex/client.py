@@ -29,20 +29,29 @@ if TYPE_CHECKING:
 
     from ..models import Account, Pin, PinAnswer, Secret
 
-_TIMEOUT = aiohttp.ClientTimeout(total=15, connect=10, sock_connect=5)
 _MOST_CONNECTIONS = 8
 
 
 class PlexClient:
     """Talk to plex.tv.
 
-    `product` is asked at each call, because a bot learns its own name only when it has logged in.
+    `product` is asked at each call, because a bot learns its own name only when it has logged in. A call takes at
+    most `timeout_seconds` from the wait for a connection to the last byte, a third of it for connecting.
     """
 
-    def __init__(self, *, base_url: str, product: Callable[[], str], version: str, proxy: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        product: Callable[[], str],
+        version: str,
+        proxy: str | None = None,
+        timeout_seconds: float = 15.0,
+    ) -> None:
         self._api = f"{base_url}/api/v2"
         self._product = product
         self._proxy = proxy
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=timeout_seconds / 3)
         self._constant_headers = {
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
@@ -55,7 +64,7 @@ class PlexClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_MOST_CONNECTIONS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_TIMEOUT,
+            timeout=self._timeout,
             auto_decompress=False,
         )
         return self

@@ -133,10 +133,15 @@ def _create_engine(url: URL) -> AsyncEngine:
 def _prepare(driver_connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type is private
     # SQLAlchemy, not the driver, decides where a transaction begins.
     driver_connection.isolation_level = None
-    cursor = driver_connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
+    try:
+        cursor = driver_connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+    except sqlite3.Error:
+        # The pool has not taken the connection yet: nobody else would end its thread.
+        driver_connection.close()
+        raise
 
 
 def _begin(connection: Connection) -> None:

@@ -54,7 +54,7 @@ class Vault:
         self._ciphers: dict[str, AESGCM] = {}
         self._missing: set[str] = set()
         self._check_canary(records)
-        self._lookup_key = bytes.fromhex(self.decrypt(records.lookup, _LOOKUP_CELL).reveal())
+        self._lookup_key = self._open_lookup_key(records)
 
     @staticmethod
     def first_records(ring: KeyRing) -> KeyRecords:
@@ -101,6 +101,12 @@ class Vault:
                 "The keys are not those that the database was written with: "
                 f"PLEXLINK_KEYS or the key file must hold the key {records.primary}, unchanged."
             )
+
+    def _open_lookup_key(self, records: KeyRecords) -> bytes:
+        try:
+            return bytes.fromhex(self.decrypt(records.lookup, _LOOKUP_CELL).reveal())
+        except VaultError:
+            raise WrongKeysError("The database's lookup key is damaged; restore the database from a backup.") from None
 
     def _cipher(self, key_id: str) -> AESGCM:
         cipher = self._ciphers.get(key_id)

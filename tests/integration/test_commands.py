@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness import Card, a_world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import World
+
+A_SERVER = 1456074443980800999
+
+
+def registered(world: World) -> list[dict[str, Any]]:
+    """The commands that Discord was told, as the last replacement of the global ones said."""
+    calls = [call for call in world.env.http_requests if call.method == "PUT" and call.path.endswith("/commands")]
+    return list(calls[-1].json)
+
+
+async def test_the_command_works_in_servers_and_in_the_bots_messages_only(world: World) -> None:
+    (command,) = registered(world)
+    assert command["name"] == "plexlink"
+    assert command["contexts"] == [0, 1]
+    assert command["integration_types"] == [0]
+
+
+async def test_a_user_installed_app_is_the_operators_choice(tmp_path: Path) -> None:
+    async with a_world(tmp_path, user_install=True) as world:
+        (command,) = registered(world)
+        assert sorted(command["contexts"]) == [0, 1, 2]
+        assert sorted(command["integration_types"]) == [0, 1]
+
+
+async def test_commands_of_chosen_servers_exist_there_and_nowhere_else(tmp_path: Path) -> None:
+    async with a_world(tmp_path, guild_id=A_SERVER, guilds=(A_SERVER,)) as world:
+        await world.plexlink()
+        assert f"`{world.pin().code}`" in world.card().text
+        with pytest.raises(Exception, match="plexlink"):
+            await world.env.create_user("stranger").slash("plexlink")
+
+
+async def test_an_interaction_that_discord_has_forgotten_leaves_nothing_behind(world: World) -> None:
+    world.env.inject_error("POST", "/interactions/*/callback", status=404, code=10062)
+    result = await world.plexlink()
+    assert not result.acknowledged
+    assert world.rows("attempts") == []
+    assert world.plex.requests == []
+
+
+async def test_a_member_of_a_reloaded_bot_is_answered_by_the_new_cog(world: World) -> None:
+    await world.plexlink()
+    await world.env.bot.unload_extension("plexlink")
+    await world.env.bot.load_extension("plexlink")
+    result = await world.plexlink()
+    assert "Go to the message" in Card(result.response).buttons
