@@ -91,7 +91,13 @@ class World:
             seconds -= STEP_SECONDS
 
     async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    async def stop(self) -> None:
         await self.env.bot.unload_extension("plexlink")
+
+    async def start(self) -> None:
         await self.env.restart_bot(PlexLinkBot(bot_settings(self.data_dir, self.plex.url, **self.options)))
 
     def messages(self, member: Any = None) -> list[Any]:

@@ -218,7 +218,12 @@ def _card_while_pending(attempt: Attempt, now: datetime) -> Card:
 
 
 def needs_showing(attempt: Attempt, now: datetime) -> bool:
-    """Tell whether the member sees less than what is true, or still waits for the command's answer."""
+    """Tell whether the member sees less than what is true, or still waits for the command's answer.
+
+    An open attempt that cannot be read has nothing to show: either its key comes back, or it is ended.
+    """
+    if attempt.trouble is not None and not is_over(attempt):
+        return False
     is_answer_owed = attempt.place.lane is Lane.DM and attempt.answer is not None
     return is_answer_owed or attempt.shown_state != card_for(attempt, now)
 

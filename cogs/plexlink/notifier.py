@@ -225,5 +225,7 @@ def _translated() -> Iterator[None]:
         yield
     except discord.HTTPException as error:
         raise NotifyError(f"Discord answered HTTP {error.status}, code {error.code}") from None
+    except (AssertionError, AttributeError, LookupError, TypeError):
+        raise  # a mistake of ours is not Discord's, and its traceback is wanted
     except Exception as error:  # noqa: BLE001 - HTTP libraries raise what they like; all of it means: try again
         raise NotifyError(f"Discord cannot be reached: {type(error).__name__}") from None

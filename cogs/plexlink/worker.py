@@ -48,10 +48,10 @@ class Worker:
             await self._do(key)
         except StoreError as error:
             _log.error("worker.store_failed kind=%s id=%s: %s", key.kind, key.id, error)
-            self._again(key)
+            self._again(key, longest_seconds=30.0)
         except Exception:  # noqa: BLE001 - logged and planned again; one bad row must not stop the others
             _log.exception("worker.job_failed kind=%s id=%s", key.kind, key.id)
-            self._again(key)
+            self._again(key, longest_seconds=_SWEEP_SECONDS)
 
     async def _do(self, key: Key) -> None:
         match key.kind:
@@ -64,6 +64,6 @@ class Worker:
             case Kind.SWEEP:
                 await self.resume()
 
-    def _again(self, key: Key) -> None:
+    def _again(self, key: Key, *, longest_seconds: float) -> None:
         is_free = key.kind in {Kind.CARD, Kind.SWEEP}
-        self._poller.retry(key, Urgency.FREE if is_free else Urgency.POLL)
+        self._poller.retry(key, Urgency.FREE if is_free else Urgency.POLL, longest_seconds=longest_seconds)

@@ -13,6 +13,7 @@ import pytest
 
 from plexlink.models import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
+from plexlink_bot.sandbox.plex_tv import Hang, Operation
 from processes import Deployment, code_of, countdown_of, deployment, picture_of
 
 if TYPE_CHECKING:
@@ -588,3 +589,23 @@ async def test_log_of_the_whole_main_job_is_json_and_holds_no_secret(place: Depl
     assert not [line for line in lines if "exception" in line]
     assert_free_of({**secrets, "interaction token of undo": undo.token}, bot.log, "the log")
     assert len(secrets) == 12
+
+
+# A token that comes while its member goes another way.
+
+
+@pytest.mark.parametrize(("label", "then"), [("Cancel", "Cancelled"), ("New code", "Your code:")])
+async def test_token_that_nobody_wants_any_more_is_signed_out(place: Deployment, label: str, then: str) -> None:
+    await place.start()
+    await place.plexlink()
+    card = await place.card_saying("Your code:")
+    code = code_of(card)
+    place.plex.fail(Hang(), calls=Operation.GET_PIN)
+    token = place.plex.approve(code)
+    await place.press(card, "I've approved it")
+    await place.plex.received(Operation.GET_PIN)
+    await place.press(card, label)
+    await place.card_saying(then, but_not=code)
+    place.plex.heal()
+    await place.plex.received(Operation.SIGN_OUT)
+    assert not place.plex.is_alive(token)

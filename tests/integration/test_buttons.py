@@ -188,3 +188,49 @@ def _replace(parts: object, old: str, new: str) -> None:
             parts["custom_id"] = new
         for part in parts.values():
             _replace(part, old, new)
+
+
+@pytest.mark.parametrize("label", ["New code", "Cancel", "I've approved it"])
+async def test_a_press_that_comes_after_the_approval_shows_what_is_true(world: World, label: str) -> None:
+    await world.plexlink()
+    token = world.approve()
+    world.plex.fail(ServerError(503), calls=Operation.USER, times=None)
+    await world.env.advance_time(3.5)
+    assert [row["state"] for row in world.rows("attempts")] == ["approved"]
+    assert "Cancel" in world.card().buttons
+    await world.press(label)
+    await world.advance(4)
+    assert "Asking Plex who you are" in world.card().text
+    world.plex.heal()
+    await world.advance(40)
+    assert "Linked as alice" in world.card().text
+    assert await world.stored_token() == token
+
+
+async def test_a_press_on_an_ended_card_shows_what_is_true(world: World) -> None:
+    await world.plexlink()
+    stale = world.messages()[0].id
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
+    world.approve()
+    await world.advance(6)
+    world.open_dms()
+    assert stale == world.messages()[0].id
+    await world.press("Cancel")
+    assert "Linked as alice" in world.card().text
+    assert len(world.rows("links")) == 1
+
+
+async def test_undo_of_a_link_that_was_replaced_changes_nothing(world: World) -> None:
+    await world.plexlink()
+    world.approve()
+    await world.advance(6)
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
+    result = await world.plexlink()
+    await world.alice.click(result.response, label="Link another account")
+    token = world.approve(BOB)
+    await world.advance(6)
+    world.open_dms()
+    first = world.messages()[0]
+    await world.alice.user.click(to_discord_message(world.env, first), label="Not me: undo")
+    assert "You have linked another Plex account since" in Card(world.messages()[0]).text
+    assert await world.stored_token() == token

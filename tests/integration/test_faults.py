@@ -148,14 +148,45 @@ async def test_a_broken_row_ends_its_own_attempt_and_nobody_elses(world: World) 
     bob = world.join("bob")
     await world.plexlink()
     await world.plexlink(bob)
-    await world.env.bot.unload_extension("plexlink")
+    await world.stop()
     with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
         other.execute(
             "UPDATE plexlink_attempts SET pin_id_envelope = user_code_envelope WHERE user_id = ?", [world.alice.id]
         )
-    await world.env.bot.load_extension("plexlink")
-    await world.restart()
+    await world.start()
     world.approve()
     await world.advance(8)
     assert "I can no longer read" in world.card().text
     assert "Linked as alice" in world.card(bob).text
+
+
+async def test_a_card_that_discord_refuses_for_minutes_is_brought_up_by_the_sweep(world: World) -> None:
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
+    world.approve()
+    await world.advance(240)
+    world.open_dms()
+    assert "ends <t:" in world.card().text
+    await world.advance(70)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_a_row_whose_key_is_missing_waits_for_its_key_and_disturbs_nobody(world: World) -> None:
+    bob = world.join("bob")
+    await world.plexlink()
+    await world.plexlink(bob)
+    await world.stop()
+    database = world.data_dir / "plexlink.sqlite3"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        (known,) = other.execute("SELECT value FROM plexlink_keys WHERE name = 'primary'").fetchone()
+        for column in ("client_identifier_envelope", "pin_id_envelope", "user_code_envelope"):
+            other.execute(
+                f"UPDATE plexlink_attempts SET {column} = replace({column}, ?, 'plk1:elsewhere:') WHERE user_id = ?",  # noqa: S608 - constants
+                [f"plk1:{known}:", world.alice.id],
+            )
+    await world.start()
+    world.approve()
+    await world.advance(8)
+    assert "Linked as alice" in world.card(bob).text
+    assert "Your code" in world.card().text
+    assert [row["state"] for row in world.rows("attempts")] == ["pending", "linked"]

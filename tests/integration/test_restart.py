@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 async def test_an_approval_while_the_bot_was_away_is_found(world: World) -> None:
     await world.plexlink()
     before = world.card()
-    await world.env.bot.unload_extension("plexlink")
+    await world.stop()
     token = world.approve()
-    await world.env.bot.load_extension("plexlink")
-    await world.restart()
+    await world.start()
     await world.advance(4)
     after = world.card()
     assert after.id == before.id
