@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sqlite3
@@ -14,7 +15,7 @@ import pytest
 from plexlink.models import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import Hang, Operation
-from processes import Deployment, code_of, countdown_of, deployment, picture_of
+from processes import PATIENCE_SECONDS, Deployment, code_of, countdown_of, deployment, picture_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -603,9 +604,11 @@ async def test_token_that_nobody_wants_any_more_is_signed_out(place: Deployment,
     place.plex.fail(Hang(), calls=Operation.GET_PIN)
     token = place.plex.approve(code)
     await place.press(card, "I've approved it")
-    await place.plex.received(Operation.GET_PIN)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await place.plex.received(Operation.GET_PIN)
     await place.press(card, label)
     await place.card_saying(then, but_not=code)
     place.plex.heal()
-    await place.plex.received(Operation.SIGN_OUT)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await place.plex.received(Operation.SIGN_OUT)
     assert not place.plex.is_alive(token)
