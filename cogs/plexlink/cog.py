@@ -13,6 +13,7 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from . import messages, views
+from .errors import StoreError
 from .models import Answer, Lane, Place, Secret
 from .plex import device_name
 from .service import AlreadyLinked, AlreadyOpen, Begun, Done, Gone, NotYours, Press, Request, TooBusy, TooManyStarts
@@ -94,8 +95,11 @@ class PlexLink(commands.Cog):
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """Go on with what was left undone."""
-        if self._service is not None:
-            await self._service.resume()
+        try:
+            if self._service is not None:
+                await self._service.resume()
+        except StoreError:
+            _log.exception("cog.not_resumed; the next sweep tries again")
 
     @app_commands.command(name="plexlink", description=messages.COMMAND)
     async def plexlink(self, interaction: discord.Interaction[Any]) -> None:
