@@ -360,3 +360,4 @@ def test_no_text_of_the_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch)
     assert settings.plexlink.database_url.reveal() == "postgresql+asyncpg://me:planted@host/db"
     for shown in (repr(settings), str(settings), f"{settings}", repr(settings.plexlink), f"{settings.plexlink!s:>9}"):
         assert "planted" not in shown
+        assert KEY not in shown
