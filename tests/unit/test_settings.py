@@ -187,9 +187,9 @@ def test_database_and_key_file_follow_the_data_folder(monkeypatch: pytest.Monkey
 
 
 def test_tilde_in_the_data_folder_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/planted")
+    monkeypatch.setenv("HOME", "/nowhere/planted")
     monkeypatch.setenv("PLEXLINK_DATA_DIR", "~/plexlink")
-    assert plexlink().data_dir == Path("/home/planted/plexlink")
+    assert plexlink().data_dir == Path("/nowhere/planted/plexlink")
 
 
 @pytest.mark.parametrize(
