@@ -49,7 +49,7 @@ class Exit(IntEnum):
 
 
 class UnavailableError(Exception):
-    """Discord could not be reached for ten minutes."""
+    """Discord cannot be used at present; a supervisor may try again."""
 
 
 def serve(settings: BotSettings) -> Exit:
@@ -62,8 +62,8 @@ def serve(settings: BotSettings) -> Exit:
     _redirect(settings)
     try:
         asyncio.run(_serve(settings))
-    except UnavailableError:
-        _log.error("bot.gave_up Discord could not be reached for ten minutes")
+    except UnavailableError as error:
+        _log.error("bot.gave_up %s", error)
         return Exit.UNAVAILABLE
     return Exit.OK
 
@@ -102,13 +102,13 @@ async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
             connecting = asyncio.create_task(_connect(bot), name="plexlink-gateway")
             await _until_ready(bot, connecting)
     except TimeoutError:
-        raise UnavailableError from None
+        raise UnavailableError("Discord could not be reached for ten minutes") from None
     try:
         await connecting
     except discord.ConnectionClosed as error:
         if error.code == _BAD_TOKEN_CLOSE_CODE:
             raise _bad_token() from None
-        raise UnavailableError from None
+        raise UnavailableError(f"Discord closed the gateway with code {error.code}") from None
     finally:
         connecting.cancel()
 

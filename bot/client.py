@@ -81,7 +81,10 @@ class PlexLinkBot(commands.AutoShardedBot):
         except discord.HTTPException as error:
             _log.warning("bot.commands_not_synchronised: HTTP %s, code %s", error.status, error.code)
             return
-        _write(record, current)
+        try:
+            _write(record, current)
+        except OSError as error:
+            _log.warning("bot.commands_not_noted, they are sent again at the next start: %s", type(error).__name__)
         _log.info("bot.commands_synchronised")
 
     def _fingerprint(self) -> str:

@@ -75,6 +75,7 @@ class Asker:
         self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
         self._rejected_since: dict[str, float] = {}
         self._told: set[str] = set()
+        self._answered_press_at: dict[str, float] = {}
 
     def wake(self, attempt: Attempt) -> None:
         """Plan the attempt's next call, unless something is planned already."""
@@ -85,11 +86,22 @@ class Asker:
         self._poller.put(key, Urgency.FREE if call is None else _URGENCIES[call])
 
     def press(self, attempt: Attempt) -> None:
-        """Ask about an attempt ahead of all others, and tell its member what plex.tv said."""
+        """Ask about an attempt ahead of all others, and tell its member what plex.tv said.
+
+        Who presses again and again is not heard more often than a fresh code is asked about: others wait too.
+        """
+        now = self._clock.monotonic()
         self._pressed.add(attempt.id)
-        if self._poller.limiter.paused_until() > self._clock.monotonic():
+        if self._poller.limiter.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
-        self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.PRESSED)
+        heard_at = self._answered_press_at.get(attempt.id)
+        delay = 0.0 if heard_at is None else heard_at + FRESH_INTERVAL_SECONDS - now
+        self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.PRESSED, delay)
+
+    def release(self, attempt: Attempt) -> None:
+        """Ask no more about an attempt that its member ended; a token in hand is still disowned."""
+        if attempt.id not in self._in_hand:
+            self._forget(attempt.id)
 
     async def step(self, attempt_id: str) -> None:
         """Make the attempt's next call."""
@@ -101,11 +113,18 @@ class Asker:
         was_pressed = attempt_id in self._pressed
         self._pressed.discard(attempt_id)
         try:
+            await self._call_or_explain(attempt, was_pressed=was_pressed)
+        except (StaleAttemptError, IllegalTransitionError) as error:
+            _log.info("link.moved_on attempt=%s: %s", attempt_id, error)
+            self.release(attempt)
+
+    async def _call_or_explain(self, attempt: Attempt, *, was_pressed: bool) -> None:
+        try:
             await self._call(attempt, was_pressed=was_pressed)
         except PlexError as error:
             await self._failed(attempt, error, was_pressed=was_pressed)
-        except (StaleAttemptError, IllegalTransitionError) as error:
-            _log.info("link.moved_on attempt=%s: %s", attempt_id, error)
+        else:
+            self._poller.limiter.recover()
 
     async def _call(self, attempt: Attempt, *, was_pressed: bool) -> None:
         match flow.next_call(attempt):
@@ -133,6 +152,8 @@ class Asker:
             await self._keep(attempt)
             return
         asked = self._clock.monotonic()
+        if was_pressed:
+            self._answered_press_at[attempt.id] = asked
         answer = await self._plex.ask(_known(attempt.pin_id), _known(attempt.client_identifier))
         self._poller.succeeded(Key(Kind.ATTEMPT, attempt.id))
         match answer:
@@ -280,7 +301,7 @@ class Asker:
         self._poller.drop(Key(Kind.ATTEMPT, attempt_id))
         self._pressed.discard(attempt_id)
         self._told.discard(attempt_id)
-        for memory in (self._deadlines, self._rejected_since):
+        for memory in (self._deadlines, self._rejected_since, self._answered_press_at):
             memory.pop(attempt_id, None)
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_ANSWER_TRIES = 3
+_ANSWER_DELAYS_SECONDS = (0, 1, 2)
+_ALREADY_ACKNOWLEDGED = 40060
 _UNLOAD_SECONDS = 2.0
 
 
@@ -88,7 +89,10 @@ class PlexLink(commands.Cog):
         """Let members who are being answered get their answer, then close everything that was opened."""
         self._bot.remove_dynamic_items(CardButton)
         if self._answering:
-            await asyncio.wait(self._answering, timeout=_UNLOAD_SECONDS)
+            _, late = await asyncio.wait(self._answering, timeout=_UNLOAD_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         self._service = None
         await self._resources.aclose()
 
@@ -169,13 +173,10 @@ class PlexLink(commands.Cog):
 
     async def _defer(self, interaction: discord.Interaction[Any]) -> Answer | None:
         """Acknowledge before anything else; nothing if Discord does not know the interaction any more."""
+        if self._service is not None:
+            self._service.observe(interaction.created_at)
         try:
-            response = await interaction.response.defer(ephemeral=True, thinking=interaction.message is None)
-            message_id = response.message_id if response is not None else None
-            if interaction.message is not None:
-                message_id = interaction.message.id
-            if message_id is None:
-                message_id = (await interaction.original_response()).id
+            message_id = await _acknowledge(interaction)
         except Exception as error:  # noqa: BLE001 - whatever it was, there is nobody left to answer
             _log.warning("interaction.not_deferred id=%s: %s", interaction.id, type(error).__name__)
             return None
@@ -190,7 +191,6 @@ class PlexLink(commands.Cog):
         try:
             if self._service is None:
                 raise RuntimeError("the cog is not loaded")  # noqa: TRY301 - answered like every failure
-            self._service.observe(interaction.created_at)
             outcome = await decide(self._service)
             view = _view(outcome, interaction.user.id)
         except Exception:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
@@ -202,7 +202,8 @@ class PlexLink(commands.Cog):
 
     async def _say(self, interaction: discord.Interaction[Any], view: views.CardView) -> None:
         """Fill the deferred answer of a command, or add an ephemeral one to a press."""
-        for attempt in range(_ANSWER_TRIES):
+        for delay in _ANSWER_DELAYS_SECONDS:
+            await asyncio.sleep(delay)
             try:
                 if interaction.message is None:
                     await interaction.edit_original_response(view=view, attachments=[])
@@ -210,9 +211,24 @@ class PlexLink(commands.Cog):
                     await interaction.followup.send(view=view, ephemeral=True)
             except Exception as error:  # noqa: BLE001 - tried again, then logged; nothing may escape to the host
                 _log.warning("interaction.not_answered id=%s: %s", interaction.id, type(error).__name__)
-                await asyncio.sleep(2**attempt)
             else:
                 return
+
+
+async def _acknowledge(interaction: discord.Interaction[Any]) -> int:
+    """Defer, and return the id of the message that the answer goes to: the card, or the command's own answer."""
+    response = None
+    try:
+        response = await interaction.response.defer(ephemeral=True, thinking=interaction.message is None)
+    except discord.HTTPException as error:
+        # Discord may take a defer and lose its answer; discord.py repeats it, and the command must not think for ever.
+        if error.code != _ALREADY_ACKNOWLEDGED or interaction.message is not None:
+            raise
+    if interaction.message is not None:
+        return interaction.message.id
+    if response is not None and response.message_id is not None:
+        return response.message_id
+    return (await interaction.original_response()).id
 
 
 def _message_place(interaction: discord.Interaction[Any]) -> Place | None:

@@ -14,11 +14,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from . import flow
-from .errors import StaleAttemptError
-from .models import Account, Attempt, Card, Lane, Link, Place, Reason, Secret, State
+from .errors import StaleAttemptError, UnknownKeyError
+from .models import Account, Attempt, Card, Lane, Link, Place, Reason, Secret, State, Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
     from .clock import Clock
@@ -47,12 +47,13 @@ class Ledger:
 
     def first_deadline(self) -> datetime | None:
         """Return when the first open code runs out, if one is out."""
+        now = self._clock.now()
         deadlines = (attempt.deadline_at for attempt in self._unsettled.values() if not flow.is_over(attempt))
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        return min((deadline for deadline in deadlines if deadline is not None and deadline > now), default=None)
 
-    def newest(self, attempt: Attempt) -> Attempt:
-        """Return what is known of an attempt by now."""
-        return self._unsettled.get(attempt.id, attempt)
+    def unsettled(self, attempt_id: str) -> Attempt | None:
+        """Return an attempt that something is still to be done about, as it is by now."""
+        return self._unsettled.get(attempt_id)
 
     async def get(self, attempt_id: str) -> Attempt | None:
         """Return an attempt; settled ones come from the store."""
@@ -69,9 +70,11 @@ class Ledger:
                 now = self._clock.now()
                 await tx.attempts.prune(seen_before=now - _KEPT, unseen_before=now - _KEPT_UNSEEN)
                 found = await tx.attempts.unfinished()
-            for attempt in found:
-                if not flow.is_settled(attempt):
-                    self._unsettled.setdefault(attempt.id, attempt)
+            self._unsettled = {
+                attempt.id: self._unsettled.get(attempt.id, attempt)
+                for attempt in found
+                if not flow.is_settled(attempt)
+            }
             return list(self._unsettled.values())
 
     @asynccontextmanager
@@ -122,26 +125,37 @@ class Ledger:
 
     async def renew_answer(self, attempt: Attempt, answer: Answer | None) -> Attempt:
         """Commit a newer interaction through which the member can be answered, or that none is owed."""
-        async with self.change() as change:
-            return await change.surface(replace(self.newest(attempt), answer=answer))
+        return await self._resurface(attempt, lambda newest: replace(newest, answer=answer))
 
     async def found(self, attempt: Attempt, place: Place) -> Attempt:
         """Commit where the card of an attempt turned out to be."""
-        async with self.change() as change:
-            return await change.surface(replace(self.newest(attempt), place=place))
+        return await self._resurface(attempt, lambda newest: replace(newest, place=place))
 
     async def redraw(self, attempt: Attempt) -> Attempt:
         """Commit that what the member sees may be outdated, so that the card is drawn again."""
-        async with self.change() as change:
-            return await change.surface(replace(self.newest(attempt), shown_state=None))
+        return await self._resurface(attempt, lambda newest: replace(newest, shown_state=None))
 
-    async def shown(self, attempt: Attempt, card: Card, place: Place) -> Attempt:
-        """Commit that the member sees `card` at `place`; an answer that will not be needed is forgotten."""
-        async with self.change() as change:
-            newest = self.newest(attempt)
+    async def shown(self, drawn: Attempt, card: Card, place: Place) -> Attempt:
+        """Commit that the member sees `card` at `place`, as it was drawn; an answer that nobody needs is forgotten.
+
+        What was changed while it was drawn is drawn again.
+        """
+
+        def see(newest: Attempt) -> Attempt:
             is_final = flow.is_over(newest) and flow.card_for(newest, self._clock.now()) == card
-            answer = None if is_final and place.lane is not Lane.DM else newest.answer
-            return await change.surface(replace(newest, shown_state=card, place=place, answer=answer))
+            is_elsewhere = newest.answer != drawn.answer and place.lane is not Lane.DM
+            is_outdated = is_elsewhere or (newest.shown_state is None and drawn.shown_state is not None)
+            answer = None if is_final and not is_outdated and place.lane is not Lane.DM else newest.answer
+            return replace(newest, shown_state=None if is_outdated else card, place=place, answer=answer)
+
+        return await self._resurface(drawn, see)
+
+    async def _resurface(self, attempt: Attempt, see: Callable[[Attempt], Attempt]) -> Attempt:
+        async with self.change() as change:
+            newest = await change.newest(attempt.id)
+            if newest is None or _has_no_card(newest):
+                return newest or attempt
+            return await change.surface(see(newest))
 
     async def account_name(self, attempt: Attempt) -> Secret | None:
         """Return the name of the account that an attempt linked, while the link lives."""
@@ -166,17 +180,25 @@ class Change:
         await self.tx.attempts.add(attempt)
         self.touched[attempt.id] = attempt
 
+    async def newest(self, attempt_id: str) -> Attempt | None:
+        """Return an attempt as this change finds it; what a caller looked at before may be outdated."""
+        known = self.touched.get(attempt_id) or self._ledger.unsettled(attempt_id)
+        return known or await self.tx.attempts.get(attempt_id)
+
     async def move(self, attempt: Attempt, event: flow.Event) -> Attempt:
         """Advance an attempt.
 
         Raises:
-            IllegalTransitionError: the event does not fit.
-            StaleAttemptError: the attempt has moved on since the caller looked.
+            IllegalTransitionError: the event does not fit the state that the attempt has by now.
+            StaleAttemptError: the attempt is gone, or another process moved it on.
 
         """
-        after = flow.advance(self._ledger.newest(attempt), event, self._clock.now())
-        if not await self.tx.attempts.move(after, expected=attempt.state):
-            raise StaleAttemptError(f"attempt {attempt.id} is no longer {attempt.state}")
+        newest = await self.newest(attempt.id)
+        if newest is None:
+            raise StaleAttemptError(f"attempt {attempt.id} is gone")
+        after = flow.advance(newest, event, self._clock.now())
+        if not await self.tx.attempts.move(after, expected=newest.state):
+            raise StaleAttemptError(f"attempt {attempt.id} is no longer {newest.state}")
         self.touched[after.id] = after
         return after
 
@@ -188,9 +210,16 @@ class Change:
 
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""
-        cancelled = await self.move(attempt, flow.Cancelled())
-        await self.surface(replace(cancelled, shown_state=Card.CANCELLED, place=Place(), answer=None))
+        await self.move(attempt, flow.Cancelled())
+        await self.leave_card(attempt.id)
         await self.add(successor)
+
+    async def leave_card(self, attempt_id: str) -> None:
+        """Part an ended attempt from its card, which now belongs to another."""
+        former = await self.newest(attempt_id)
+        if former is not None:
+            card = flow.card_for(former, self._clock.now())
+            await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
 
     async def replace_link(self, attempt: Attempt, account: Account) -> None:
         """Give the member the link that an approved attempt led to, in place of an older one."""
@@ -212,9 +241,16 @@ class Change:
         )
 
     async def remove_link(self, link: Link, reason: Reason) -> None:
-        """Erase a link, queue its credential, and note on the card it came with what became of it."""
+        """Erase a link, queue its credential, and note on the card it came with what became of it.
+
+        Raises:
+            UnknownKeyError: the credential cannot be read now, but may be when its key is back.
+
+        """
+        if link.trouble is Trouble.UNAVAILABLE:
+            raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring; nothing was erased")
         await self.tx.links.remove(link)
-        if link.trouble is None:
+        if link.token.reveal() and link.client_identifier.reveal():  # of a broken row, these may still be whole
             await self._sign_out(link.user_id, link.token, link.client_identifier)
         await self.tx.attempts.annotate(link.attempt_id, reason)
         origin = await self.tx.attempts.get(link.attempt_id)
@@ -230,6 +266,11 @@ class Change:
         await self.tx.sign_outs.add(
             user_id=user_id, token=token, client_identifier=client_identifier, now=self._clock.now()
         )
+
+
+def _has_no_card(attempt: Attempt) -> bool:
+    """Tell whether an attempt ended and left its card to another."""
+    return flow.is_over(attempt) and attempt.place.lane is None and attempt.answer is None
 
 
 async def _objection(tx: Transaction, attempt: Attempt, account: Account) -> Reason | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _DM_CLOSED = {
+    10013,  # unknown user: the account was deleted
     40003,  # direct messages are opened too fast
     50007,  # the member does not take messages
     50278,  # no server in common
@@ -127,11 +127,16 @@ class DiscordNotifier:
         return showing.attempt.place if await self._fill_answer(showing) else await self._send_anew(showing)
 
     async def _send_anew(self, showing: Showing) -> Place:
-        """Send a card whose place is gone, if the member should know; a new nonce makes it a new message."""
+        """Send a card whose place is gone, if the member should know.
+
+        Another nonce makes it a new message; the same one for the same loss keeps a repetition from making two.
+        """
         place = showing.attempt.place
         if showing.card not in _WORTH_A_MESSAGE:
             return place
-        return await self._send(showing, nonce=f"{showing.attempt.id}-{secrets.token_hex(1)}") or place
+        answer = showing.attempt.answer
+        lost = place.message_id or (answer.message_id if answer else 0)
+        return await self._send(showing, nonce=f"{showing.attempt.id}-{lost % 100:02d}") or place
 
     async def _send(self, showing: Showing, *, nonce: str) -> Place | None:
         """Send a direct message; nothing where the member takes none.

@@ -60,7 +60,9 @@ class Presenter:
 
     def wake(self, attempt: Attempt) -> None:
         """Plan to draw the card now if it is behind, or when it will be though nothing happens."""
-        newest = self._ledger.newest(attempt)
+        newest = self._ledger.unsettled(attempt.id)
+        if newest is None:
+            return
         key, now = Key(Kind.CARD, attempt.id), self._clock.now()
         if flow.needs_showing(newest, now):
             is_held_back = flow.card_for(newest, now) in {Card.QUEUED, Card.APPROVED}
@@ -110,7 +112,13 @@ class Presenter:
                 note=note,
                 ready_at=self._ready_at() if card is Card.QUEUED else None,
             )
-            attempt = await self._ledger.shown(attempt, card, await self._notifier.show(showing))
+            try:
+                place = await self._notifier.show(showing)
+            except NotifyError:
+                if note is not None:
+                    self._notes.setdefault(attempt.id, note)
+                raise
+            attempt = await self._ledger.shown(attempt, card, place)
         if attempt.place.lane is Lane.DM and attempt.answer is not None:
             await self._notifier.point(attempt)
             attempt = await self._ledger.renew_answer(attempt, None)

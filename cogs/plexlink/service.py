@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ START_WINDOW = timedelta(minutes=10)
 class Request:
     """A member's wish for a code, and where the answer goes.
 
-    `place` is the card that the new attempt takes over, if the wish came from a button on one.
+    `place` is the card that the new attempt takes over from the attempt `card_of`, if the wish came from a button.
     """
 
     user_id: int
@@ -38,6 +38,7 @@ class Request:
     device_name: str
     answer: Answer | None
     place: Place = field(default_factory=Place)
+    card_of: str | None = None
     may_replace_link: bool = False
 
 
@@ -142,19 +143,23 @@ class LinkService:
                 if obstacle is not None:
                     return obstacle
                 begun = self._begin(request)
+                if request.card_of is not None:
+                    await change.leave_card(request.card_of)
                 await change.add(begun)
         if attempt is not None:
-            return await self._show_again(self._ledger.newest(attempt), request.answer)
+            return await self._show_again(self._ledger.unsettled(attempt.id) or attempt, request.answer)
         self._went_on(begun)
         return Begun()
 
     async def new_code(self, attempt_id: str, request: Request) -> StartOutcome | NotYours:
         """Replace an attempt by a new one on the same card."""
         attempt = await self._ledger.get(attempt_id)
-        if attempt is None or (flow.is_over(attempt) and attempt.user_id == request.user_id):
+        if attempt is None:
             return await self.start(request)
         if attempt.user_id != request.user_id:
             return NotYours()
+        if flow.is_over(attempt):
+            return await self.start(replace(request, card_of=attempt.id))
         too_many = await self._replace(attempt, request)
         return too_many or Begun()
 
@@ -176,6 +181,7 @@ class LinkService:
             return attempt
         try:
             attempt = await self._ledger.advance(attempt, flow.Cancelled())
+            self._asker.release(attempt)
             _log.info("link.cancelled attempt=%s user=%s", attempt.id, attempt.user_id)
         except (IllegalTransitionError, StaleAttemptError):
             attempt = await self._ledger.redraw(attempt)
@@ -216,13 +222,15 @@ class LinkService:
 
     async def _show_again(self, attempt: Attempt, answer: Answer | None) -> Begun | AlreadyOpen:
         """Bring the card to the newest answer, or, where it is a direct message, point to it from there."""
+        if attempt.trouble is Trouble.UNAVAILABLE:
+            raise UnknownKeyError(f"attempt {attempt.id} needs a key that is not in the ring")
         older = attempt.answer
         if answer is not None:
             attempt = await self._ledger.renew_answer(attempt, answer)
         self._presenter.wake(await self._ledger.redraw(attempt))
         if answer is None:
             return AlreadyOpen(attempt.place)
-        if older is not None:
+        if older is not None and older.message_id != answer.message_id:
             await self._presenter.retire(older)
         return Begun()
 
@@ -252,6 +260,7 @@ class LinkService:
             # It was approved, or ended, while the member pressed: show that instead.
             self._presenter.wake(await self._ledger.redraw(attempt))
             return None
+        self._asker.release(attempt)
         self._went_on(successor)
         return None
 

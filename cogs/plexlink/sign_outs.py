@@ -62,6 +62,7 @@ class SignOuts:
         except PlexError as error:
             await self._failed(row, error)
         else:
+            self._poller.limiter.recover()
             await self._finish(row, "done")
 
     async def _failed(self, row: SignOut, error: PlexError) -> None:

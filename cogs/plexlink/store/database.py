@@ -6,6 +6,7 @@ that reads first and then writes loses updates to another (both report success u
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_MIGRATING = asyncio.Lock()
+"""Alembic's operations go through one global proxy: two databases in one process are migrated in turn."""
 
 _PRAGMAS = (
     "PRAGMA busy_timeout = 5000",
@@ -95,7 +99,7 @@ class Database:
             )
 
     async def _migrate(self) -> None:
-        async with self.transaction() as connection:
+        async with _MIGRATING, self.transaction() as connection:
             await connection.run_sync(migrate)
 
 

@@ -87,14 +87,20 @@ def _parse_key(item: str, source: str) -> Key:
 
 
 def create_key_file(path: Path) -> KeyRing:
-    """Write a new key into a new file that only its owner can read (mode 0600)."""
+    """Write a new key into a new file that only its owner can read (mode 0600), whole or not at all."""
     key = Key(secrets.token_hex(4), secrets.token_bytes(_KEY_BYTES))
     text = f"{_HEADER}{key.id}:{base64.b64encode(key.material).decode()}\n"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    draft = path.with_name(f"{path.name}.{key.id}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, unlike a rename, never replaces a key file that is there already.
+        os.link(draft, path)
+    finally:
+        draft.unlink()
     return KeyRing({key.id: key})
 
 

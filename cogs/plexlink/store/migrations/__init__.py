@@ -1,7 +1,7 @@
 """The schema's history, applied with Alembic.
 
-Alembic's usual `env.py` cannot import relatively, and its global proxies collide when two programs in one process
-upgrade; so the environment is driven from here. Alembic is imported only when there is something to do.
+Alembic's usual `env.py` cannot import relatively, so the environment is driven from here. Alembic is imported only
+when there is something to do.
 """
 
 from __future__ import annotations

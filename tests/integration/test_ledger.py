@@ -1,0 +1,154 @@
+"""The ledger on a real database: what several hands do to one attempt at the same time."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plexlink import flow
+from plexlink.clock import Clock
+from plexlink.errors import IllegalTransitionError, UnknownKeyError
+from plexlink.ledger import Ledger
+from plexlink.models import Account, Answer, Attempt, Card, Lane, Place, Reason, Secret, State
+from plexlink.store import Database, Store
+from plexlink.vault import Key, KeyRing, Vault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+RING = KeyRing({"a": Key("a", bytes(32))})
+DM = Place(lane=Lane.DM, channel_id=1, message_id=2)
+PIN = flow.PinCreated(Secret("1"), Secret("CODE"), NOW + timedelta(minutes=15))
+ACCOUNT = Account(id=Secret("7"), name=Secret("alice"), is_managed=False)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with Database.open(f"sqlite:///{tmp_path}/db") as database:
+        vault = Vault(ring=RING, records=Vault.first_records(RING), reload=lambda: RING)
+        yield Store(database=database, vault=vault)
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    return Ledger(store=store, clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0))
+
+
+def an_answer(message_id: int) -> Answer:
+    return Answer(message_id=message_id, token=Secret(f"token-{message_id}"), at=NOW)
+
+
+async def begun(ledger: Ledger, place: Place = DM, answer: Answer | None = None) -> Attempt:
+    attempt = flow.begin(user_id=42, guild_id=None, device_name="d", place=place, answer=answer, now=NOW)
+    async with ledger.change() as change:
+        await change.add(attempt)
+    return attempt
+
+
+async def waiting(ledger: Ledger, place: Place = DM, answer: Answer | None = None) -> Attempt:
+    attempt = await ledger.advance(await begun(ledger, place, answer), PIN)
+    return await ledger.shown(attempt, Card.WAITING, place)
+
+
+async def successor_of(ledger: Ledger, attempt: Attempt) -> Attempt:
+    successor = flow.begin(user_id=42, guild_id=None, device_name="d", place=DM, answer=None, now=NOW)
+    async with ledger.change() as change:
+        await change.hand_over(attempt, successor)
+    return successor
+
+
+async def erase(ledger: Ledger) -> None:
+    async with ledger.change() as change:
+        link = await change.tx.links.of(42)
+        assert link is not None
+        await change.remove_link(link, Reason.UNDONE)
+
+
+@pytest.mark.parametrize("what", ["redraw", "shown", "renew", "found"])
+async def test_an_attempt_that_left_its_card_is_not_brought_back(ledger: Ledger, store: Store, what: str) -> None:
+    stale = await waiting(ledger)
+    await successor_of(ledger, stale)
+    await {
+        "redraw": lambda: ledger.redraw(stale),
+        "shown": lambda: ledger.shown(stale, Card.WAITING, DM),
+        "renew": lambda: ledger.renew_answer(stale, an_answer(5)),
+        "found": lambda: ledger.found(stale, DM),
+    }[what]()
+    assert ledger.unsettled(stale.id) is None
+    async with store.transaction() as tx:
+        kept = await tx.attempts.get(stale.id)
+    assert kept is not None
+    assert (kept.state, kept.shown_state, kept.place, kept.answer) == (State.CANCELLED, Card.CANCELLED, Place(), None)
+
+
+async def test_a_second_new_code_finds_the_first_one_done(ledger: Ledger) -> None:
+    stale = await waiting(ledger)
+    await successor_of(ledger, stale)
+    with pytest.raises(IllegalTransitionError):
+        await successor_of(ledger, stale)
+    assert ledger.open_count() == 1
+
+
+async def test_a_card_drawn_into_an_answer_that_was_renewed_meanwhile_is_drawn_again(ledger: Ledger) -> None:
+    place = Place(lane=Lane.ANSWER)
+    drawn = await ledger.advance(await begun(ledger, Place(), an_answer(1)), PIN)
+    await ledger.renew_answer(drawn, an_answer(2))
+    seen = await ledger.shown(drawn, Card.WAITING, place)
+    assert seen.shown_state is None
+    assert seen.answer == an_answer(2)
+    assert (await ledger.shown(seen, Card.WAITING, place)).shown_state is Card.WAITING
+
+
+async def test_a_redraw_that_was_asked_for_during_a_draw_is_not_lost(ledger: Ledger) -> None:
+    drawn = await waiting(ledger)
+    await ledger.redraw(drawn)
+    assert (await ledger.shown(drawn, Card.WAITING, DM)).shown_state is None
+
+
+async def test_a_poll_and_an_edit_that_end_together_both_count(ledger: Ledger, store: Store) -> None:
+    stale = await ledger.advance(await begun(ledger, Place(), an_answer(1)), PIN)
+    await ledger.advance(stale, flow.Granted(Secret("a-token-of-plex")))
+    await ledger.shown(stale, Card.WAITING, DM)
+    known = ledger.unsettled(stale.id)
+    async with store.transaction() as tx:
+        kept = await tx.attempts.get(stale.id)
+    assert known == kept
+    assert kept is not None
+    assert (kept.state, kept.shown_state, kept.place) == (State.APPROVED, Card.WAITING, DM)
+
+
+async def test_a_cancel_counts_though_the_code_came_meanwhile(ledger: Ledger) -> None:
+    requested = await begun(ledger)
+    await ledger.advance(requested, PIN)
+    assert (await ledger.advance(requested, flow.Cancelled())).state is State.CANCELLED
+
+
+async def test_a_link_whose_key_is_missing_is_not_erased(ledger: Ledger, store: Store, tmp_path: Path) -> None:
+    attempt = await ledger.advance(await waiting(ledger), flow.Granted(Secret("a-token-of-plex")))
+    await ledger.decide(attempt, ACCOUNT)
+    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
+        other.execute("UPDATE plexlink_links SET token_envelope = replace(token_envelope, 'plk1:a:', 'plk1:gone:')")
+    with pytest.raises(UnknownKeyError):
+        await erase(ledger)
+    async with store.transaction() as tx:
+        assert await tx.links.of(42) is not None
+        assert await tx.sign_outs.ids() == []
+
+
+async def test_a_link_whose_name_is_broken_is_still_signed_out(ledger: Ledger, store: Store, tmp_path: Path) -> None:
+    attempt = await ledger.advance(await waiting(ledger), flow.Granted(Secret("a-token-of-plex")))
+    await ledger.decide(attempt, ACCOUNT)
+    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
+        other.execute("UPDATE plexlink_links SET account_name_envelope = token_envelope")
+    await erase(ledger)
+    async with store.transaction() as tx:
+        (row_id,) = await tx.sign_outs.ids()
+        waiting_row = await tx.sign_outs.get(row_id)
+    assert waiting_row is not None
+    assert waiting_row.token == Secret("a-token-of-plex")

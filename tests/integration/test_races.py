@@ -1,0 +1,101 @@
+"""Things that happen while other things are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from harness import Card, a_world
+from plexlink_bot.sandbox.plex_tv import BOB, Operation, RateLimited
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import World
+
+
+def service(world: World) -> Any:
+    return world.env.bot.get_cog("PlexLink")._service
+
+
+async def test_the_pace_recovers_after_plex_asked_for_less(tmp_path: Path) -> None:
+    async with a_world(tmp_path, plex_rate=1.0, settle=0.8) as world:
+        limiter = service(world)._asker._poller.limiter
+        await world.plexlink()
+        world.plex.fail(RateLimited(), calls=Operation.GET_PIN, times=3)
+        await world.advance(60)
+        slowed = limiter.rate
+        assert slowed < 1.0
+        await world.advance(120)
+        assert limiter.rate > slowed
+        await world.advance(300)
+        assert limiter.rate == 1.0
+
+
+async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(tmp_path: Path) -> None:
+    async with a_world(tmp_path, settle=0.8) as world:
+        await world.plexlink()
+        before = world.asked()
+        for _ in range(8):
+            await world.press("I've approved it")
+            await world.env.advance_time(0.5)
+        assert world.asked() - before <= 4
+
+
+async def test_a_double_press_of_new_code_makes_one_new_code(world: World) -> None:
+    from plexlink.models import Lane, Place  # noqa: PLC0415 - the classes that the loaded plugin uses
+    from plexlink.service import Request  # noqa: PLC0415 - as above
+
+    await world.plexlink()
+    (old,) = world.rows("attempts")
+    place = Place(lane=Lane.DM, channel_id=old["channel_id"], message_id=old["message_id"])
+    request = Request(user_id=world.alice.id, guild_id=None, device_name="device", answer=None, place=place)
+    with world.env._bot_scope():
+        await asyncio.gather(*(service(world).new_code(old["id"], request) for _ in range(2)))
+    await world.advance(4)
+    assert len(world.plex.pins) == 2
+    assert f"`{world.pin().code}`" in world.card().text
+    assert service(world)._ledger.unsettled(old["id"]) is None
+    await world.advance(920)
+    assert "Nothing was stored" in world.card().text
+
+
+async def test_an_end_that_was_not_shown_yet_does_not_draw_over_its_successor(world: World) -> None:
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=3)
+    world.plex.expire(world.pin().code)
+    await world.advance(4)
+    assert "ends <t:" in world.card().text
+    world.open_dms()
+    await world.press("New code")
+    code = world.pin().code
+    await world.advance(30)
+    assert f"`{code}`" in world.card().text
+    world.approve()
+    await world.advance(4)
+    assert "Linked as alice" in world.card().text
+
+
+async def test_a_second_command_during_the_first_card_gets_the_card(world: World) -> None:
+    world.close_dms()
+    first = await world.plexlink()
+    second = await world.plexlink()
+    third = await world.plexlink()
+    assert "has moved" in Card(first.response).text
+    assert "has moved" in Card(second.response).text
+    assert f"`{world.pin().code}`" in Card(third.response).text
+
+
+async def test_many_members_at_once_end_linked_each_to_their_own_account(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        members = [world.join(f"member{number}") for number in range(12)]
+        for member in members:
+            await world.plexlink(member)
+        tokens = {}
+        for number, pin in enumerate(list(world.plex.pins.values())):
+            account = type(BOB)(id=1000 + number, uuid=f"{number:016x}", username=f"plex{number}", email="x@y.z")
+            tokens[members[number].id] = world.plex.approve(pin.code, account)
+        await world.advance(8)
+        for number, member in enumerate(members):
+            assert f"Linked as plex{number} " in world.card(member).text
+            assert await world.stored_token(member) == tokens[member.id]
