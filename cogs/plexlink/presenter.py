@@ -59,16 +59,25 @@ class Presenter:
         self._notes: dict[str, Note] = {}
 
     def wake(self, attempt: Attempt) -> None:
-        """Plan to draw the card now if it is behind, or when it will be though nothing happens."""
+        """Plan to draw the card now if it is behind, or when it will be though nothing happens.
+
+        A card that Discord did not take waits for its next try, which draws what is true by then.
+        """
         newest = self._ledger.unsettled(attempt.id)
-        if newest is None:
-            return
         key, now = Key(Kind.CARD, attempt.id), self._clock.now()
+        is_backing_off = self._poller.failures(key) > 0 and self._poller.is_planned(key)
+        if newest is None or is_backing_off:
+            return
         if flow.needs_showing(newest, now):
             is_held_back = flow.card_for(newest, now) in {Card.QUEUED, Card.APPROVED}
             self._poller.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
         elif (changes_at := flow.card_changes_at(newest, now)) is not None:
             self._poller.put_sooner(key, Urgency.FREE, (changes_at - now).total_seconds())
+
+    def show_now(self, attempt: Attempt) -> None:
+        """Plan as `wake` does, without waiting for a back-off: its member has just reached us, so Discord works."""
+        self._poller.succeeded(Key(Kind.CARD, attempt.id))
+        self.wake(attempt)
 
     def wake_after_restart(self, attempt: Attempt) -> None:
         """Plan as `wake` does; a code that is over by the clock is first asked about, then shown as what it is."""

@@ -171,7 +171,7 @@ class LinkService:
         if flow.next_call(attempt) is flow.Call.ASK:
             self._asker.press(attempt)
         else:
-            self._presenter.wake(await self._ledger.redraw(attempt))
+            self._presenter.show_now(await self._ledger.redraw(attempt))
         return Done()
 
     async def cancel(self, attempt_id: str, press: Press) -> PressOutcome:
@@ -185,7 +185,7 @@ class LinkService:
             _log.info("link.cancelled attempt=%s user=%s", attempt.id, attempt.user_id)
         except (IllegalTransitionError, StaleAttemptError):
             attempt = await self._ledger.redraw(attempt)
-        self._presenter.wake(attempt)
+        self._presenter.show_now(attempt)
         return Done()
 
     async def undo(self, attempt_id: str, press: Press) -> PressOutcome:
@@ -201,7 +201,7 @@ class LinkService:
             attempt = await self._ledger.redraw(attempt)
         else:
             _log.info("link.undone attempt=%s user=%s", attempt.id, attempt.user_id)
-        self._presenter.wake(attempt)
+        self._presenter.show_now(attempt)
         await self._sign_outs.wake()
         return Done()
 
@@ -227,7 +227,7 @@ class LinkService:
         older = attempt.answer
         if answer is not None:
             attempt = await self._ledger.renew_answer(attempt, answer)
-        self._presenter.wake(await self._ledger.redraw(attempt))
+        self._presenter.show_now(await self._ledger.redraw(attempt))
         if answer is None:
             return AlreadyOpen(attempt.place)
         if older is not None and older.message_id != answer.message_id:
@@ -258,7 +258,7 @@ class LinkService:
                 await change.hand_over(attempt, successor)
         except (IllegalTransitionError, StaleAttemptError):
             # It was approved, or ended, while the member pressed: show that instead.
-            self._presenter.wake(await self._ledger.redraw(attempt))
+            self._presenter.show_now(await self._ledger.redraw(attempt))
             return None
         self._asker.release(attempt)
         self._went_on(successor)
@@ -277,4 +277,4 @@ class LinkService:
     def _went_on(self, attempt: Attempt) -> None:
         _log.info("link.requested attempt=%s user=%s", attempt.id, attempt.user_id)
         self._asker.wake(attempt)
-        self._presenter.wake(attempt)
+        self._presenter.show_now(attempt)

@@ -190,3 +190,14 @@ async def test_a_row_whose_key_is_missing_waits_for_its_key_and_disturbs_nobody(
     assert "Linked as alice" in world.card(bob).text
     assert "Your code" in world.card().text
     assert [row["state"] for row in world.rows("attempts")] == ["pending", "linked"]
+
+
+async def test_a_discord_that_refuses_cards_is_asked_less_and_less(world: World) -> None:
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
+    world.plex.fail(ServerError(503), calls=Operation.USER, times=None)
+    world.approve()
+    before = len(world.env.http_requests)
+    await world.advance(64)
+    edits = [call for call in world.env.http_requests[before:] if call.method == "PATCH"]
+    assert 4 <= len(edits) <= 7
