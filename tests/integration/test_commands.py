@@ -56,3 +56,10 @@ async def test_a_member_of_a_reloaded_bot_is_answered_by_the_new_cog(world: Worl
         await world.env.bot.reload_extension("plexlink")
     result = await world.plexlink()
     assert "Go to the message" in Card(result.response).buttons
+
+
+async def test_a_record_of_the_commands_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "commands.json").mkdir()
+    async with a_world(tmp_path) as world:
+        await world.plexlink()
+        assert f"`{world.pin().code}`" in world.card().text

@@ -826,3 +826,13 @@ async def test_envelope_copied_from_another_row_is_broken(store: Store, database
     async with store.transaction() as tx:
         assert await tx.attempts.get(mine.id) == replace(mine, token=None, trouble=Trouble.BROKEN)
         assert await tx.attempts.get(other.id) == other
+
+
+async def test_two_databases_of_one_process_are_migrated_without_mixing(tmp_path: Path) -> None:
+    async def names(number: int) -> set[str]:
+        async with Database.open(f"sqlite:///{tmp_path}/{number}") as database, database.transaction() as connection:
+            return set(await connection.run_sync(lambda plain: inspect(plain).get_table_names()))
+
+    first, second = await asyncio.gather(names(1), names(2))
+    assert first == second
+    assert "plexlink_attempts" in first
