@@ -122,7 +122,7 @@ async def test_a_sign_out_is_given_up_after_a_day_and_erased(world: World) -> No
     world.plex.fail(ServerError(503), calls=Operation.SIGN_OUT, times=None)
     await world.press("Not me: undo")
     for _ in range(50):
-        await world.env.advance_time(1800)
+        await world.advance(1800)
     assert world.rows("sign_outs") == []
 
 
@@ -195,7 +195,7 @@ async def test_a_press_that_comes_after_the_approval_shows_what_is_true(world: W
     await world.plexlink()
     token = world.approve()
     world.plex.fail(ServerError(503), calls=Operation.USER, times=None)
-    await world.env.advance_time(3.5)
+    await world.advance(3.5)
     assert [row["state"] for row in world.rows("attempts")] == ["approved"]
     assert "Cancel" in world.card().buttons
     await world.press(label)

@@ -96,7 +96,7 @@ async def test_an_outage_of_more_than_an_hour_ends_the_attempt(world: World) -> 
     await world.plexlink()
     world.plex.fail(ServerError(503), calls=Operation.GET_PIN, times=None)
     for _ in range(160):
-        await world.env.advance_time(30)
+        await world.advance(30)
     assert [row["state"] for row in world.rows("attempts")] == ["expired"]
 
 

@@ -127,7 +127,7 @@ async def test_the_code_runs_out_with_a_way_on(world: World) -> None:
 async def test_an_approval_in_the_last_second_is_found(world: World) -> None:
     await world.plexlink()
     await world.advance(896)
-    await world.env.advance_time(2.5)
+    await world.advance(2.5)
     world.approve()
     await world.advance(4)
     assert "Linked as alice" in world.card().text

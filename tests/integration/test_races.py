@@ -38,7 +38,7 @@ async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(t
         before = world.asked()
         for _ in range(8):
             await world.press("I've approved it")
-            await world.env.advance_time(0.5)
+            await world.advance(0.5)
         assert world.asked() - before <= 4
 
 
@@ -52,6 +52,7 @@ async def test_a_double_press_of_new_code_makes_one_new_code(world: World) -> No
     request = Request(user_id=world.alice.id, guild_id=None, device_name="device", answer=None, place=place)
     with world.env._bot_scope():
         await asyncio.gather(*(service(world).new_code(old["id"], request) for _ in range(2)))
+    await world.env.settle()
     await world.advance(4)
     assert len(world.plex.pins) == 2
     assert f"`{world.pin().code}`" in world.card().text
