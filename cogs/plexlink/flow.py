@@ -170,6 +170,11 @@ def is_over(attempt: Attempt) -> bool:
     return attempt.state not in OPEN
 
 
+def has_left_its_card(attempt: Attempt) -> bool:
+    """Tell whether another attempt has taken the card over."""
+    return is_over(attempt) and attempt.place.lane is None and attempt.shown_state is not None
+
+
 def next_call(attempt: Attempt) -> Call | None:
     """Return what the attempt wants from plex.tv; nothing once it is over, or while it cannot be read."""
     if attempt.trouble is not None:

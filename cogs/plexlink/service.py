@@ -206,12 +206,19 @@ class LinkService:
         return Done()
 
     async def _pressed(self, attempt_id: str, press: Press) -> Attempt | NotYours | Gone:
-        """Return the attempt of a pressed card, if it is the member's, and keep what the press tells of its place."""
+        """Return the attempt that a pressed card shows, if it is the member's, and keep what the press tells of it."""
         attempt = await self._ledger.get(attempt_id)
         if attempt is None:
             return Gone()
         if attempt.user_id != press.user_id:
             return NotYours()
+        if flow.has_left_its_card(attempt):
+            # Pressed before the successor was drawn: it is the successor's card that was meant.
+            async with self._ledger.change() as change:
+                successor = await change.tx.attempts.open_of(press.user_id)
+            if successor is None:
+                return Gone()
+            attempt = self._ledger.unsettled(successor.id) or successor
         if press.answer is not None and attempt.place.lane is not Lane.DM:
             # An ephemeral card can be edited for 15 minutes more.
             return await self._ledger.renew_answer(attempt, press.answer)

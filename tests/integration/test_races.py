@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from harness import Card, a_world
 from plexlink_bot.sandbox.plex_tv import BOB, Operation, RateLimited
 
@@ -75,6 +77,36 @@ async def test_an_end_that_was_not_shown_yet_does_not_draw_over_its_successor(wo
     world.approve()
     await world.advance(4)
     assert "Linked as alice" in world.card().text
+
+
+@pytest.mark.parametrize("lane", ["dm", "answer"])
+async def test_a_press_before_the_new_code_is_drawn_means_the_new_code(tmp_path: Path, lane: str) -> None:
+    async with a_world(tmp_path, plex_rate=0.5, settle=0.8) as world:
+        if lane == "answer":
+            world.close_dms()
+        command = await world.plexlink()
+        card = world.alice.user.dm_channel.last_message if lane == "dm" else command.response
+        actor = world.alice.user if lane == "dm" else world.alice
+        await actor.click(card, label="New code")
+        await actor.click(card, label="I've approved it")
+        assert len(world.plex.pins) == 1, "the second code is still to come"
+        await actor.click(card, label="Cancel")
+        await world.advance(30)
+        shown = world.card() if lane == "dm" else Card(command.response)
+        assert "Cancelled" in shown.text
+        assert [row["state"] for row in world.rows("attempts")] == ["cancelled", "cancelled"]
+
+
+async def test_a_press_on_the_old_code_does_not_draw_its_end_over_the_new_one(tmp_path: Path) -> None:
+    async with a_world(tmp_path, plex_rate=0.5, settle=0.8) as world:
+        await world.plexlink()
+        await world.press("New code")
+        await world.press("I've approved it")
+        await world.advance(10)
+        assert f"`{world.pin().code}`" in world.card().text
+        world.approve()
+        await world.advance(10)
+        assert "Linked as alice" in world.card().text
 
 
 async def test_a_second_command_during_the_first_card_gets_the_card(world: World) -> None:
