@@ -101,7 +101,7 @@ def when(instant: datetime) -> str:
 def waiting(*, user_code: str, deadline_at: datetime, is_short: bool, product: str) -> str:
     """Return the waiting card's upper text."""
     check = "this code" if is_short else f"“{name(product)}”"
-    filled_in = ": the code is filled in" if is_short else ""
+    filled_in = " The code is filled in." if is_short else ""
     code = f"Your code: **`{user_code}`** · ends" if is_short else "Your link ends"
     warned = (
         ""
@@ -111,7 +111,7 @@ def waiting(*, user_code: str, deadline_at: datetime, is_short: bool, product: s
     return (
         "## Link your Plex account\n"
         f"{code} {when(deadline_at)}\n"
-        f"1. Press **{OPEN_PLEX}**{filled_in}. Or scan the picture with your phone.\n"
+        f"1. Press **{OPEN_PLEX}**, or scan the picture.{filled_in}\n"
         f"2. Check that the page shows {check}, and approve.{warned}"
     )
 
@@ -141,14 +141,17 @@ def queued(ready_at: datetime, note: Note | None) -> str:
             "## Plex does not answer yet\n"
             "I keep asking for your code for a few minutes. It will appear here, or by direct message, by itself."
         )
-    return f"## You are in line\nMany people are linking right now. Your code comes by itself, about {when(ready_at)}."
+    return (
+        "## You are in line\n"
+        f"Many people are linking right now. Your code comes by itself, I expect it {when(ready_at)}."
+    )
 
 
 def linked(account_name: str) -> str:
     """Return the card of a member who has just linked."""
     return (
         f"## Linked as {name(account_name) or 'somebody'} ✓\n"
-        f"Your Plex account is connected. If this is not your account, press **{UNDO}**."
+        f"Your Plex account is connected. Not yours? Press **{UNDO}**."
     )
 
 
