@@ -62,6 +62,10 @@ class Pin:
         """Tell whether the code is dead at `now`."""
         return now >= self.expires_at
 
+    def seconds_left(self, now: datetime) -> int:
+        """Return the whole seconds that are left at `now`."""
+        return max(0, int((self.expires_at - now).total_seconds()))
+
 
 @dataclass(slots=True, kw_only=True)
 class Device:
@@ -114,6 +118,22 @@ class PlexError:
         return xml_answer(_element("errors", {"error": error}), status=self.status)
 
 
+class CodeError(KeyError):
+    """A code is unknown, expired or already approved."""
+
+    def __str__(self) -> str:
+        """Return the sentence without KeyError's quotes."""
+        return str(self.args[0])
+
+
+class RefusalError(Exception):
+    """An operation ends in an error answer."""
+
+    def __init__(self, error: PlexError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 NO_CLIENT_IDENTIFIER = PlexError(400, 1000, "X-Plex-Client-Identifier is missing")
 NOT_AUTHENTICATED = PlexError(401, 1001, "User could not be authenticated")
 RATE_LIMIT_EXCEEDED = PlexError(429, 1003, "API rate limit exceeded")
@@ -153,7 +173,7 @@ def pong_answer(*, as_json: bool) -> Answer:
 
 
 def pin_members(pin: Pin, *, now: datetime, site: str) -> dict[str, object]:
-    """Return the members of a PIN; `expiresIn` is what is left at `now`, in whole seconds."""
+    """Return the members of a PIN; `expiresIn` is what is left at `now`."""
     return {
         "id": pin.id,
         "code": pin.code,
@@ -162,7 +182,7 @@ def pin_members(pin: Pin, *, now: datetime, site: str) -> dict[str, object]:
         "qr": f"{site}/api/v2/pins/qr/{pin.code}",
         "clientIdentifier": pin.client_identifier,
         "location": _NOWHERE,
-        "expiresIn": max(0, int((pin.expires_at - now).total_seconds())),
+        "expiresIn": pin.seconds_left(now),
         "createdAt": _instant(pin.created_at),
         "expiresAt": _instant(pin.expires_at),
         "authToken": pin.token,

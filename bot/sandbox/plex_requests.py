@@ -76,10 +76,15 @@ class Ask:
         return self.fields.get("strong", "").lower() in {"true", "1"}
 
 
+def path_of(request: web.Request) -> str:
+    """Return the path as plex.tv sees it, without the key of the site."""
+    return "/" + request.match_info["path"]
+
+
 def operation_of(request: web.Request) -> tuple[Operation | None, int]:
     """Return the operation of a request, and the number in its path or 0."""
     for operation, method, path in _ROUTES:
-        if method == request.method and (match := path.fullmatch(request.path)):
+        if method == request.method and (match := path.fullmatch(path_of(request))):
             return operation, int((*match.groups(), 0)[0])
     return None, 0
 
@@ -87,6 +92,15 @@ def operation_of(request: web.Request) -> tuple[Operation | None, int]:
 def wants_json(request: web.Request) -> bool:
     """Tell whether the client gets JSON; plex.tv's default is XML."""
     return request.path.endswith(".json") or "application/json" in request.headers.get("Accept", "")
+
+
+def read_json(raw: bytes) -> dict[str, object] | None:
+    """Return the members of a JSON object, or None if it is not one."""
+    with contextlib.suppress(ValueError, RecursionError):
+        members = json.loads(raw)
+        if isinstance(members, dict):
+            return members
+    return None
 
 
 async def read_fields(request: web.Request) -> Mapping[str, str]:
@@ -102,11 +116,8 @@ async def _read_body(request: web.Request) -> dict[str, str]:
     raw = await request.read()
     if request.content_type == "application/x-www-form-urlencoded":
         return dict(parse_qsl(raw.decode(errors="replace")))
-    with contextlib.suppress(ValueError):
-        members = json.loads(raw)
-        if isinstance(members, dict):
-            return {key: value if isinstance(value, str) else json.dumps(value) for key, value in members.items()}
-    return {}
+    members = read_json(raw) or {}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in members.items()}
 
 
 def _text(header: str) -> str:

@@ -15,7 +15,7 @@ import functools
 import secrets
 import string
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -31,9 +31,10 @@ from .plex_answers import (
     PIN_IS_GONE,
     Account,
     Answer,
+    CodeError,
     Device,
     Pin,
-    PlexError,
+    RefusalError,
     device_list,
     html_answer,
     object_answer,
@@ -67,13 +68,16 @@ from .plex_faults import (
     Truncated,
     WrongTypes,
 )
-from .plex_requests import Ask, Call, Operation, operation_of, read_fields, wants_json
+from .plex_pages import SAMPLES, Pages, SampleAccount
+from .plex_requests import Ask, Call, Operation, operation_of, path_of, read_fields, wants_json
+from .site import Site
 
 __all__ = (
     "ABSENT",
     "ALICE",
     "BOB",
     "KID",
+    "SAMPLES",
     "Account",
     "AfterStoring",
     "Body",
@@ -100,6 +104,7 @@ __all__ = (
     "RateLimited",
     "Redirect",
     "Reset",
+    "SampleAccount",
     "ServerError",
     "Truncated",
     "WrongTypes",
@@ -108,23 +113,6 @@ __all__ = (
 SHORT_CODE_LIFE = timedelta(seconds=900)
 STRONG_CODE_LIFE = timedelta(seconds=1800)
 PRODUCT_IF_NONE = "0"
-SHUTDOWN_GRACE_SECONDS = 0.05
-
-
-class CodeError(KeyError):
-    """A code is unknown, expired or already approved."""
-
-    def __str__(self) -> str:
-        """Return the sentence without KeyError's quotes."""
-        return str(self.args[0])
-
-
-class _RefusalError(Exception):
-    """An operation ends in an error answer."""
-
-    def __init__(self, error: PlexError) -> None:
-        super().__init__(error.message)
-        self.error = error
 
 
 def _utc_now() -> datetime:
@@ -136,7 +124,8 @@ class PlexTV:
 
     `token_reads`: how often the token of an approved PIN can be read before the PIN answers 404/1020; None is
     without limit. `rate_limit`: requests per second, refused ones counted, above which 429/1003 is answered.
-    `latency`: seconds before every answer. `port`: 0 takes a free one, and keeps it over a stop and a start.
+    `latency`: seconds before every answer. `port`, `key`: as `Site` takes them; with a key `url` has a path.
+    `accounts`: what the pages offer to approve with. `remembered_requests`: the most that `requests` keeps.
     """
 
     def __init__(
@@ -146,6 +135,9 @@ class PlexTV:
         port: int = 0,
         token_reads: int | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        key: str = "",
+        accounts: Sequence[SampleAccount] = SAMPLES,
+        remembered_requests: int | None = None,
     ) -> None:
         self.token_reads = token_reads
         self.rate_limit: float | None = None
@@ -154,14 +146,15 @@ class PlexTV:
         self.tokens: dict[str, Device] = {}
         self.requests: list[Call] = []
         self._now = now
-        self._port = port
         self._sleep = sleep
+        self._remembered_requests = remembered_requests
         self._faults: list[ArmedFault] = []
         self._healed = asyncio.Event()
         self._arrival = asyncio.Event()
         self._recent: deque[datetime] = deque()
         self._serving: set[asyncio.Task[object]] = set()
-        self._runner: web.AppRunner | None = None
+        self._pages = Pages(pin=self.pin, approve=self.approve, now=now, accounts=accounts)
+        self._site = Site(self._build, port=port, key=key)
         self._operations: dict[Operation, Callable[[Ask], Answer]] = {
             Operation.CREATE_PIN: self._create_pin,
             Operation.GET_PIN: self._get_pin,
@@ -182,29 +175,18 @@ class PlexTV:
 
     async def start(self) -> None:
         """Listen on loopback."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._serve)
-        app.on_response_prepare.append(_strip_type_of_nothing)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_GRACE_SECONDS)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
-        self._port = self._runner.addresses[0][1]
+        await self._site.start()
 
     async def stop(self) -> None:
         """Close every connection, answered or not. What is stored stays for the next start."""
-        if self._runner is None:
-            return
         for task in self._serving:
             task.cancel()
-        await self._runner.cleanup()
-        self._runner = None
+        await self._site.stop()
 
     @property
     def url(self) -> str:
         """The address, without a slash at the end."""
-        if not self._port:
-            raise RuntimeError("the stand-in has no port before its first start")
-        return f"http://127.0.0.1:{self._port}"
+        return self._site.url
 
     def pin(self, code: str) -> Pin:
         """Return the PIN with this code, dead or alive. Raises CodeError."""
@@ -262,6 +244,12 @@ class PlexTV:
             await self._arrival.wait()
         return found[count - 1]
 
+    def _build(self) -> web.Application:
+        app = web.Application()
+        app.add_routes([*self._pages.routes(), web.route("*", "/{path:.*}", self._serve)])
+        app.on_response_prepare.append(_strip_type_of_nothing)
+        return app
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         # aiohttp forgets the handler of a connection that the client closed, so stop() would leave it behind.
         task = asyncio.current_task()
@@ -294,12 +282,14 @@ class PlexTV:
         call = Call(
             operation=operation,
             method=request.method,
-            path=request.path,
+            path=path_of(request),
             query=dict(request.query),
             headers=request.headers,
             at=self._now(),
         )
         self.requests.append(call)
+        if self._remembered_requests is not None:
+            del self.requests[: -self._remembered_requests]
         self._arrival.set()
         self._arrival = asyncio.Event()
         return call
@@ -327,9 +317,9 @@ class PlexTV:
         ask = Ask(await read_fields(request), item, as_json, self._now())
         try:
             if not ask.fields.get("X-Plex-Client-Identifier"):
-                raise _RefusalError(NO_CLIENT_IDENTIFIER)  # noqa: TRY301  one place words every refusal
+                raise RefusalError(NO_CLIENT_IDENTIFIER)  # noqa: TRY301  one place words every refusal
             return self._operations[operation](ask)
-        except _RefusalError as refusal:
+        except RefusalError as refusal:
             return refusal.error.answer(as_json=as_json)
 
     def _create_pin(self, ask: Ask) -> Answer:
@@ -349,14 +339,14 @@ class PlexTV:
     def _get_pin(self, ask: Ask) -> Answer:
         pin = self.pins.get(ask.item)
         if pin is None or pin.client_identifier != ask.client_identifier or pin.is_expired(ask.at):
-            raise _RefusalError(PIN_IS_GONE)
+            raise RefusalError(PIN_IS_GONE)
         if pin.token is not None:
             self._count_token_read(pin)
         return self._show(pin, ask)
 
     def _count_token_read(self, pin: Pin) -> None:
         if self.token_reads is not None and pin.token_reads >= self.token_reads:
-            raise _RefusalError(PIN_IS_GONE)
+            raise RefusalError(PIN_IS_GONE)
         pin.token_reads += 1
 
     def _link_pin(self, ask: Ask) -> Answer:
@@ -364,7 +354,7 @@ class PlexTV:
         try:
             self.approve(ask.fields.get("code", ""), device.account)
         except CodeError as error:
-            raise _RefusalError(PIN_IS_GONE) from error
+            raise RefusalError(PIN_IS_GONE) from error
         return Answer(204)
 
     def _user(self, ask: Ask) -> Answer:
@@ -396,7 +386,7 @@ class PlexTV:
     def _signed_in(self, ask: Ask) -> tuple[str, Device]:
         token = ask.fields.get("X-Plex-Token", "")
         if token not in self.tokens:
-            raise _RefusalError(NOT_AUTHENTICATED)
+            raise RefusalError(NOT_AUTHENTICATED)
         self.tokens[token].last_seen_at = ask.at
         return token, self.tokens[token]
 

@@ -464,7 +464,7 @@ async def test_device_of_another_account_cannot_be_deleted(plex: PlexTV, client:
 # --- the server itself ---
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("GET", "/api/v2/pins"), ("POST", "/api/v2/pin")])
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nowhere"), ("GET", "/api/v2/pins"), ("POST", "/api/v2/pin")])
 async def test_unknown_path_or_method_answers_404_html(client: Client, method: str, path: str) -> None:
     reply = await client.ask(method, path)
     assert (reply.status, reply.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
@@ -485,7 +485,7 @@ async def test_every_request_is_kept_in_order(plex: PlexTV, client: Client, cloc
 
 async def test_request_can_be_waited_for(plex: PlexTV, client: Client) -> None:
     waiting = asyncio.create_task(plex.received("create_pin", count=2))
-    await client.ask("GET", "/")
+    await client.ask("GET", "/nowhere")
     await client.create_pin()
     assert not waiting.done()
     await client.create_pin(params={"strong": "true"})
@@ -515,7 +515,7 @@ async def test_secrets_stay_out_of_every_repr(plex: PlexTV, client: Client) -> N
 async def test_latency_delays_every_answer(plex: PlexTV, client: Client, clock: Clock) -> None:
     plex.latency = 2.5
     assert (await client.create_pin()).members["createdAt"] == "2026-01-31T12:00:02Z"
-    assert (await client.ask("GET", "/")).status == 404
+    assert (await client.ask("GET", "/nowhere")).status == 404
     assert clock.slept == [2.5, 2.5]
 
 

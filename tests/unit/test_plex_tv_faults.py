@@ -371,7 +371,7 @@ async def test_hanging_request_is_answered_when_healed(plex: PlexTV, client: Cli
     plex.fail(Hang())
     hanging = asyncio.create_task(client.create_pin())
     await plex.received()
-    assert (await client.ask("GET", "/")).status == 404
+    assert (await client.ask("GET", "/nowhere")).status == 404
     assert not plex.pins
     assert [call.status for call in plex.requests] == [None, 404]
     plex.heal()
@@ -382,7 +382,7 @@ async def test_request_that_hangs_after_storing_is_stored_at_once(plex: PlexTV, 
     plex.fail(AfterStoring(Hang()))
     hanging = asyncio.create_task(client.sign_out(token))
     await plex.received(Operation.SIGN_OUT)
-    await client.ask("GET", "/")
+    await client.ask("GET", "/nowhere")
     assert not plex.is_alive(token)
     plex.heal()
     assert (await hanging).status == 204
@@ -395,14 +395,14 @@ async def give_up_waiting(plex: PlexTV, client: Client) -> None:
         await plex.received(Operation.CREATE_PIN)
         hanging.cancel()
         await asyncio.wait([hanging])
-    await client.ask("GET", "/")
+    await client.ask("GET", "/nowhere")
 
 
 async def test_nothing_is_performed_for_a_client_that_stopped_waiting(plex: PlexTV, client: Client) -> None:
     plex.fail(Hang())
     await give_up_waiting(plex, client)
     plex.heal()
-    await client.ask("GET", "/")
+    await client.ask("GET", "/nowhere")
     assert not plex.pins
     assert plex.requests[0].status is None
 
