@@ -62,6 +62,7 @@ class Database:
         lock = filelock.FileLock(f"{parsed.database}.lock", blocking=False, thread_local=False)
         _acquire(lock)
         try:
+            _try_to_open(parsed)
             engine = _create_engine(parsed)
             try:
                 database = cls(engine, lock)
@@ -125,6 +126,12 @@ def _acquire(lock: filelock.BaseFileLock) -> None:
         raise StoreError(
             "The database's folder cannot be written; mend PLEXLINK_DATA_DIR or PLEXLINK_DATABASE_URL."
         ) from None
+
+
+def _try_to_open(url: URL) -> None:
+    # Where a file cannot be opened, aiosqlite leaves a thread behind that reports to a loop long closed.
+    with _translated():
+        sqlite3.connect(url.database or "").close()
 
 
 def _create_engine(url: URL) -> AsyncEngine:
