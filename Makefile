@@ -1,4 +1,4 @@
-# PlexLink. `make run` starts the bot, `make test` proves it; both set up everything they need in .venv.
+# PlexLink. `make sandbox` shows it, `make test` proves it, `make run` starts it; each sets up what it needs in .venv.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -9,8 +9,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
           --no-header pyproject.toml
 
-.PHONY: run test lint format lock clean FORCE
+INSTALL = $(BIN)/python -m pip install --quiet
+PROJECT = $(INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
+
+.PHONY: sandbox run test lint format pictures lock clean FORCE
 .DELETE_ON_ERROR:
+
+sandbox: $(VENV)/sandbox.stamp
+	@exec $(BIN)/plexlink sandbox $(ARGS)
 
 run: $(VENV)/run.stamp
 	@exec $(BIN)/plexlink run
@@ -28,27 +34,36 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+pictures: $(VENV)/dev.stamp
+	$(BIN)/python tests/e2e/pictures.py
+
 lock: $(VENV)/dev.stamp
 	$(COMPILE) --upgrade --extra bot --group build -o requirements.lock
-	$(COMPILE) --upgrade --extra bot --group dev -o requirements-dev.lock
+	$(COMPILE) --upgrade --extra bot --extra sandbox --group build -o requirements-sandbox.lock
+	$(COMPILE) --upgrade --extra bot --extra sandbox --group dev -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml $(VENV)/files
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(PROJECT)
 	@touch $@
 
-$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(VENV)/files
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
+$(VENV)/sandbox.stamp: requirements-sandbox.lock pyproject.toml $(VENV)/files
+	$(INSTALL) --require-hashes -r requirements-sandbox.lock
+	$(PROJECT)
 	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(VENV)/files
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(PROJECT)
+	@touch $@ $(VENV)/sandbox.stamp $(VENV)/run.stamp
 
 # A strict editable install links each file: a new or moved file asks for a new install, an edit does not.
 $(VENV)/files: FORCE | $(BIN)/pip
-	@find bot cogs -type f -name '*.py' | LC_ALL=C sort | cmp -s - $@ || \
-	 find bot cogs -type f -name '*.py' | LC_ALL=C sort > $@
+	@find bot cogs -type f ! -name '*.pyc' | LC_ALL=C sort | cmp -s - $@ || \
+	 find bot cogs -type f ! -name '*.pyc' | LC_ALL=C sort > $@
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -75,11 +75,7 @@ def _redirect(settings: BotSettings) -> None:
 
 
 async def _serve(settings: BotSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # Windows
-            loop.add_signal_handler(number, stop.set)
+    stop = stop_event()
     async with PlexLinkBot(settings) as bot:
         running = asyncio.create_task(_run(bot, settings), name="plexlink-bot")
         stopping = asyncio.create_task(stop.wait(), name="plexlink-stop")
@@ -92,6 +88,16 @@ async def _serve(settings: BotSettings) -> None:
         with suppress(asyncio.CancelledError):
             await running
     _log.info("bot.stopped")
+
+
+def stop_event(*more: signal.Signals) -> asyncio.Event:
+    """Return an event that Ctrl-C, SIGTERM and `more` signals set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, *more):
+        with suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
@@ -122,7 +128,7 @@ async def _log_in(bot: PlexLinkBot, settings: BotSettings) -> None:
         except discord.LoginFailure:
             raise _bad_token() from None
         except commands.ExtensionFailed as error:
-            raise _own_cause(error) from None
+            raise own_cause(error) from None
         except _UNREACHABLE as error:
             await bot.http.close()
             bot.http.connector = discord.utils.MISSING  # closed with its session; discord.py would use it again
@@ -180,7 +186,8 @@ def _bad_token() -> SettingError:
     return SettingError("Discord does not accept DISCORD_TOKEN; copy the bot's token anew from the developer portal.")
 
 
-def _own_cause(error: commands.ExtensionFailed) -> Exception:
+def own_cause(error: commands.ExtensionFailed) -> Exception:
+    """Return what PlexLink itself said when its plugin could not be loaded, or the error where it said nothing."""
     original = error.original
     while not isinstance(original, PlexLinkError) and original.__cause__ is not None:
         original = original.__cause__  # type: ignore[assignment] # a cause of an Exception here is one too

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+import threading
+import webbrowser
 from importlib.metadata import version
-from typing import Annotated
+from importlib.util import find_spec
+from pathlib import Path  # noqa: TC003 - Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 app = typer.Typer(
     help="Connect Plex accounts to Discord members.",
@@ -13,6 +23,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # in a log, a traceback is plain text
 )
+
+_WELCOME = """
+The PlexLink sandbox is running. Nothing in it is real, and nothing leaves this machine.
+
+  Discord   {discord}
+            your conversation with the bot: type /plexlink
+  plex.tv   {plex}
+            where you approve; the card's "Open Plex" leads there
+  control   {control}
+            make plex.tv slow or silent, let codes expire, look into the database
+
+  database  {folder}
+
+Whoever knows these addresses can press the buttons. Ctrl-C ends the sandbox.
+"""
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback signature
@@ -55,6 +80,55 @@ def run() -> None:
         typer.echo(f"plexlink: {error}", err=True)
         raise typer.Exit(process.Exit.CONFIGURATION) from None
     raise typer.Exit(status)
+
+
+@app.command()
+def sandbox(
+    *,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep the database here; without it, everything is forgotten at the end.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65533, help="Port of the first page; the others follow. 0 takes free ones.")
+    ] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the conversation in a browser.")] = True,
+) -> None:
+    """Try the bot in a browser: no account is needed, and nothing leaves this machine.
+
+    The bot, its commands and its database are real; Discord and plex.tv are played by this program.
+    """
+    # Imported here, so that --help need not wait for them.
+    from plexlink.errors import PlexLinkError  # noqa: PLC0415
+
+    from . import app as process  # noqa: PLC0415
+    from . import logs  # noqa: PLC0415
+
+    if find_spec("simcord") is None:
+        typer.echo("plexlink: the sandbox needs more packages: pip install 'plexlink[bot,sandbox]'", err=True)
+        raise typer.Exit(process.Exit.CONFIGURATION)
+    from .sandbox import app as sandbox_process  # noqa: PLC0415
+
+    logs.set_up(log_format="console", level=logging.ERROR)
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # anybody on this machine may send it rubbish
+
+    def welcome(addresses: Mapping[str, str]) -> None:
+        typer.echo(_WELCOME.format_map({**addresses, "folder": data_dir or "forgotten at the end; see --data-dir"}))
+        logging.getLogger("plexlink").setLevel(logging.INFO)
+        if browser and _has_screen():
+            # Some browsers come back only when their window is closed.
+            threading.Thread(target=webbrowser.open, args=(addresses["once"],), daemon=True).start()
+
+    try:
+        sandbox_process.serve(data_dir and data_dir.absolute(), port=port, started=welcome)
+    except PlexLinkError as error:
+        typer.echo(f"plexlink: {error}", err=True)
+        raise typer.Exit(process.Exit.CONFIGURATION) from None
+    typer.echo("The sandbox has ended.")
+
+
+def _has_screen() -> bool:
+    """Tell whether a browser would open a window, and not take over the terminal."""
+    return sys.platform in {"darwin", "win32"} or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def main() -> None:

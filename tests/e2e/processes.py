@@ -19,6 +19,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -122,7 +123,11 @@ class BotProcess:
 
     async def terminate(self) -> int:
         """Ask it to stop, as a supervisor does; return the exit status. Raise as `wait` does."""
-        self._process.terminate()
+        return await self.stop(signal.SIGTERM)
+
+    async def stop(self, number: signal.Signals) -> int:
+        """Ask it to stop with a signal; return the exit status. Raise as `wait` does."""
+        self._process.send_signal(number)
         return await self.wait(STOPS_WITHIN_SECONDS)
 
     async def kill(self) -> None:

@@ -1,0 +1,88 @@
+// What simcord's preview lacks as a conversation: countdowns that tick, a hint, links that stay in the room, patience
+// with somebody quick, and a word when the connection is lost.
+
+const UNITS = [["second", 1, 60], ["minute", 60, 3600], ["hour", 3600, 86400], ["day", 86400, Infinity]];
+const BUTTONS = "button.component-button, .send-message";
+const COMPOSER = "#channel-composer";
+const relative = new Intl.RelativeTimeFormat("en-US", { numeric: "auto" });
+
+function countdown(instant) {
+  const seconds = Math.round((instant - Date.now()) / 1000);
+  const [unit, size] = UNITS.find(([, , end]) => Math.abs(seconds) < end);
+  return relative.format(Math.round(seconds / size), unit);
+}
+
+// Only relative times tick; every other style of Discord's names a year or a clock time.
+function tick() {
+  for (const time of document.querySelectorAll("time.discord-timestamp")) {
+    if (/\d{4}|\d:\d\d/.test(time.textContent)) continue;
+    const text = countdown(Date.parse(time.dateTime));
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+// "Go to the message" leads to Discord itself, where this message is not.
+function stay(event) {
+  const link = event.target.closest?.('a[href^="https://discord.com/channels/"]');
+  if (!link) return;
+  event.preventDefault();
+  const message = document.querySelector(`[data-message-id="${link.href.split("/").pop()}"]`);
+  message?.scrollIntoView({ behavior: "smooth", block: "start" });
+}
+
+// simcord drops what one does while it is busy with the action before: do it when it is not, if it can still be done.
+let turn = Promise.resolve();
+
+function isBusy() {
+  const { pendingAction, awaitingRevision, publishedRevision } = window.simcordPreview;
+  return Boolean(pendingAction) || (awaitingRevision ?? 0) > publishedRevision;
+}
+
+async function untilIdle() {
+  while (isBusy()) await new Promise((resolve) => setTimeout(resolve, 50));
+}
+
+function isPicking() {
+  return document.querySelector(".command-popup:not([hidden])") !== null;
+}
+
+// Return how to do it later: press the button of this name in this place, which may have been drawn anew, or send.
+function intention({ type, key, target }) {
+  const button = type === "click" && target.closest?.(BUTTONS);
+  const place = button && button.closest("[data-message-id], form");
+  if (place) {
+    return () => [...place.querySelectorAll(BUTTONS)].find((each) => each.textContent === button.textContent)?.click();
+  }
+  const isSending = type === "keydown" && key === "Enter" && target.closest?.(COMPOSER) && !isPicking();
+  return isSending ? () => document.querySelector(`${COMPOSER} .send-message`)?.click() : null;
+}
+
+function postpone(event) {
+  const act = event.isTrusted && isBusy() ? intention(event) : null;
+  if (!act) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  turn = turn.then(untilIdle).then(act);
+}
+
+// A page that simcord has given up (an answer was lost, a laptop has slept) is fine again after a reload.
+const notice = document.body.appendChild(document.createElement("p"));
+notice.id = "room-notice";
+notice.setAttribute("role", "status");
+let isAway = false;
+
+async function watch() {
+  const { contextId, transport, authorized } = window.simcordPreview;
+  const hasGivenUp = transport.state === "uncertain" || (contextId && !authorized);
+  if (!hasGivenUp && transport.state !== "error" && !isAway) return;
+  isAway = !(await fetch("/icon.svg", { cache: "no-store" }).then((answer) => answer.ok, () => false));
+  notice.textContent = isAway ? "The sandbox does not answer. This page keeps looking for it." : "";
+  if (hasGivenUp && !isAway) window.location.reload();
+}
+
+document.getElementById("channel-empty").textContent =
+  "This is your conversation with the bot. Type /plexlink below, and press Enter twice.";
+document.addEventListener("click", stay);
+for (const type of ["click", "keydown"]) document.addEventListener(type, postpone, { capture: true });
+setInterval(tick, 250);
+setInterval(watch, 1000);

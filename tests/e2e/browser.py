@@ -1,0 +1,119 @@
+"""A browser that uses the sandbox as a person would: Debian's Chromium, driven by playwright."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import zxingcpp
+from PIL import Image
+from playwright.async_api import Locator, Page, async_playwright, expect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="the browser test was left out, because there is no Chromium here (Debian: apt install chromium)",
+)
+
+PATIENCE_MS = 20_000
+"""For what takes a second or two; a busy machine must not fail a test."""
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@asynccontextmanager
+async def a_browser() -> AsyncIterator[Browser]:
+    """Give a browser without a window."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],  # CI runs as root
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+async def approve(page: Page, account: str) -> None:
+    """Approve the code that the link page shows, with the keyboard alone."""
+    await page.get_by_role("radio", name=account).focus()
+    await page.keyboard.press("Space")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("heading", name="All done").wait_for()
+
+
+class Conversation:
+    """The member's conversation with the bot."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.messages = page.locator("#channel-message-list article")
+        page.set_default_timeout(PATIENCE_MS)
+
+    @classmethod
+    async def open(cls, page: Page, url: str) -> Conversation:
+        """Go to the conversation and wait until one can type."""
+        conversation = cls(page)
+        await page.goto(url)
+        await page.locator("#preview-app[aria-busy=false]").wait_for()
+        return conversation
+
+    async def say(self, command: str) -> None:
+        """Type a command, pick it, and send it."""
+        await self.pick(command)
+        await self.page.keyboard.press("Enter")
+
+    async def pick(self, command: str) -> None:
+        """Type a command, and pick it from the list."""
+        await self.page.locator("#channel-composer-input").click()
+        await self.page.keyboard.type(command)
+        await self.page.get_by_role("option", name=command).wait_for()
+        await self.page.keyboard.press("Enter")
+        await self.page.locator(".command-row").wait_for()
+
+    def card(self, *texts: str) -> Locator:
+        """Return the newest message that says all this."""
+        found = self.messages
+        for text in texts:
+            found = found.filter(has_text=text)
+        return found.last
+
+    async def see(self, *texts: str) -> Locator:
+        """Wait for a message that says all this, and return it."""
+        card = self.card(*texts)
+        await card.wait_for()
+        return card
+
+    async def press(self, label: str) -> None:
+        """Press the newest button of this name."""
+        await self.page.get_by_role("button", name=label, exact=True).last.click()
+
+    async def code(self) -> str:
+        """Return the code that the newest waiting card shows."""
+        text = await (await self.see("Your code:")).inner_text()
+        found = re.search(r"Your code: ([A-Z0-9]{4})", text)
+        assert found is not None, text
+        return found[1]
+
+    async def scan(self) -> str:
+        """Return what a phone reads from the screen."""
+        await self.page.get_by_role("img", name="QR code").last.scroll_into_view_if_needed()
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            while not (codes := zxingcpp.read_barcodes(await self._screen())):
+                pass
+        (code,) = codes
+        return code.text
+
+    async def _screen(self) -> Image.Image:
+        return Image.open(io.BytesIO(await self.page.screenshot()))

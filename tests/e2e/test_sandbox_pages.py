@@ -1,0 +1,231 @@
+"""The sandbox's pages in a browser, whatever a person does there and whenever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from browser import PATIENCE_MS, Conversation, a_browser, approve, needs_chromium
+from plexlink_bot.sandbox.app import Sandbox
+from plexlink_bot.sandbox.plex_tv import PlexTV
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from playwright.async_api import Browser, BrowserContext, Route
+
+SHOWS = {"discord": "your conversation", "plex": "Enter a code", "control": "canary"}
+
+pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with a_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    context = await browser.new_context(viewport={"width": 900, "height": 1000})
+    context.set_default_timeout(PATIENCE_MS)
+    yield context
+    await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with Sandbox(tmp_path / "sandbox", plex_rate=50) as sandbox:
+        yield sandbox
+
+
+async def test_an_expired_code_is_replaced_by_a_new_one(sandbox: Sandbox, context: BrowserContext) -> None:
+    pages = sandbox.addresses
+    discord = await Conversation.open(await context.new_page(), pages["discord"])
+    await discord.say("/plexlink")
+    first = await discord.code()
+    control = await context.new_page()
+    await control.goto(pages["control"])
+    await control.get_by_role("button", name=f"Expire now: {first}").click()
+    await discord.see("The code ran out")
+    await discord.press("New code")
+    await discord.see("Your code:")
+    assert await discord.code() != first
+    plex = await context.new_page()
+    await plex.goto(f"{pages['plex']}link/?pin={first}")
+    await expect(plex.get_by_text("not found or expired")).to_be_visible()
+
+
+async def test_closed_direct_messages_bring_the_card_as_an_answer(sandbox: Sandbox, context: BrowserContext) -> None:
+    pages = sandbox.addresses
+    control = await context.new_page()
+    await control.goto(pages["control"])
+    await control.get_by_role("switch", name="open").uncheck()
+    discord = await Conversation.open(await context.new_page(), pages["discord"])
+    await discord.say("/plexlink")
+    await discord.see("Only you can see this", "Your code:", "did not let me send you a direct message")
+    await discord.press("I've approved it")
+    await discord.see("Plex has not seen your approval yet")
+    since = discord.card("Plex has not seen your approval yet").get_by_text("ago")
+    await expect(since).not_to_have_text(await since.inner_text())  # it ticks, though nobody touches the card
+    await discord.press("Cancel")
+    await discord.see("Cancelled")
+
+
+@pytest.mark.parametrize(
+    ("mood", "note"), [("down", "Plex did not answer"), ("rate-limited", "Plex wants fewer questions")]
+)
+async def test_what_plex_suffers_is_seen_on_the_card(
+    sandbox: Sandbox, context: BrowserContext, mood: str, note: str
+) -> None:
+    pages = sandbox.addresses
+    discord = await Conversation.open(await context.new_page(), pages["discord"])
+    await discord.say("/plexlink")
+    await discord.see("Your code:")
+    control = await context.new_page()
+    await control.goto(pages["control"])
+    await control.get_by_role("radio", name=mood).check()
+    await discord.press("I've approved it")
+    await discord.see(note)
+    plex = await context.new_page()
+    await plex.goto(f"{pages['plex']}link/?pin={await discord.code()}")
+    await approve(plex, "alice")
+    await control.get_by_role("radio", name="working").check()
+    await discord.see("Linked as alice")
+
+
+async def test_a_strong_code_is_approved_on_a_page_of_its_own(context: BrowserContext) -> None:
+    async with PlexTV(key="key") as plex, aiohttp.ClientSession(headers={"X-Plex-Client-Identifier": "me"}) as bot:
+        query = {"strong": "true", "X-Plex-Product": "A bot"}
+        async with bot.post(f"{plex.url}/api/v2/pins", params=query) as answer:
+            assert answer.status == 201
+        (pin,) = plex.pins.values()
+        page = await context.new_page()
+        product = "context%5Bdevice%5D%5Bproduct%5D=A%20bot"
+        await page.goto(f"{plex.url}/auth#?clientID=somebody-else&code={pin.code}&{product}")
+        await expect(page.get_by_text("We were unable to complete this request")).to_be_visible()
+        await page.goto(f"{plex.url}/auth#?clientID=me&code={pin.code}&{product}")
+        await page.get_by_role("button", name="Leave").click()
+        await expect(page.get_by_role("heading", name="Nothing was approved")).to_be_visible()
+        await page.get_by_role("button", name="Back to the code").click()
+        await approve(page, "alice")
+        assert pin.token is not None
+
+
+async def test_the_link_page_asks_for_a_code_and_says_that_one_is_wrong(
+    sandbox: Sandbox, context: BrowserContext
+) -> None:
+    page = await context.new_page()
+    await page.goto(f"{sandbox.addresses['plex']}link/")
+    await page.keyboard.type("no such")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Code not found or expired")).to_be_visible()
+
+
+@pytest.mark.parametrize("address", SHOWS)
+async def test_every_page_fits_a_phone(sandbox: Sandbox, context: BrowserContext, address: str) -> None:
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 320, "height": 640})
+    await page.goto(sandbox.addresses[address])
+    await page.get_by_text(
+        {"discord": "your conversation", "plex": "Enter a code", "control": "canary"}[address]
+    ).wait_for()
+    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+async def test_a_managed_profile_and_the_account_of_a_neighbour_are_refused(
+    sandbox: Sandbox, context: BrowserContext
+) -> None:
+    pages = sandbox.addresses
+    discord = await Conversation.open(await context.new_page(), pages["discord"])
+    control, plex = await context.new_page(), await context.new_page()
+    await control.goto(pages["control"])
+    await discord.say("/plexlink")
+    for account, refusal in (("Kid", "This profile cannot be linked"), ("bob", "This Plex account is linked already")):
+        await plex.goto(f"{pages['plex']}link/?pin={await discord.code()}")
+        await approve(plex, account)
+        await discord.press("I've approved it")
+        await discord.see(refusal)
+        await expect(control.locator("[data-key=plexlink_links]")).to_contain_text("1 row")  # the neighbour's
+        await discord.press("Try again")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def two_windows(sandbox: Sandbox, context: BrowserContext) -> tuple[Conversation, Conversation]:
+    """Give a window with a waiting card, which learns nothing more until it acts, and another one."""
+    url = sandbox.addresses["discord"]
+    stale = await Conversation.open(await context.new_page(), url)
+    await stale.say("/plexlink")
+    await stale.see("Your code:")
+    other = await Conversation.open(await context.new_page(), url)
+    await stale.page.route("**/api/state", lambda route: route.abort())
+    return stale, other
+
+
+async def test_a_press_on_a_button_that_has_gone_presses_no_other(
+    two_windows: tuple[Conversation, Conversation],
+) -> None:
+    stale, other = two_windows
+    first = await other.code()
+    await other.press("New code")
+    await other.messages.filter(has_text="Your code:", has_not_text=first).wait_for()
+    second = await other.code()
+    await stale.press("Cancel")  # it is where the new code's own is now
+    await stale.page.unroute("**/api/state")
+    await stale.see("Your code:", second)
+    await other.press("I've approved it")
+    await other.see("Plex has not seen your approval yet", second)
+
+
+async def test_a_press_on_a_button_that_has_moved_presses_it(two_windows: tuple[Conversation, Conversation]) -> None:
+    stale, other = two_windows
+    await other.press("I've approved it")
+    await other.see("Plex has not seen your approval yet")  # a line above the buttons
+    await stale.press("Cancel")
+    await other.see("Cancelled")
+
+
+async def test_a_lost_answer_does_not_paralyse_the_page(
+    two_windows: tuple[Conversation, Conversation],
+) -> None:
+    stale, _ = two_windows
+    await stale.page.route("**/api/action", lambda route: route.abort())
+    await stale.press("I've approved it")
+    await stale.page.unroute_all()
+    await stale.page.wait_for_event("load")
+    await stale.press("Cancel")
+    await stale.see("Cancelled")
+
+
+async def test_the_page_says_that_the_sandbox_has_ended(
+    sandbox: Sandbox, two_windows: tuple[Conversation, Conversation]
+) -> None:
+    _, other = two_windows
+    await sandbox.__aexit__()
+    await expect(other.page.get_by_text("The sandbox does not answer")).to_be_visible()
+
+
+async def test_what_is_done_while_the_page_is_busy_is_done_next(sandbox: Sandbox, context: BrowserContext) -> None:
+    discord = await Conversation.open(await context.new_page(), sandbox.addresses["discord"])
+    await discord.say("/plexlink")
+    await discord.see("Your code:")
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await discord.page.route("**/api/action", hold)
+    await discord.press("I've approved it")
+    await discord.page.get_by_role("button", name="Cancel").click(force=True)
+    await discord.pick("/plexlink")
+    await discord.page.keyboard.press("Enter")
+    held.set()
+    await discord.see("Cancelled")
+    await discord.see("Your code:")
