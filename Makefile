@@ -22,7 +22,7 @@ run: $(VENV)/run.stamp
 	@exec $(BIN)/plexlink run
 
 test: $(VENV)/dev.stamp
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

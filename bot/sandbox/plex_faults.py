@@ -344,6 +344,9 @@ class Redirect:
 class _Absent:
     """The type of `ABSENT`."""
 
+    def __repr__(self) -> str:
+        return "ABSENT"
+
 
 ABSENT = _Absent()
 

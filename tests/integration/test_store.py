@@ -785,7 +785,11 @@ async def test_row_is_whole_again_once_its_key_is_back(store: Store, database: D
     assert found == attempt
 
 
-@pytest.mark.parametrize("envelope", ["nonsense", sealed_with_b("plexlink_attempts", "answer_token_envelope", "x")])
+@pytest.mark.parametrize(
+    "envelope",
+    ["nonsense", sealed_with_b("plexlink_attempts", "answer_token_envelope", "x")],
+    ids=["nonsense", "another key"],
+)
 async def test_unreadable_interaction_is_only_a_lost_answer(store: Store, database: Database, envelope: str) -> None:
     attempt = replace(full(), ended_at=None)
     async with store.transaction() as tx:
