@@ -54,7 +54,7 @@ function intention({ type, key, target }) {
     return () => [...place.querySelectorAll(BUTTONS)].find((each) => each.textContent === button.textContent)?.click();
   }
   const isSending = type === "keydown" && key === "Enter" && target.closest?.(COMPOSER) && !isPicking();
-  return isSending ? () => document.querySelector(`${COMPOSER} .send-message`)?.click() : null;
+  return isSending ? () => document.querySelector(COMPOSER).requestSubmit() : null;
 }
 
 function postpone(event) {
