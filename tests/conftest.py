@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import World, a_world
+from plex_tv_client import Client, Clock, connected
+from plexlink_bot.sandbox.plex_tv import PlexTV
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,6 +20,23 @@ if TYPE_CHECKING:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with a_world(tmp_path) as world:
         yield world
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def plex(clock: Clock) -> AsyncIterator[PlexTV]:
+    async with PlexTV(now=clock, sleep=clock.sleep) as plex:
+        yield plex
+
+
+@pytest.fixture
+async def client(plex: PlexTV) -> AsyncIterator[Client]:
+    async with connected(plex) as client:
+        yield client
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -48,8 +48,8 @@ _log = logging.getLogger(__name__)
 _BOT_NAME = "PlexLink"
 _GUILD_NAME = "Home Cinema"
 # Fixed, so that a kept database knows its members again.
-_MEMBER = User(id=100_000_000_000_000_001, name="robin")
-_NEIGHBOUR = User(id=100_000_000_000_000_002, name="sam")
+_MEMBER = (100_000_000_000_000_001, "robin")
+_NEIGHBOUR = (100_000_000_000_000_002, "sam")
 
 _ANSWER_SECONDS = 3.0
 """How long Discord waits for the first answer to an interaction."""
@@ -238,8 +238,8 @@ class DiscordRoom:
         self._bot = bot
         self._env = _LiveEnv(bot)
         self._guild = self._env.create_guild(_GUILD_NAME)
-        self.member = self._join(_MEMBER)
-        self.neighbour = self._join(_NEIGHBOUR)
+        self.member = self._join(*_MEMBER)
+        self.neighbour = self._join(*_NEIGHBOUR)
         self._preview = _LivePreview(self._env, self.member, port=port)
         self._following: asyncio.Task[None] | None = None
 
@@ -287,9 +287,9 @@ class DiscordRoom:
         finally:
             await self._env.shutdown()
 
-    def _join(self, user: User) -> UserHandle:
+    def _join(self, user_id: int, name: str) -> UserHandle:
         backend = self._env.backend
-        backend.users[backend.reserve_id(user.id)] = user
+        user = backend.users[backend.reserve_id(user_id)] = User(id=user_id, name=name)
         handle = UserHandle(self._env, user)
         self._guild.add_member(handle)
         return handle

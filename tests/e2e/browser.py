@@ -106,6 +106,13 @@ class Conversation:
         assert found is not None, text
         return found[1]
 
+    async def settle(self) -> None:
+        """Wait until the page has drawn all that it knows of, and is not busy."""
+        await self.page.wait_for_function(
+            "() => !simcordPreview.pendingAction"
+            " && (simcordPreview.awaitingRevision ?? 0) <= simcordPreview.publishedRevision"
+        )
+
     async def scan(self) -> str:
         """Return what a phone reads from the screen."""
         await self.page.get_by_role("img", name="QR code").last.scroll_into_view_if_needed()

@@ -133,9 +133,7 @@ async def test_every_page_fits_a_phone(sandbox: Sandbox, context: BrowserContext
     page = await context.new_page()
     await page.set_viewport_size({"width": 320, "height": 640})
     await page.goto(sandbox.addresses[address])
-    await page.get_by_text(
-        {"discord": "your conversation", "plex": "Enter a code", "control": "canary"}[address]
-    ).wait_for()
+    await page.get_by_text(SHOWS[address]).wait_for()
     assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
@@ -164,6 +162,7 @@ async def two_windows(sandbox: Sandbox, context: BrowserContext) -> tuple[Conver
     await stale.say("/plexlink")
     await stale.see("Your code:")
     other = await Conversation.open(await context.new_page(), url)
+    await stale.settle()  # a busy page would keep the next press until it has learned what is new
     await stale.page.route("**/api/state", lambda route: route.abort())
     return stale, other
 
@@ -196,9 +195,9 @@ async def test_a_lost_answer_does_not_paralyse_the_page(
 ) -> None:
     stale, _ = two_windows
     await stale.page.route("**/api/action", lambda route: route.abort())
-    await stale.press("I've approved it")
-    await stale.page.unroute_all()
-    await stale.page.wait_for_event("load")
+    async with stale.page.expect_event("load"):
+        await stale.press("I've approved it")
+        await stale.page.unroute_all()
     await stale.press("Cancel")
     await stale.see("Cancelled")
 
@@ -215,6 +214,7 @@ async def test_what_is_done_while_the_page_is_busy_is_done_next(sandbox: Sandbox
     discord = await Conversation.open(await context.new_page(), sandbox.addresses["discord"])
     await discord.say("/plexlink")
     await discord.see("Your code:")
+    await discord.settle()
     held = asyncio.Event()
 
     async def hold(route: Route) -> None:

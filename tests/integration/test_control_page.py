@@ -14,7 +14,6 @@ import pytest
 from yarl import URL
 
 from harness import a_world
-from plex_tv_client import Client, Clock, connected
 from plexlink_bot.sandbox.control import FAULTS, SLOW_SECONDS, ControlPage, Mood
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, Operation, PlexTV, ServerError
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness import World
+    from plex_tv_client import Client, Clock
 
 KEY = "planted-key-of-the-page"
 LINKS = {"Discord": "http://127.0.0.1:1/discord", "plex.tv": "http://127.0.0.1:2/plex"}
@@ -68,23 +68,6 @@ async def browsing(**others: Any) -> AsyncIterator[Browser]:
     page = ControlPage(**{"direct_messages": SwitchedMessages(), "links": LINKS, "key": KEY, **others})
     async with page, aiohttp.ClientSession() as session:
         yield Browser(page, session)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def plex(clock: Clock) -> AsyncIterator[PlexTV]:
-    async with PlexTV(now=clock, sleep=clock.sleep) as plex:
-        yield plex
-
-
-@pytest.fixture
-async def client(plex: PlexTV) -> AsyncIterator[Client]:
-    async with connected(plex) as client:
-        yield client
 
 
 @pytest.fixture

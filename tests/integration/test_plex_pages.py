@@ -53,11 +53,6 @@ class Visitor:
         return await self.post("/page/approve", json={"page": "link", "account": ALICE.uuid, **question})
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=["", KEY], ids=["open", "keyed"])
 async def plex(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[PlexTV]:
     async with PlexTV(now=clock, sleep=clock.sleep, key=request.param) as plex:

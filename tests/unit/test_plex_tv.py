@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from xml.etree import ElementTree as ET
@@ -28,23 +27,6 @@ from plex_tv_client import (
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Account, CodeError, Operation, PlexTV
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20}")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def plex(clock: Clock) -> AsyncIterator[PlexTV]:
-    async with PlexTV(now=clock, sleep=clock.sleep) as plex:
-        yield plex
-
-
-@pytest.fixture
-async def client(plex: PlexTV) -> AsyncIterator[Client]:
-    async with connected(plex) as client:
-        yield client
 
 
 @pytest.fixture

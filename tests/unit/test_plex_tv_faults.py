@@ -3,7 +3,6 @@
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -35,23 +34,6 @@ from plexlink_bot.sandbox.plex_tv import (
     Truncated,
     WrongTypes,
 )
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def plex(clock: Clock) -> AsyncIterator[PlexTV]:
-    async with PlexTV(now=clock, sleep=clock.sleep) as plex:
-        yield plex
-
-
-@pytest.fixture
-async def client(plex: PlexTV) -> AsyncIterator[Client]:
-    async with connected(plex) as client:
-        yield client
 
 
 @pytest.fixture
