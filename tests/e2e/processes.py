@@ -168,6 +168,12 @@ class Deployment:
         }
         self._processes: list[BotProcess] = []
 
+    def join(self, name: str) -> User:
+        """Let another member join the server."""
+        user = self.discord.add_user(name)
+        self.guild.members.append(user)
+        return user
+
     async def spawn(self, *, arguments: Sequence[str] = RUN, **environment: str) -> BotProcess:
         """Start a bot without waiting for it; an empty variable counts as missing."""
         process = BotProcess({**self.environment, **environment}, self.folder, arguments=arguments)
@@ -202,9 +208,9 @@ class Deployment:
         """Type /plexlink in the server."""
         return await self.discord.slash(user or self.alice, "plexlink", guild=self.guild)
 
-    async def press(self, message: Message, label: str) -> Interaction:
+    async def press(self, message: Message, label: str, user: User | None = None) -> Interaction:
         """Press a button of a card as the member."""
-        return await self.discord.click(self.alice, message, label=label)
+        return await self.discord.click(user or self.alice, message, label=label)
 
     async def card_saying(self, text: str, *, but_not: str = "\0", user: User | None = None) -> Message:
         """Wait until the one direct message of the member says `text`, and return it.

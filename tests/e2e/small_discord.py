@@ -30,6 +30,7 @@ from small_discord_model import (
     Channel,
     Fault,
     Guild,
+    Hold,
     Interaction,
     InteractionState,
     InteractionType,
@@ -320,6 +321,12 @@ class SmallDiscord(World):
         fault = Fault(method, path_glob, status, code, times, before, dict(headers or {}))
         self.faults.append(fault)
         return fault
+
+    def hold(self, method: str, path_glob: str, *, before: bool = True) -> Hold:
+        """Keep the next matching request waiting, before or after its work is done, until it is let go."""
+        hold = Hold(method, path_glob, before)
+        self.holds.append(hold)
+        return hold
 
 
 def _button(message: Message, label: str | None, custom_id: str | None) -> Json:

@@ -235,6 +235,31 @@ class Fault:
         return self.times > 0 and fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
 
 
+@dataclass(eq=False)
+class Hold:
+    """The next matching request is kept waiting, before its work is done or after it, until it is let go."""
+
+    method: str
+    path_glob: str
+    before: bool = True
+    has_caught: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    is_taken: bool = False
+
+    def hits(self, method: str, path: str) -> bool:
+        """Whether this is the request to be kept."""
+        return not self.is_taken and fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
+
+    async def caught(self, *, timeout: float = 20.0) -> None:  # noqa: ASYNC109  # as `until`
+        """Wait until there is a request to keep, and its work is done where it is held after it."""
+        async with asyncio.timeout(timeout):
+            await self.has_caught.wait()
+
+    def release(self) -> None:
+        """Let the request go on, if there is one."""
+        self.released.set()
+
+
 @dataclass(kw_only=True)
 class World:
     """Everything there is. Whoever changes something awaits `changed()` afterwards."""
@@ -254,6 +279,7 @@ class World:
     syncs: int = 0
     requests: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
     condition: asyncio.Condition = field(default_factory=asyncio.Condition, repr=False)
     last_id: int = 0
 
@@ -308,6 +334,13 @@ class World:
         if fault is not None:
             fault.times -= 1
         return fault
+
+    def take_hold(self, method: str, path: str) -> Hold | None:
+        """Return the hold that keeps this request waiting; it keeps no other."""
+        hold = next((hold for hold in self.holds if hold.hits(method, path)), None)
+        if hold is not None:
+            hold.is_taken = True
+        return hold
 
 
 def walk(components: Iterable[Json]) -> Iterator[Json]:

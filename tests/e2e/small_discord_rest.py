@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from small_discord_gateway import Gateway
-    from small_discord_model import Channel, Fault, Json, Message, World
+    from small_discord_model import Channel, Fault, Hold, Json, Message, World
 
     Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -126,14 +126,24 @@ class Rest:
         entry = Request(request.method, TOKEN_IN_PATH.sub(r"\1***", path))
         self._world.requests.append(entry)
         request[_ENTRY] = entry
-        fault = self._world.take_fault(request.method, path)
-        if fault is None:
+        hold = self._world.take_hold(request.method, path)
+        fault = None if hold else self._world.take_fault(request.method, path)
+        if hold is not None:
+            response = await self._hold(request, handler, hold)
+        elif fault is None:
             response = await self._answer(request, handler)
         else:
             response = await self._fail(request, handler, fault)
         entry.status = response.status if fault is None else fault.status
         await self._world.changed()
         return response
+
+    async def _hold(self, request: web.Request, handler: Handler, hold: Hold) -> web.StreamResponse:
+        """Keep a request waiting before or after the work is done."""
+        response = None if hold.before else await self._answer(request, handler)
+        hold.has_caught.set()
+        await hold.released.wait()
+        return response or await self._answer(request, handler)
 
     async def _fail(self, request: web.Request, handler: Handler, fault: Fault) -> web.StreamResponse:
         """Answer as the fault says, before or after the work is done; status 0 cuts the connection."""

@@ -822,6 +822,20 @@ async def test_fault_behind_the_work_loses_only_the_answer(
     assert [request.status for request in discord.requests[-2:]] == [status, 200]
 
 
+@pytest.mark.parametrize("before", [True, False])
+async def test_held_request_waits_before_or_behind_the_work(
+    discord: SmallDiscord, bot: Bot, alice: User, *, before: bool
+) -> None:
+    dm = bot.get_partial_messageable(discord.dm_channel(alice).id)
+    hold = discord.hold("POST", "/channels/*/messages", before=before)
+    sending = asyncio.create_task(dm.send("Sent"))
+    await hold.caught()
+    assert len(discord.dm(alice)) == (0 if before else 1)
+    hold.release()
+    await sending
+    assert len(discord.dm(alice)) == 1
+
+
 async def test_rate_limit_is_waited_for(discord: SmallDiscord, bot: Bot, alice: User) -> None:
     discord.fail("POST", "/channels/*", 429, times=2, headers={"Via": "1.1 google", "Retry-After": "0.01"})
     await bot.get_partial_messageable(discord.dm_channel(alice).id).send("Sent")
