@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import flow
 from .errors import StaleAttemptError, UnknownKeyError
-from .models import Account, Attempt, Card, Lane, Link, Place, Reason, Secret, State, Trouble
+from .models import Account, Attempt, Card, Lane, Leftover, Link, Place, Reason, Secret, State, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -102,6 +102,11 @@ class Ledger:
         """Commit what becomes of an attempt. Raise as `Change.move` and `change` do."""
         async with self.change() as change:
             return await change.move(attempt, event)
+
+    async def give_up(self, attempt: Attempt) -> Attempt:
+        """End an attempt that its member wants no more. Raise as `advance` does."""
+        async with self.change() as change:
+            return await change.give_up(attempt)
 
     async def decide(self, attempt: Attempt, account: Account) -> list[Attempt]:
         """Link an approved account, or refuse it and queue its credential. Raise as `advance` does.
@@ -202,6 +207,18 @@ class Change:
         self.touched[after.id] = after
         return after
 
+    async def give_up(self, attempt: Attempt) -> Attempt:
+        """Cancel an attempt, and keep what is needed to clean up if its code is approved all the same.
+
+        Raise as `move` does.
+        """
+        newest = await self.newest(attempt.id)
+        after = await self.move(attempt, flow.Cancelled())
+        leftover = None if newest is None else _leftover(newest)
+        if leftover is not None:
+            await self.tx.leftovers.add(leftover)
+        return after
+
     async def surface(self, attempt: Attempt) -> Attempt:
         """Keep what the member sees of an attempt, and where."""
         await self.tx.attempts.show(attempt)
@@ -210,7 +227,7 @@ class Change:
 
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""
-        await self.move(attempt, flow.Cancelled())
+        await self.give_up(attempt)
         await self.leave_card(attempt.id)
         await self.add(successor)
 
@@ -278,6 +295,19 @@ async def _objection(tx: Transaction, attempt: Attempt, account: Account) -> Rea
         return Reason.MANAGED
     holder = await tx.links.holder_of(account.id)
     return Reason.TAKEN if holder not in {None, attempt.user_id} else None
+
+
+def _leftover(attempt: Attempt) -> Leftover | None:
+    """Return what a given-up attempt leaves behind at plex.tv, if there is a code."""
+    if attempt.client_identifier is None or attempt.pin_id is None or attempt.deadline_at is None:
+        return None
+    return Leftover(
+        id=attempt.id,
+        user_id=attempt.user_id,
+        client_identifier=attempt.client_identifier,
+        pin_id=attempt.pin_id,
+        deadline_at=attempt.deadline_at,
+    )
 
 
 def _credential(attempt: Attempt) -> tuple[Secret, Secret]:

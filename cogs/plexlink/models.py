@@ -185,6 +185,18 @@ class SignOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A code that its member gave up, and that can be approved until it runs out; named by its attempt."""
+
+    id: str
+    user_id: int
+    client_identifier: Secret
+    pin_id: Secret
+    deadline_at: datetime
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
     """A fresh PIN of plex.tv."""
 

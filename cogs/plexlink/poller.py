@@ -45,6 +45,7 @@ class Kind(StrEnum):
     ATTEMPT = "attempt"
     CARD = "card"
     SIGN_OUT = "sign-out"
+    LEFTOVER = "leftover"
     SWEEP = "sweep"
 
 

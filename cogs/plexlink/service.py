@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .asker import Asker
     from .clock import Clock
     from .ledger import Change, Ledger
+    from .leftovers import Leftovers
     from .models import Answer, Attempt
     from .presenter import Presenter
     from .sign_outs import SignOuts
@@ -115,6 +116,7 @@ class LinkService:
         asker: Asker,
         presenter: Presenter,
         sign_outs: SignOuts,
+        leftovers: Leftovers,
         clock: Clock,
         max_pending: int,
     ) -> None:
@@ -123,6 +125,7 @@ class LinkService:
         self._asker = asker
         self._presenter = presenter
         self._sign_outs = sign_outs
+        self._leftovers = leftovers
         self._clock = clock
         self._max_pending = max_pending
 
@@ -180,12 +183,13 @@ class LinkService:
         if isinstance(attempt, NotYours | Gone):
             return attempt
         try:
-            attempt = await self._ledger.advance(attempt, flow.Cancelled())
+            attempt = await self._ledger.give_up(attempt)
             self._asker.release(attempt)
             _log.info("link.cancelled attempt=%s user=%s", attempt.id, attempt.user_id)
         except (IllegalTransitionError, StaleAttemptError):
             attempt = await self._ledger.redraw(attempt)
         self._presenter.show_now(attempt)
+        await self._leftovers.wake()
         return Done()
 
     async def undo(self, attempt_id: str, press: Press) -> PressOutcome:
@@ -269,6 +273,7 @@ class LinkService:
             return None
         self._asker.release(attempt)
         self._went_on(successor)
+        await self._leftovers.wake()
         return None
 
     def _begin(self, request: Request) -> Attempt:

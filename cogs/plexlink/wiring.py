@@ -15,6 +15,7 @@ from .clock import Clock
 from .cog import PlexLink
 from .errors import SettingError, StoreError, WrongKeysError
 from .ledger import Ledger
+from .leftovers import Leftovers
 from .limiter import Limiter
 from .notifier import DiscordNotifier
 from .plex import PinStyle, PlexClient, header_text
@@ -68,6 +69,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         )
         presenter = Presenter(ledger=ledger, poller=poller, notifier=notifier, clock=clock)
         sign_outs = SignOuts(store=store, plex=plex, poller=poller, clock=clock)
+        leftovers = Leftovers(store=store, plex=plex, poller=poller, sign_outs=sign_outs, clock=clock)
         asker = Asker(
             ledger=ledger,
             plex=plex,
@@ -77,7 +79,14 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
             clock=clock,
             pin_style=pin_style,
         )
-        worker = Worker(ledger=ledger, poller=poller, asker=asker, presenter=presenter, sign_outs=sign_outs)
+        worker = Worker(
+            ledger=ledger,
+            poller=poller,
+            asker=asker,
+            presenter=presenter,
+            sign_outs=sign_outs,
+            leftovers=leftovers,
+        )
         poller.start(worker.work)
         try:
             yield LinkService(
@@ -86,6 +95,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
                 asker=asker,
                 presenter=presenter,
                 sign_outs=sign_outs,
+                leftovers=leftovers,
                 clock=clock,
                 max_pending=settings.max_pending,
             )

@@ -11,6 +11,7 @@ from .poller import Key, Kind, Urgency
 if TYPE_CHECKING:
     from .asker import Asker
     from .ledger import Ledger
+    from .leftovers import Leftovers
     from .poller import Poller
     from .presenter import Presenter
     from .sign_outs import SignOuts
@@ -25,13 +26,21 @@ class Worker:
     """Hand out jobs, and plan what a crash or a bad hour left undone."""
 
     def __init__(
-        self, *, ledger: Ledger, poller: Poller, asker: Asker, presenter: Presenter, sign_outs: SignOuts
+        self,
+        *,
+        ledger: Ledger,
+        poller: Poller,
+        asker: Asker,
+        presenter: Presenter,
+        sign_outs: SignOuts,
+        leftovers: Leftovers,
     ) -> None:
         self._ledger = ledger
         self._poller = poller
         self._asker = asker
         self._presenter = presenter
         self._sign_outs = sign_outs
+        self._leftovers = leftovers
 
     async def resume(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""
@@ -41,6 +50,7 @@ class Worker:
             if not self._poller.is_planned(Key(Kind.CARD, attempt.id)):
                 self._presenter.wake_after_restart(attempt)
         await self._sign_outs.wake()
+        await self._leftovers.wake()
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""
@@ -61,6 +71,8 @@ class Worker:
                 await self._presenter.draw(key.id)
             case Kind.SIGN_OUT:
                 await self._sign_outs.sign_out(key.id)
+            case Kind.LEFTOVER:
+                await self._leftovers.look(key.id)
             case Kind.SWEEP:
                 await self.resume()
 

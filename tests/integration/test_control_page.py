@@ -269,6 +269,9 @@ async def lived(tmp_path: Path) -> AsyncIterator[Lived]:
         world.plex.fail(ServerError(500), calls=Operation.SIGN_OUT, times=None)
         await world.press("Not me: undo", bob)
         await world.plexlink(world.join("carol"))
+        dave = world.join("dave")
+        await world.plexlink(dave)
+        await world.press("Cancel", dave)
         database = tmp_path / "plexlink.sqlite3"
         async with browsing(plex=world.plex, database=database, now=world.env.now) as browser:
             yield Lived(world, tokens, await browser.state())
@@ -276,9 +279,10 @@ async def lived(tmp_path: Path) -> AsyncIterator[Lived]:
 
 async def test_the_tables_of_the_plugin_are_shown_as_they_are(lived: Lived) -> None:
     assert {name: table["count"] for name, table in lived.tables.items()} == {
-        "plexlink_attempts": 3,
+        "plexlink_attempts": 4,
         "plexlink_links": 1,
         "plexlink_sign_outs": 1,
+        "plexlink_leftovers": 1,
         "plexlink_keys": 3,
     }
     for name, table in lived.tables.items():
@@ -290,7 +294,12 @@ async def test_the_tables_of_the_plugin_are_shown_as_they_are(lived: Lived) -> N
 
 
 async def test_what_is_secret_is_shown_in_envelopes(lived: Lived) -> None:
-    for name, least in (("plexlink_attempts", 3), ("plexlink_links", 4), ("plexlink_sign_outs", 2)):
+    for name, least in {
+        "plexlink_attempts": 3,
+        "plexlink_links": 4,
+        "plexlink_sign_outs": 2,
+        "plexlink_leftovers": 2,
+    }.items():
         table = lived.tables[name]
         sealed = [number for number, column in enumerate(table["columns"]) if column.endswith("_envelope")]
         envelopes = [row[number] for row in table["rows"] for number in sealed if row[number]]
@@ -308,7 +317,7 @@ async def test_no_secret_leaves_the_page_but_a_code_among_the_codes(lived: Lived
         *(secret for each in (NAMED, NAMED_TOO) for secret in (each.username, each.email, each.uuid)),
         *re.findall(r"^\w+:(\S+)$", (tmp_path / "plexlink.key").read_text(), re.MULTILINE),
     }
-    assert len(secrets) == 2 + 3 * 3 + 2 * 3 + 1
+    assert len(secrets) == 2 + 4 * 3 + 2 * 3 + 1
     for secret in secrets:
         assert secret not in text
 

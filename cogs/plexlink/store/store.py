@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from .attempts import Attempts
+from .leftovers import Leftovers
 from .links import Links
 from .sign_outs import SignOuts
 
@@ -25,6 +26,7 @@ class Transaction:
         self.attempts = Attempts(connection, vault)
         self.links = Links(connection, vault)
         self.sign_outs = SignOuts(connection, vault)
+        self.leftovers = Leftovers(connection, vault)
 
 
 class Store:

@@ -92,6 +92,16 @@ sign_outs = Table(
     Column("requested_at", Instant, nullable=False),
 )
 
+leftovers = Table(
+    "plexlink_leftovers",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("client_identifier_envelope", Text, nullable=False),
+    Column("pin_id_envelope", Text, nullable=False),
+    Column("deadline_at", Instant, nullable=False),
+)
+
 keys = Table(
     "plexlink_keys",
     metadata,

@@ -1,0 +1,172 @@
+"""A code that its member gave up may be approved all the same: its token is found and signed out."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness import a_world
+from plexlink.store import Database, migrations
+from plexlink_bot.sandbox.plex_tv import JsonError, Operation, RateLimited, ServerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness import World
+
+LONGER_THAN_A_CODE = 905
+
+
+def sign_outs(world: World) -> int:
+    return sum(call.operation == Operation.SIGN_OUT for call in world.plex.requests)
+
+
+@pytest.mark.parametrize("label", ["Cancel", "New code"])
+@pytest.mark.parametrize("approved", ["before the press", "after the press"])
+async def test_approval_of_a_given_up_code_is_signed_out(world: World, label: str, approved: str) -> None:
+    await world.plexlink()
+    token = world.approve() if approved == "before the press" else ""
+    await world.press(label)
+    token = token or world.approve(number=0)
+    assert world.plex.is_alive(token)
+    await world.advance(LONGER_THAN_A_CODE)
+    assert not world.plex.is_alive(token)
+    assert world.rows("leftovers") == world.rows("sign_outs") == world.rows("links") == []
+
+
+async def test_a_given_up_code_that_nobody_approves_costs_one_question(world: World) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    asked = world.asked()
+    (row,) = world.rows("leftovers")
+    assert row["pin_id_envelope"].startswith("plk1:")
+    assert world.rows("attempts")[0]["pin_id_envelope"] is None
+    await world.advance(LONGER_THAN_A_CODE)
+    assert world.asked() == asked + 1
+    assert world.rows("leftovers") == []
+    assert sign_outs(world) == 0
+
+
+async def test_an_attempt_without_a_code_leaves_nothing(world: World) -> None:
+    world.plex.fail(ServerError(503), calls=Operation.CREATE_PIN, times=None)
+    result = await world.plexlink()
+    await world.alice.click(result.response, label="Cancel")
+    assert [row["state"] for row in world.rows("attempts")] == ["cancelled"]
+    assert world.rows("leftovers") == []
+
+
+async def test_a_given_up_code_is_asked_about_after_a_restart(world: World) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    await world.stop()
+    token = world.approve()
+    await world.start()
+    await world.advance(LONGER_THAN_A_CODE)
+    assert not world.plex.is_alive(token)
+    assert world.rows("leftovers") == []
+
+
+async def test_silence_of_plex_is_outlasted(world: World) -> None:
+    await world.plexlink()
+    token = world.approve()
+    await world.press("Cancel")
+    await world.advance(800)
+    world.plex.fail(ServerError(503), calls=Operation.GET_PIN, times=1)
+    world.plex.fail(RateLimited(), calls=Operation.GET_PIN, times=1)
+    await world.advance(LONGER_THAN_A_CODE - 800)
+    assert not world.plex.is_alive(token)
+
+
+async def test_a_given_up_code_is_not_kept_for_ever(world: World) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    world.plex.fail(ServerError(503), calls=Operation.GET_PIN, times=None)
+    for _ in range(10):
+        await world.advance(500)
+    assert world.rows("leftovers") == []
+
+
+async def test_a_refusal_of_plex_ends_the_matter(world: World) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    world.plex.fail(JsonError(401, 1001), calls=Operation.GET_PIN, times=None)
+    asked = world.asked()
+    await world.advance(LONGER_THAN_A_CODE)
+    assert world.asked() == asked + 1
+    assert world.rows("leftovers") == []
+
+
+@pytest.mark.parametrize("label", ["Cancel", "New code"])
+async def test_a_code_that_is_given_up_late_is_asked_about_in_time(world: World, label: str) -> None:
+    await world.plexlink()
+    await world.advance(700)
+    await world.press(label)
+    token = world.approve(number=0)
+    await world.advance(LONGER_THAN_A_CODE - 700)
+    assert not world.plex.is_alive(token)
+
+
+async def test_plex_tells_how_long_a_code_lives_where_the_clock_is_wrong(world: World) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    await world.stop()
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
+        other.execute("UPDATE plexlink_leftovers SET deadline_at = '2025-01-01T00:00:00+00:00'")
+    await world.start()
+    await world.advance(60)
+    token = world.approve()
+    await world.advance(LONGER_THAN_A_CODE - 60)
+    assert not world.plex.is_alive(token)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "left"),
+    [
+        ("plk1:", "plk1:elsewhere:", 1),  # its key may come back
+        ("plk1:", "nonsense", 0),
+    ],
+)
+async def test_a_row_that_cannot_be_read_asks_nothing(world: World, old: str, new: str, left: int) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
+        (primary,) = other.execute("SELECT value FROM plexlink_keys WHERE name = 'primary'").fetchone()
+        other.execute(
+            "UPDATE plexlink_leftovers SET pin_id_envelope = replace(pin_id_envelope, ?, ?)", [f"{old}{primary}:", new]
+        )
+    asked = world.asked()
+    await world.advance(LONGER_THAN_A_CODE)
+    assert world.asked() == asked
+    assert len(world.rows("leftovers")) == left
+
+
+async def test_a_token_of_a_given_up_code_is_kept_while_the_database_cannot_take_it(world: World) -> None:
+    world.plex.token_reads = 1
+    await world.plexlink()
+    token = world.approve()
+    await world.press("Cancel")
+    await world.advance(800)
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
+        other.execute("ALTER TABLE plexlink_sign_outs RENAME TO elsewhere")
+        await world.advance(LONGER_THAN_A_CODE - 800)
+        other.execute("ALTER TABLE elsewhere RENAME TO plexlink_sign_outs")
+    assert world.plex.is_alive(token)
+    await world.advance(60)
+    assert not world.plex.is_alive(token)
+
+
+async def test_the_first_release_s_database_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "plexlink.sqlite3"
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "HEAD", "0001")
+        async with Database.open(f"sqlite:///{path}"):
+            pass
+    async with a_world(tmp_path) as world:
+        await world.plexlink()
+        await world.press("Cancel")
+        assert len(world.rows("leftovers")) == 1
