@@ -12,7 +12,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 INSTALL = $(BIN)/python -m pip install --quiet
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
 
-.PHONY: sandbox run test lint format pictures lock clean FORCE
+.PHONY: sandbox run test soak fuzz lint format pictures lock clean FORCE
 .DELETE_ON_ERROR:
 
 sandbox: $(VENV)/sandbox.stamp
@@ -23,6 +23,12 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+soak: $(VENV)/dev.stamp
+	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 --no-cov tests/e2e/test_random_kills.py $(ARGS)
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/pytest -n 2 --dist load --no-cov --hypothesis-profile=fuzz --timeout=900 tests/fuzz $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

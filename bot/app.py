@@ -16,7 +16,8 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from plexlink.errors import PlexLinkError, SettingError
+from plexlink.errors import PlexLinkError, SettingError, StoreUnavailableError
+from plexlink.wiring import check
 
 from .client import PlexLinkBot
 
@@ -62,7 +63,7 @@ def serve(settings: BotSettings) -> Exit:
     _redirect(settings)
     try:
         asyncio.run(_serve(settings))
-    except UnavailableError as error:
+    except (UnavailableError, StoreUnavailableError) as error:
         _log.error("bot.gave_up %s", error)
         return Exit.UNAVAILABLE
     return Exit.OK
@@ -103,12 +104,13 @@ def stop_event(*more: signal.Signals) -> asyncio.Event:
 async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
     try:
         async with asyncio.timeout(GIVES_UP_AFTER_SECONDS):
+            await _find_database(settings)
             await _log_in(bot, settings)
             await _find_gateway(bot)
             connecting = asyncio.create_task(_connect(bot), name="plexlink-gateway")
             await _until_ready(bot, connecting)
     except TimeoutError:
-        raise UnavailableError("Discord could not be reached for ten minutes") from None
+        raise UnavailableError("the bot could not start for ten minutes; the lines above say why") from None
     try:
         await connecting
     except discord.ConnectionClosed as error:
@@ -117,6 +119,18 @@ async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
         raise UnavailableError(f"Discord closed the gateway with code {error.code}") from None
     finally:
         connecting.cancel()
+
+
+async def _find_database(settings: BotSettings) -> None:
+    """Try the database before the plugin does: discord.py forgets the classes of a plugin that it could not load."""
+    delay = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            await check(settings.plexlink)
+        except StoreUnavailableError as error:
+            delay = await _wait(delay, f"bot.not_started {str(error).rstrip('.')}")
+        else:
+            return
 
 
 async def _log_in(bot: PlexLinkBot, settings: BotSettings) -> None:
@@ -132,7 +146,7 @@ async def _log_in(bot: PlexLinkBot, settings: BotSettings) -> None:
         except _UNREACHABLE as error:
             await bot.http.close()
             bot.http.connector = discord.utils.MISSING  # closed with its session; discord.py would use it again
-            delay = await _wait(delay, "API", error)
+            delay = await _wait(delay, _unreachable("API", error))
         else:
             return
 
@@ -145,7 +159,7 @@ async def _find_gateway(bot: PlexLinkBot) -> None:
             _, url, _ = await bot.http.get_bot_gateway()
             await (await bot.http.ws_connect(url)).close()
         except _UNREACHABLE as error:
-            delay = await _wait(delay, "gateway", error)
+            delay = await _wait(delay, _unreachable("gateway", error))
         else:
             # A fresh session after an invalidated one goes here, not to what /gateway/bot answered.
             DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url).with_query(None)
@@ -161,15 +175,17 @@ async def _connect(bot: PlexLinkBot) -> None:
         except _UNREACHABLE as error:
             if bot.is_closed():
                 raise
-            delay = await _wait(delay, "gateway", error)
+            delay = await _wait(delay, _unreachable("gateway", error))
         else:
             return
 
 
-async def _wait(delay: float, what: str, error: Exception) -> float:
-    _log.warning(
-        "bot.unreachable Discord's %s cannot be reached (%s), trying again in %.0f s", what, type(error).__name__, delay
-    )
+def _unreachable(what: str, error: Exception) -> str:
+    return f"bot.unreachable Discord's {what} cannot be reached ({type(error).__name__})"
+
+
+async def _wait(delay: float, reason: str) -> float:
+    _log.warning("%s, trying again in %.0f s", reason, delay)
     await asyncio.sleep(delay)
     return min(delay * 2, _LONGEST_RETRY_SECONDS)
 

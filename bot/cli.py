@@ -62,7 +62,7 @@ def run() -> None:
 
     Settings are environment variables, or lines of a .env file in this folder; only DISCORD_TOKEN is required.
 
-    Exit status: 0 after a stop; 69 when Discord could not be reached for ten minutes; 78 when a setting, the keys or the database need mending.
+    Exit status: 0 after a stop; 69 when Discord or the database could not be used for ten minutes; 78 when a setting, the keys or the database need mending.
     """  # noqa: E501 - the terminal wraps it
     # Imported here, so that --help need not wait for discord.py.
     from plexlink.errors import PlexLinkError  # noqa: PLC0415
@@ -70,10 +70,12 @@ def run() -> None:
 
     from . import app as process  # noqa: PLC0415
     from . import logs  # noqa: PLC0415
-    from .settings import BotSettings  # noqa: PLC0415
+    from .settings import BotSettings, forget_secrets  # noqa: PLC0415
 
+    logs.guard(logs.KnownSecrets())
     try:
         settings = BotSettings.load(open_environment())
+        forget_secrets(os.environ)
         logs.set_up(log_format=settings.log_format, level=settings.log_level)
         status = process.serve(settings)
     except PlexLinkError as error:

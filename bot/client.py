@@ -13,12 +13,16 @@ from discord.ext import commands
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import yarl
+
     from .settings import BotSettings
 
 _log = logging.getLogger(__name__)
 
 _PLUGIN = "plexlink"
 _COMMANDS_FILE = "commands.json"
+_LONGEST_BACKOFF_EXPONENT = 6
+"""Two to this power is the longest pause between two tries to reach a lost gateway, in seconds."""
 
 
 # A bot without voice need not hear at every start that voice is not supported.
@@ -50,6 +54,14 @@ class PlexLinkBot(commands.AutoShardedBot):
             await self.load_extension(_PLUGIN)
         await self._synchronise(self.plexlink_settings.data_dir / _COMMANDS_FILE)
 
+    async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
+        """Connect a shard that comes back soon after the gateway does, however long it was gone."""
+        await super().launch_shard(gateway, shard_id, initial=initial)
+        shard = self.get_shard(shard_id)
+        if shard is not None:
+            # After an hour without a gateway, discord.py would wait up to 17 minutes between two tries.
+            shard._parent._backoff._max = _LONGEST_BACKOFF_EXPONENT  # noqa: SLF001
+
     async def on_ready(self) -> None:
         """Say that we are there, and how to invite us."""
         _log.info("bot.ready user=%s servers=%d", self.user, len(self.guilds))
@@ -79,7 +91,8 @@ class PlexLinkBot(commands.AutoShardedBot):
         except discord.DiscordServerError:
             raise
         except discord.HTTPException as error:
-            _log.warning("bot.commands_not_synchronised: HTTP %s, code %s", error.status, error.code)
+            code = error.code if type(error.code) is int else 0  # what answers instead of Discord may write anything
+            _log.warning("bot.commands_not_synchronised: HTTP %s, code %s", error.status, code)
             return
         try:
             _write(record, current)

@@ -39,6 +39,7 @@ __all__ = (
     "NoFault",
     "RateLimited",
     "Redirect",
+    "Relabelled",
     "Reset",
     "ServerError",
     "Truncated",
@@ -376,6 +377,19 @@ class Bom:
         """Send mark and answer."""
         right = await exchange.right_answer()
         return Answer(right.status, b"\xef\xbb\xbf" + right.body, right.content_type).response()
+
+
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """The right answer in another charset, under any content type, which need not be true."""
+
+    content_type: str = "text/html; charset=utf-8"
+    charset: str = "utf-8"
+
+    async def answer(self, exchange: Exchange) -> web.StreamResponse:
+        """Send the same characters as other bytes."""
+        right = await exchange.right_answer()
+        return Answer(right.status, right.body.decode().encode(self.charset), self.content_type).response()
 
 
 @dataclass(frozen=True, slots=True)

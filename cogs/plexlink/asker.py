@@ -17,9 +17,10 @@ from .errors import (
     PlexRefusedError,
     PlexSlowDownError,
     StaleAttemptError,
+    StoreError,
     TokenRejectedError,
 )
-from .models import Approved, Expired, Note, Pending, Reason, Secret, State, Trouble
+from .models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
 from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Asker:
         self._pin_style = pin_style
         self._deadlines: dict[str, float] = {}
         self._pressed: set[str] = set()
+        self._made: dict[str, Pin] = {}
         self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
         self._rejected_since: dict[str, float] = {}
         self._told: set[str] = set()
@@ -141,15 +143,20 @@ class Asker:
         if self._clock.now() >= attempt.requested_at + flow.ANSWER_CLOSES:
             await self._advance(attempt, flow.Failed(Reason.PLEX_SILENT))
             return
-        pin = await self._plex.create_pin(
-            _known(attempt.client_identifier), device_name=attempt.device_name, style=self._pin_style
-        )
-        self._deadlines[attempt.id] = self._clock.monotonic() + pin.expires_in.total_seconds()
-        await self._advance(attempt, flow.PinCreated(pin.id, pin.code, self._clock.now() + pin.expires_in))
+        is_new = attempt.id not in self._made
+        if is_new:
+            pin = self._made[attempt.id] = await self._plex.create_pin(
+                _known(attempt.client_identifier), device_name=attempt.device_name, style=self._pin_style
+            )
+            self._deadlines[attempt.id] = self._clock.monotonic() + pin.expires_in.total_seconds()
+        pin = self._made[attempt.id]
+        left = timedelta(seconds=self._deadlines[attempt.id] - self._clock.monotonic())
+        await self._commit(attempt, flow.PinCreated(pin.id, pin.code, self._clock.now() + left), tells=is_new)
+        self._made.pop(attempt.id, None)
 
     async def _ask(self, attempt: Attempt, *, was_pressed: bool) -> None:
         if attempt.id in self._in_hand:
-            await self._keep(attempt)
+            await self._keep(attempt, tells=was_pressed)
             return
         asked = self._clock.monotonic()
         if was_pressed:
@@ -159,17 +166,17 @@ class Asker:
         match answer:
             case Approved(token):
                 self._in_hand[attempt.id] = (attempt, token)
-                await self._keep(attempt)
+                await self._keep(attempt, tells=True)
             case Expired():
                 await self._advance(attempt, flow.RanOut())
             case Pending(expires_in):
                 await self._still_pending(attempt, asked, expires_in, was_pressed=was_pressed)
 
-    async def _keep(self, attempt: Attempt) -> None:
+    async def _keep(self, attempt: Attempt, *, tells: bool) -> None:
         """Commit a token before anything else is done with it; sign it out if nobody wants it any more."""
         _, token = self._in_hand[attempt.id]
         try:
-            await self._advance(attempt, flow.Granted(token))
+            await self._commit(attempt, flow.Granted(token), tells=tells)
         except (StaleAttemptError, IllegalTransitionError):
             await self._disown(attempt.id)
         self._in_hand.pop(attempt.id, None)
@@ -197,6 +204,8 @@ class Asker:
         """Return the monotonic deadline; after a restart, plex.tv's first answer sets it."""
         known = self._deadlines.get(attempt.id)
         if known is None:
+            if attempt.deadline_at is not None and expires_in is not None:
+                self._clock.suppose(attempt.deadline_at - expires_in)
             left = expires_in if expires_in is not None else self._left_by_the_clock(attempt)
             known = self._deadlines[attempt.id] = asked + left.total_seconds()
         return known
@@ -264,9 +273,9 @@ class Asker:
         now = self._clock.monotonic()
         if isinstance(error, PlexSlowDownError):
             self._poller.limiter.slow_down(now, error.retry_after_seconds)
-            self._poller.put_sooner(key, urgency)
-            return
-        self._poller.retry(key, urgency, first_seconds=FRESH_INTERVAL_SECONDS)
+        # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
+        pause = max(0.0, self._poller.limiter.paused_until() - now)
+        self._poller.retry(key, urgency, first_seconds=FRESH_INTERVAL_SECONDS, not_before_seconds=pause)
         # The question right at the deadline counts most: no back-off sleeps through it.
         left = self._deadlines.get(attempt.id, now) - now
         if left > 0:
@@ -281,6 +290,15 @@ class Asker:
             self._presenter.note(attempt, Note.SLOWED if is_paced else Note.PLEX_SILENT)
         else:
             self._presenter.wake(attempt)
+
+    async def _commit(self, attempt: Attempt, event: flow.Event, *, tells: bool) -> None:
+        """Commit what plex.tv gave us; where that fails it stays in memory, and its member may be told."""
+        try:
+            await self._advance(attempt, event)
+        except StoreError:
+            if tells:
+                self._presenter.note(attempt, Note.UNSAVED)
+            raise
 
     async def _advance(self, attempt: Attempt, event: flow.Event) -> None:
         self._advanced(await self._ledger.advance(attempt, event))
@@ -301,6 +319,7 @@ class Asker:
         self._poller.drop(Key(Kind.ATTEMPT, attempt_id))
         self._pressed.discard(attempt_id)
         self._told.discard(attempt_id)
+        self._made.pop(attempt_id, None)
         for memory in (self._deadlines, self._rejected_since, self._answered_press_at):
             memory.pop(attempt_id, None)
 

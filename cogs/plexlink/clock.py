@@ -23,6 +23,7 @@ class Clock:
         self._monotonic = monotonic
         self._anchor_at = now()
         self._anchor = monotonic()
+        self._is_told = False
 
     def monotonic(self) -> float:
         """Return seconds that only ever grow; for durations."""
@@ -34,6 +35,15 @@ class Clock:
 
     def observe(self, stamped_at: datetime) -> None:
         """Learn the time from an event that Discord stamped just now."""
+        self._is_told = True
+        self._learn(stamped_at)
+
+    def suppose(self, instant: datetime) -> None:
+        """Take this for the present instant, better than the host's clock, as long as Discord has stamped nothing."""
+        if not self._is_told:
+            self._learn(instant)
+
+    def _learn(self, stamped_at: datetime) -> None:
         behind = stamped_at - self.now()
         if behind > timedelta(0) or -behind > _DELIVERY:
             self._anchor_at = stamped_at.astimezone(UTC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,8 +14,9 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from . import messages, views
-from .errors import StoreError
+from .errors import StoreUnavailableError
 from .models import Answer, Lane, Place, Secret
+from .notifier import persist
 from .plex import device_name
 from .service import AlreadyLinked, AlreadyOpen, Begun, Done, Gone, NotYours, Press, Request, TooBusy, TooManyStarts
 from .views import Action
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_ANSWER_DELAYS_SECONDS = (0, 1, 2)
 _ALREADY_ACKNOWLEDGED = 40060
+_MOST_REMEMBERED = 1000
 _UNLOAD_SECONDS = 2.0
 
 
@@ -71,6 +73,7 @@ class PlexLink(commands.Cog):
         self._opener = opener
         self._resources = AsyncExitStack()
         self._answering: set[asyncio.Task[Any]] = set()
+        self._heard: deque[int] = deque(maxlen=_MOST_REMEMBERED)
         self._service: LinkService | None = None
         for command in self.get_app_commands():
             command.allowed_contexts = app_commands.AppCommandContext(
@@ -99,11 +102,8 @@ class PlexLink(commands.Cog):
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """Go on with what was left undone."""
-        try:
-            if self._service is not None:
-                await self._service.resume()
-        except StoreError:
-            _log.exception("cog.not_resumed; the next sweep tries again")
+        if self._service is not None:
+            await self._service.resume()
 
     @app_commands.command(name="plexlink", description=messages.COMMAND)
     async def plexlink(self, interaction: discord.Interaction[Any]) -> None:
@@ -172,15 +172,19 @@ class PlexLink(commands.Cog):
         )
 
     async def _defer(self, interaction: discord.Interaction[Any]) -> Answer | None:
-        """Acknowledge before anything else; nothing if Discord does not know the interaction any more."""
+        """Acknowledge before anything else; nothing if it came before, or Discord does not know it any more."""
+        if interaction.id in self._heard:
+            return None
+        self._heard.append(interaction.id)
         if self._service is not None:
             self._service.observe(interaction.created_at)
+        token = Secret(interaction.token)  # before anything can fail: a log filter by value knows it from here on
         try:
             message_id = await _acknowledge(interaction)
         except Exception as error:  # noqa: BLE001 - whatever it was, there is nobody left to answer
             _log.warning("interaction.not_deferred id=%s: %s", interaction.id, type(error).__name__)
             return None
-        return Answer(message_id=message_id, token=Secret(interaction.token), at=interaction.created_at)
+        return Answer(message_id=message_id, token=token, at=interaction.created_at)
 
     async def _answer(
         self,
@@ -193,6 +197,10 @@ class PlexLink(commands.Cog):
                 raise RuntimeError("the cog is not loaded")  # noqa: TRY301 - answered like every failure
             outcome = await decide(self._service)
             view = _view(outcome, interaction.user.id)
+        except StoreUnavailableError:
+            reference = secrets.token_hex(4)
+            _log.error("interaction.not_saved reference=%s", reference)
+            view = views.notice(messages.not_saved(reference), views.RED)
         except Exception:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
             reference = secrets.token_hex(4)
             _log.exception("interaction.failed reference=%s", reference)
@@ -202,33 +210,31 @@ class PlexLink(commands.Cog):
 
     async def _say(self, interaction: discord.Interaction[Any], view: views.CardView) -> None:
         """Fill the deferred answer of a command, or add an ephemeral one to a press."""
-        for delay in _ANSWER_DELAYS_SECONDS:
-            await asyncio.sleep(delay)
-            try:
-                if interaction.message is None:
-                    await interaction.edit_original_response(view=view, attachments=[])
-                else:
-                    await interaction.followup.send(view=view, ephemeral=True)
-            except Exception as error:  # noqa: BLE001 - tried again, then logged; nothing may escape to the host
-                _log.warning("interaction.not_answered id=%s: %s", interaction.id, type(error).__name__)
+        try:
+            if interaction.message is None:
+                await persist(lambda: interaction.edit_original_response(view=view, attachments=[]))
             else:
-                return
+                await persist(lambda: interaction.followup.send(view=view, ephemeral=True))
+        except Exception as error:  # noqa: BLE001 - logged; nothing may escape to the host
+            _log.warning("interaction.not_answered id=%s: %s", interaction.id, type(error).__name__)
 
 
 async def _acknowledge(interaction: discord.Interaction[Any]) -> int:
     """Defer, and return the id of the message that the answer goes to: the card, or the command's own answer."""
     response = None
     try:
-        response = await interaction.response.defer(ephemeral=True, thinking=interaction.message is None)
+        response = await persist(
+            lambda: interaction.response.defer(ephemeral=True, thinking=interaction.message is None)
+        )
     except discord.HTTPException as error:
-        # Discord may take a defer and lose its answer; discord.py repeats it, and the command must not think for ever.
-        if error.code != _ALREADY_ACKNOWLEDGED or interaction.message is not None:
+        # Discord took an earlier try and lost its answer: the command must not think for ever, the press not be lost.
+        if error.code != _ALREADY_ACKNOWLEDGED:
             raise
     if interaction.message is not None:
         return interaction.message.id
     if response is not None and response.message_id is not None:
         return response.message_id
-    return (await interaction.original_response()).id
+    return (await persist(interaction.original_response)).id
 
 
 def _message_place(interaction: discord.Interaction[Any]) -> Place | None:

@@ -14,7 +14,8 @@
     │   ├── UnknownKeyError         the envelope names a key that is not in the ring
     │   └── BrokenEnvelopeError     the envelope was damaged, or belongs to another row
     ├── StoreError               the database cannot be used
-    │   └── DatabaseInUseError      another bot runs on it
+    │   ├── DatabaseInUseError      another bot runs on it
+    │   └── StoreUnavailableError   full, locked, read-only, gone: it works again once that is mended
     ├── NotifyError              Discord did not take a card: try again
     ├── IllegalTransitionError   the attempt cannot do this from its state
     └── StaleAttemptError        the attempt moved on while we were working on it
@@ -77,6 +78,10 @@ class StoreError(PlexLinkError):
 
 class DatabaseInUseError(StoreError):
     """Another bot runs on this database."""
+
+
+class StoreUnavailableError(StoreError):
+    """The machine does not let the database be used at present; the text says what mends it."""
 
 
 class NotifyError(PlexLinkError):

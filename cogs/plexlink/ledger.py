@@ -128,9 +128,27 @@ class Ledger:
         async with self.change() as change:
             await change.queue_sign_out(replace(attempt, token=token))
 
-    async def renew_answer(self, attempt: Attempt, answer: Answer | None) -> Attempt:
-        """Commit a newer interaction through which the member can be answered, or that none is owed."""
-        return await self._resurface(attempt, lambda newest: replace(newest, answer=answer))
+    async def renew_answer(self, attempt: Attempt, answer: Answer) -> Attempt:
+        """Commit a newer interaction through which the member can be answered."""
+        renewed, _ = await self.replace_answer(attempt, answer)
+        return renewed
+
+    async def replace_answer(self, attempt: Attempt, answer: Answer) -> tuple[Attempt, Answer | None]:
+        """Commit as `renew_answer` does, and return also the interaction that was replaced, as it was by then."""
+        former: Answer | None = None
+
+        def see(newest: Attempt) -> Attempt:
+            nonlocal former
+            former = newest.answer
+            return replace(newest, answer=answer)
+
+        return await self._resurface(attempt, see), former
+
+    async def answered(self, attempt: Attempt, answer: Answer) -> Attempt:
+        """Commit that nothing is owed through an interaction any more; one that came meanwhile stays."""
+        return await self._resurface(
+            attempt, lambda newest: replace(newest, answer=None) if newest.answer == answer else newest
+        )
 
     async def found(self, attempt: Attempt, place: Place) -> Attempt:
         """Commit where the card of an attempt turned out to be."""
@@ -228,15 +246,16 @@ class Change:
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""
         await self.give_up(attempt)
-        await self.leave_card(attempt.id)
-        await self.add(successor)
+        await self.add_in_place_of(attempt.id, successor)
 
-    async def leave_card(self, attempt_id: str) -> None:
-        """Part an ended attempt from its card, which now belongs to another."""
+    async def add_in_place_of(self, attempt_id: str, successor: Attempt) -> None:
+        """Part an ended attempt from its card, and keep the new one which takes over both card and owed answer."""
         former = await self.newest(attempt_id)
         if former is not None:
             card = flow.card_for(former, self._clock.now())
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
+            successor = replace(successor, answer=successor.answer or former.answer)
+        await self.add(successor)
 
     async def replace_link(self, attempt: Attempt, account: Account) -> None:
         """Give the member the link that an approved attempt led to, in place of an older one."""

@@ -118,7 +118,7 @@ def waiting(*, user_code: str, deadline_at: datetime, is_short: bool, product: s
 
 def small_print(*, origin: str | None, device_name: str) -> str:
     """Return the waiting card's lower text; `origin` is the server's name."""
-    place = "a direct message" if origin is None else f"*{name(origin)}*"
+    place = "a direct message" if origin is None else f"*{name(origin) or 'a server'}*"
     return (
         f"-# You asked for this with /plexlink in {place}. {WARNING} "
         f"Plex may mail you about a new device called “{name(device_name)}”: that is this bot."
@@ -130,12 +130,19 @@ def note(kind: Note, now: datetime) -> str:
     return {
         Note.NOT_YET: f"**Plex has not seen your approval yet** (asked {when(now)}). Approve first, then press again.",
         Note.PLEX_SILENT: f"**Plex did not answer** (asked {when(now)}). I keep asking by myself.",
+        Note.UNSAVED: "**You approved, but I cannot save it at the moment.** I keep trying, and this card will say "
+        "when it is done.",
         Note.SLOWED: "**Plex wants fewer questions at the moment.** I ask as soon as I may; you need not press again.",
     }[kind]
 
 
 def queued(ready_at: datetime, note: Note | None) -> str:
     """Return the card of a member who waits for a code."""
+    if note is Note.UNSAVED:
+        return (
+            "## I cannot save anything at the moment\n"
+            "I keep trying for a few minutes. Your code will appear here, or by direct message, by itself."
+        )
     if note is not None:
         return (
             "## Plex does not answer yet\n"
@@ -157,7 +164,7 @@ def linked(account_name: str) -> str:
 
 def already_linked(account_name: str, linked_at: datetime) -> str:
     """Return the answer to a member who is linked."""
-    return f"## Linked as {name(account_name)} ✓\nSince {format_dt(linked_at, 'D')}."
+    return f"## Linked as {name(account_name) or 'somebody'} ✓\nSince {format_dt(linked_at, 'D')}."
 
 
 def too_many_starts(retry_at: datetime) -> str:
@@ -168,6 +175,15 @@ def too_many_starts(retry_at: datetime) -> str:
 def too_busy(retry_at: datetime) -> str:
     """Return the answer while too many members are linking."""
     return f"## Many people are linking right now\nPlease try again {when(retry_at)}."
+
+
+def not_saved(reference: str) -> str:
+    """Return the answer to a member whose wish could not be saved; the reference stands in the log too."""
+    return (
+        "## I could not save that\n"
+        "My database cannot be used at the moment, so nothing has changed. Please try again in a few minutes; "
+        f"if it goes on, tell the bot's host this reference: `{reference}`"
+    )
 
 
 def something_broke(reference: str) -> str:

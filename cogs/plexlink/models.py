@@ -5,19 +5,25 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime, timedelta
 
 
 class Secret:
     """A text that is only seen where it is asked for by name."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("__weakref__", "_value")
+
+    on_creation: ClassVar[Callable[[Secret], object] | None] = None
+    """Told of every new secret: how the process keeps them out of its log. In other people's bots nobody sets it."""
 
     def __init__(self, value: str) -> None:
         self._value = value
+        if Secret.on_creation is not None:
+            Secret.on_creation(self)
 
     def reveal(self) -> str:
         """Return the text; for plex.tv, an envelope, the member's own card, and callers of `token_for`."""
@@ -95,11 +101,12 @@ class Card(StrEnum):
 
 
 class Note(StrEnum):
-    """One passing line on a waiting card, after a press of *I've approved it*."""
+    """One passing line on a card of a member who waits."""
 
     NOT_YET = "not_yet"
     PLEX_SILENT = "plex_silent"
     SLOWED = "slowed"
+    UNSAVED = "unsaved"
 
 
 class Lane(StrEnum):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
@@ -15,15 +16,21 @@ from .models import Card, Lane, Place, Secret
 from .plex import PinStyle, verification_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from discord.ext import commands
 
     from .clock import Clock
     from .models import Answer, Attempt, Showing
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
+_PAUSES_SECONDS = (0.5, 2)
+"""Between the tries of what Discord did not take: it waits three seconds for an acknowledgement."""
+
+_TOO_MANY, _SERVER_ERROR = 429, 500
 _DM_CLOSED = {
     10013,  # unknown user: the account was deleted
     40003,  # direct messages are opened too fast
@@ -86,11 +93,8 @@ class DiscordNotifier:
 
     async def retire(self, answer: Answer) -> None:
         """Take a card out of an answer that a newer one replaces; see `presenter.Notifier`."""
-        try:
-            with _translated():
-                await self._edit_answer(answer, views.notice(messages.RETIRED))
-        except NotifyError as error:
-            _log.warning("card.not_retired: %s", error)
+        with _translated():
+            await persist(lambda: self._edit_answer(answer, views.notice(messages.RETIRED)))
 
     async def _first(self, showing: Showing) -> Place:
         """Choose the way of a card that is nowhere yet."""
@@ -118,7 +122,7 @@ class DiscordNotifier:
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if error.code not in _MESSAGE_GONE:
+            if _code(error) not in _MESSAGE_GONE:
                 raise
             return await self._send_anew(showing)
         return place
@@ -154,7 +158,7 @@ class DiscordNotifier:
                 # The nonce brought back what an earlier process had sent, with the card of that time.
                 await message.edit(view=view, attachments=_picture(url))
         except discord.HTTPException as error:
-            if error.code not in _DM_CLOSED:
+            if _code(error) not in _DM_CLOSED:
                 raise
             _log.info("card.dm_closed attempt=%s code=%s", showing.attempt.id, error.code)
             return None
@@ -180,7 +184,7 @@ class DiscordNotifier:
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if error.code not in _ANSWER_GONE:
+            if _code(error) not in _ANSWER_GONE:
                 raise
             _log.info("card.answer_gone code=%s", error.code)
             return False
@@ -225,13 +229,38 @@ def _picture(url: Secret | None) -> list[discord.File]:
     return [discord.File(io.BytesIO(qr.draw(url.reveal())), filename=views.PICTURE_FILE)]
 
 
+def _code(error: discord.HTTPException) -> int:
+    """Return Discord's error code; what stands between us and Discord may write anything in its place."""
+    return error.code if type(error.code) is int else 0
+
+
+async def persist(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a call to Discord, and again if it did not come through; raise what the last one raised.
+
+    discord.py repeats by itself after some errors, but neither where the connection broke nor after Cloudflare's 429.
+    """
+    for pause in _PAUSES_SECONDS:
+        try:
+            return await call()
+        except Exception as error:
+            # HTTP libraries raise what they like; only a refusal of Discord's own is final.
+            if _is_refusal(error):
+                raise
+        await asyncio.sleep(pause)
+    return await call()
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, discord.HTTPException) and error.status < _SERVER_ERROR and error.status != _TOO_MANY
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """Say what failed without the library's text: it may hold the URL, and with it the interaction token."""
     try:
         yield
     except discord.HTTPException as error:
-        raise NotifyError(f"Discord answered HTTP {error.status}, code {error.code}") from None
+        raise NotifyError(f"Discord answered HTTP {error.status}, code {_code(error)}") from None
     except (AssertionError, AttributeError, LookupError, TypeError):
         raise  # a mistake of ours is not Discord's, and its traceback is wanted
     except Exception as error:  # noqa: BLE001 - HTTP libraries raise what they like; all of it means: try again

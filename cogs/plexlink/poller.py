@@ -110,10 +110,18 @@ class Poller:
         if planned is None or planned.due > self._now() + delay_seconds:
             self.put(key, urgency, delay_seconds)
 
-    def retry(self, key: Key, urgency: Urgency, *, first_seconds: float = 3.0, longest_seconds: float = 30.0) -> float:
-        """Plan a job that failed again, later each time; return the delay in seconds."""
+    def retry(
+        self,
+        key: Key,
+        urgency: Urgency,
+        *,
+        first_seconds: float = 3.0,
+        longest_seconds: float = 30.0,
+        not_before_seconds: float = 0.0,
+    ) -> float:
+        """Plan a job that failed again, later each time, counted from `not_before_seconds` on; return the delay."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = min(longest_seconds, first_seconds * 2.0 ** min(failures - 1, 16))
+        delay = not_before_seconds + min(longest_seconds, first_seconds * 2.0 ** min(failures - 1, 16))
         self.put_sooner(key, urgency, delay)
         return delay
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
 
 from . import flow
-from .errors import NotifyError
+from .errors import NotifyError, StoreError
 from .models import Card, Lane, Note, Showing
 from .poller import Key, Kind, Urgency
 
@@ -44,7 +47,7 @@ class Notifier(Protocol):
         ...
 
     async def retire(self, answer: Answer) -> None:
-        """Take a card out of an answer that a newer one replaces, if Discord still lets us."""
+        """Take a card out of an answer that a newer one replaces, if Discord still lets us. Raise as `show` does."""
         ...
 
 
@@ -56,7 +59,9 @@ class Presenter:
         self._poller = poller
         self._notifier = notifier
         self._clock = clock
+        self._surfaces: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._notes: dict[str, Note] = {}
+        self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
 
     def wake(self, attempt: Attempt) -> None:
         """Plan to draw the card now if it is behind, or when it will be though nothing happens.
@@ -90,14 +95,32 @@ class Presenter:
         self._notes[attempt.id] = note
         self._poller.put(Key(Kind.CARD, attempt.id), Urgency.FREE)
 
-    async def retire(self, answer: Answer) -> None:
-        """Take a card out of an answer that a newer one replaces."""
-        await self._notifier.retire(answer)
+    async def move(self, attempt: Attempt, answer: Answer) -> Attempt:
+        """Take the card out of an older answer, and only then commit the newer one: a crash never leaves two cards.
+
+        Raises:
+            NotifyError: the older answer could not be reached, and keeps the card.
+
+        """
+        async with self._surface(attempt.id):
+            attempt = await self._ledger.redraw(attempt)
+            if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
+                await self._notifier.retire(attempt.answer)
+            return await self._ledger.renew_answer(attempt, answer)
 
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it."""
+        async with self._surface(attempt_id):
+            await self._draw(attempt_id)
+
+    def _surface(self, attempt_id: str) -> asyncio.Lock:
+        """Return the lock under which a card is drawn or moved; it lasts for as long as somebody holds it."""
+        return self._surfaces.setdefault(attempt_id, asyncio.Lock())
+
+    async def _draw(self, attempt_id: str) -> None:
         attempt = await self._ledger.get(attempt_id)
         if attempt is None:
+            self._drawn.pop(attempt_id, None)
             return
         key = Key(Kind.CARD, attempt_id)
         try:
@@ -109,29 +132,57 @@ class Presenter:
             self.wake(shown)
 
     async def _show(self, attempt: Attempt) -> Attempt:
+        await self._draw_what_differs(attempt)
+        if attempt.id in self._drawn:
+            # Where this fails, the card is out all the same: the next try commits it and does not send it again.
+            drawn, card, place = self._drawn[attempt.id]
+            attempt = await self._ledger.shown(drawn, card, place)
+            self._drawn.pop(attempt.id, None)
+            await self._take_back(drawn.answer, attempt)
+        if attempt.place.lane is Lane.DM and attempt.answer is not None:
+            await self._notifier.point(attempt)
+            attempt = await self._ledger.answered(attempt, attempt.answer)
+        return attempt
+
+    async def _take_back(self, drawn_in: Answer | None, attempt: Attempt) -> None:
+        """Retire the answer that a card was drawn in while a newer one took its place."""
+        answer = attempt.answer
+        if attempt.place.lane is Lane.DM or answer is None or drawn_in is None:
+            return
+        if answer.message_id != drawn_in.message_id:
+            await self._notifier.retire(drawn_in)
+
+    async def _draw_what_differs(self, attempt: Attempt) -> None:
         card = flow.card_for(attempt, self._clock.now())
         note = self._notes.pop(attempt.id, None)
         if card not in {Card.WAITING, Card.QUEUED}:
             note = None
-        if card != attempt.shown_state or note is not None:
-            showing = Showing(
-                attempt=attempt,
-                card=card,
-                account_name=await self._ledger.account_name(attempt),
-                note=note,
-                ready_at=self._ready_at() if card is Card.QUEUED else None,
-            )
-            try:
-                place = await self._notifier.show(showing)
-            except NotifyError:
-                if note is not None:
-                    self._notes.setdefault(attempt.id, note)
-                raise
-            attempt = await self._ledger.shown(attempt, card, place)
-        if attempt.place.lane is Lane.DM and attempt.answer is not None:
-            await self._notifier.point(attempt)
-            attempt = await self._ledger.renew_answer(attempt, None)
-        return attempt
+        seen = self._as_seen(attempt)
+        if card == seen.shown_state and note is None:
+            return
+        try:
+            place = await self._notifier.show(await self._showing(seen, card, note))
+        except (NotifyError, StoreError):
+            if note is not None:
+                self._notes.setdefault(attempt.id, note)
+            raise
+        self._drawn[attempt.id] = attempt, card, place
+
+    def _as_seen(self, attempt: Attempt) -> Attempt:
+        """Return an attempt with the card that its member sees, committed or not."""
+        if attempt.id not in self._drawn:
+            return attempt
+        _, card, place = self._drawn[attempt.id]
+        return replace(attempt, shown_state=card, place=place)
+
+    async def _showing(self, attempt: Attempt, card: Card, note: Note | None) -> Showing:
+        return Showing(
+            attempt=attempt,
+            card=card,
+            account_name=await self._ledger.account_name(attempt),
+            note=note,
+            ready_at=self._ready_at() if card is Card.QUEUED else None,
+        )
 
     def _ready_at(self) -> datetime:
         wait = self._poller.expected_wait_seconds(Urgency.CREATE)

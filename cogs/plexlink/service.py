@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from . import flow
-from .errors import IllegalTransitionError, StaleAttemptError, UnknownKeyError
+from .errors import IllegalTransitionError, NotifyError, StaleAttemptError, StoreError, UnknownKeyError
 from .models import Lane, Place, Reason, Secret, Trouble
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Done:
     """It was done; the card shows it."""
 
 
-StartOutcome = Begun | AlreadyOpen | AlreadyLinked | TooManyStarts | TooBusy
+StartOutcome = Begun | AlreadyOpen | AlreadyLinked | TooManyStarts | TooBusy | Gone
 PressOutcome = Done | NotYours | Gone
 
 
@@ -146,9 +147,10 @@ class LinkService:
                 if obstacle is not None:
                     return obstacle
                 begun = self._begin(request)
-                if request.card_of is not None:
-                    await change.leave_card(request.card_of)
-                await change.add(begun)
+                if request.card_of is None:
+                    await change.add(begun)
+                else:
+                    await change.add_in_place_of(request.card_of, begun)
         if attempt is not None:
             return await self._show_again(self._ledger.unsettled(attempt.id) or attempt, request.answer)
         self._went_on(begun)
@@ -189,7 +191,7 @@ class LinkService:
         except (IllegalTransitionError, StaleAttemptError):
             attempt = await self._ledger.redraw(attempt)
         self._presenter.show_now(attempt)
-        await self._leftovers.wake()
+        await self._clean_up()
         return Done()
 
     async def undo(self, attempt_id: str, press: Press) -> PressOutcome:
@@ -206,7 +208,7 @@ class LinkService:
         else:
             _log.info("link.undone attempt=%s user=%s", attempt.id, attempt.user_id)
         self._presenter.show_now(attempt)
-        await self._sign_outs.wake()
+        await self._clean_up()
         return Done()
 
     async def _pressed(self, attempt_id: str, press: Press) -> Attempt | NotYours | Gone:
@@ -224,8 +226,9 @@ class LinkService:
                 return Gone()
             attempt = self._ledger.unsettled(successor.id) or successor
         if press.answer is not None and attempt.place.lane is not Lane.DM:
-            # An ephemeral card can be edited for 15 minutes more.
-            return await self._ledger.renew_answer(attempt, press.answer)
+            # An ephemeral card can be edited for 15 minutes more, unless it has moved to another answer meanwhile.
+            has_moved = attempt.answer is not None and attempt.answer.message_id != press.answer.message_id
+            return attempt if has_moved else await self._ledger.renew_answer(attempt, press.answer)
         if press.place is not None and attempt.place.lane is None:
             # The message was sent, but its place was not committed before a crash.
             return await self._ledger.found(attempt, press.place)
@@ -235,17 +238,23 @@ class LinkService:
         """Bring the card to the newest answer, or, where it is a direct message, point to it from there."""
         if attempt.trouble is Trouble.UNAVAILABLE:
             raise UnknownKeyError(f"attempt {attempt.id} needs a key that is not in the ring")
-        older = attempt.answer
-        if answer is not None:
-            attempt = await self._ledger.renew_answer(attempt, answer)
-        self._presenter.show_now(await self._ledger.redraw(attempt))
         if answer is None:
+            self._presenter.show_now(await self._ledger.redraw(attempt))
             return AlreadyOpen(attempt.place)
-        if older is not None and older.message_id != answer.message_id:
-            await self._presenter.retire(older)
+        try:
+            attempt = await self._presenter.move(attempt, answer)
+        except NotifyError as error:
+            _log.warning("card.not_moved attempt=%s: %s", attempt.id, error)
+            return AlreadyOpen(attempt.place)
+        finally:
+            self._presenter.show_now(attempt)
         return Begun()
 
     async def _obstacle(self, change: Change, request: Request) -> StartOutcome | None:
+        former = None if request.card_of is None else await change.newest(request.card_of)
+        if former is not None and flow.has_left_its_card(former) and request.place.lane is Lane.DM:
+            # Pressed before the successor was drawn: the card is the successor's, which has ended since.
+            return Gone()
         link = await change.tx.links.of(request.user_id)
         if link is not None and not request.may_replace_link and link.trouble is not Trouble.BROKEN:
             if link.trouble is Trouble.UNAVAILABLE:
@@ -260,7 +269,7 @@ class LinkService:
         return TooManyStarts(starts[-MOST_STARTS] + START_WINDOW) if len(starts) >= MOST_STARTS else None
 
     async def _replace(self, attempt: Attempt, request: Request) -> TooManyStarts | None:
-        successor = self._begin(request)
+        successor = self._begin(_where_the_card_is(attempt, request))
         try:
             async with self._ledger.change() as change:
                 too_many = await self._too_many(change, request.user_id)
@@ -273,8 +282,15 @@ class LinkService:
             return None
         self._asker.release(attempt)
         self._went_on(successor)
-        await self._leftovers.wake()
+        await self._clean_up()
         return None
+
+    async def _clean_up(self) -> None:
+        """Plan what a press left to be done at plex.tv."""
+        # The press is committed and must not be answered as failed; what is not planned now, the next sweep plans.
+        with suppress(StoreError):
+            await self._sign_outs.wake()
+            await self._leftovers.wake()
 
     def _begin(self, request: Request) -> Attempt:
         return flow.begin(
@@ -290,3 +306,10 @@ class LinkService:
         _log.info("link.requested attempt=%s user=%s", attempt.id, attempt.user_id)
         self._asker.wake(attempt)
         self._presenter.show_now(attempt)
+
+
+def _where_the_card_is(attempt: Attempt, request: Request) -> Request:
+    """Return the wish with the answer that has the card by now; it may have moved since its button was pressed."""
+    older, newer = attempt.answer, request.answer
+    has_moved = older is not None and newer is not None and older.message_id != newer.message_id
+    return replace(request, answer=older) if has_moved else request

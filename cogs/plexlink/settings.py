@@ -5,6 +5,7 @@ A bad value stops the plugin with one sentence that names the variable and never
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,9 @@ _T = TypeVar("_T")
 _D = TypeVar("_D")
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_PLACE = re.compile(r"(?:[^@]+@)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+_LONGEST_PLEX_URL = 128
+"""With a path and a code behind it, it must fit into a link button, which takes 512 characters."""
 _KEY_FILE = "plexlink.key"
 _DATABASE_FILE = "plexlink.sqlite3"
 _LEAST_RATE, _HIGHEST_RATE = 0.05, 1000.0
@@ -150,7 +154,7 @@ def _folder(text: str) -> Path:
 def _plex_url(text: str) -> str:
     parts = parse_url(text, schemes={"http", "https"})
     is_private = parts.hostname in _LOOPBACK
-    if not (parts.scheme == "https" or is_private) or parts.query or parts.fragment or "@" in parts.netloc:
+    if not (parts.scheme == "https" or is_private) or "@" in parts.netloc or len(text) > _LONGEST_PLEX_URL:
         raise ValueError
     return text.rstrip("/")
 
@@ -161,9 +165,13 @@ def _proxy(text: str) -> Secret:
 
 
 def parse_url(text: str, *, schemes: set[str]) -> SplitResult:
-    """Split an address that has one of the schemes, a host, and, if any, a port that exists; else raise ValueError."""
+    """Split an address that has one of the schemes, a host, and, if any, a port that exists; else raise ValueError.
+
+    Stricter than urllib, which leaves out or passes over what the HTTP library reads in another way, or not at all.
+    """
     parts = urlsplit(text)
-    if parts.scheme not in schemes or not parts.hostname or parts.port == 0 or any(each.isspace() for each in text):
+    is_plain = text.isascii() and text.isprintable() and not set(text) & set(" ?#\\")
+    if not is_plain or parts.scheme not in schemes or not _PLACE.fullmatch(parts.netloc) or parts.port == 0:
         raise ValueError
     return parts
 

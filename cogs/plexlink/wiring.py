@@ -24,11 +24,12 @@ from .presenter import Presenter
 from .service import LinkService
 from .sign_outs import SignOuts
 from .store import Database, Store
-from .vault import KeyRecords, KeyRing, Vault, create_key_file, parse_keys, read_key_file
+from .vault import KeyRecords, KeyRing, Vault, create_key_file, parse_keys, read_key_file, write_key_file
 from .worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from discord.ext import commands
 
@@ -103,6 +104,13 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
             await poller.stop()
 
 
+async def check(settings: PlexLinkSettings) -> None:
+    """Open database and keys as `running` does, and close them. Raise as it does."""
+    _make_folder(settings)
+    async with Database.open(settings.database_url.reveal()) as database:
+        await _open_vault(database, settings)
+
+
 def _product(bot: commands.Bot, settings: PlexLinkSettings) -> Callable[[], str]:
     """Return how to learn the name that Plex shows: a bot knows its own only after it has logged in."""
 
@@ -138,7 +146,17 @@ async def _open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
         known = KeyRecords(**records)
     except TypeError:
         raise StoreError("The database's key table is incomplete; restore the database from a backup.") from None
-    return Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
+    vault = Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
+    if settings.keys is None:
+        database.watch(lambda: _keep_key_file(settings.key_file, vault.ring))
+    return vault
+
+
+def _keep_key_file(path: Path, ring: KeyRing) -> None:
+    """Put a deleted key file back, while this process still knows what stood in it. Raise OSError if that fails."""
+    if not path.exists():
+        write_key_file(path, ring)
+        _log.warning("vault.key_put_back file=%s: it was deleted while the bot ran; do that only after a stop", path)
 
 
 def _key_ring(settings: PlexLinkSettings, *, is_new: bool) -> KeyRing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from .errors import StoreError
+from .errors import StoreError, StoreUnavailableError
 from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class Worker:
         self._leftovers = leftovers
 
     async def resume(self) -> None:
+        """Plan everything that is unfinished, now or as soon as the database can be used."""
+        await self.work(_SWEEP)
+
+    async def _sweep(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""
         self._poller.put(_SWEEP, Urgency.FREE, _SWEEP_SECONDS)
         for attempt in await self._ledger.load_unfinished():
@@ -51,11 +55,14 @@ class Worker:
                 self._presenter.wake_after_restart(attempt)
         await self._sign_outs.wake()
         await self._leftovers.wake()
+        self._poller.succeeded(_SWEEP)
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""
         try:
             await self._do(key)
+        except StoreUnavailableError:  # the store has said so, once for all
+            self._again(key, longest_seconds=10.0)
         except StoreError as error:
             _log.error("worker.store_failed kind=%s id=%s: %s", key.kind, key.id, error)
             self._again(key, longest_seconds=30.0)
@@ -74,7 +81,7 @@ class Worker:
             case Kind.LEFTOVER:
                 await self._leftovers.look(key.id)
             case Kind.SWEEP:
-                await self.resume()
+                await self._sweep()
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
         is_free = key.kind in {Kind.CARD, Kind.SWEEP}

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiohttp import web
 
+from small_discord_contract import contract
 from small_discord_gateway import Gateway
 from small_discord_model import (
     Channel,
@@ -129,6 +130,7 @@ class SmallDiscord(World):
 
     async def stop(self) -> None:
         """Close all connections; what happened is kept, and `start` continues with it."""
+        self.stalled_gateway = False
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await self._gateway.close_all(SERVICE_RESTART)
@@ -142,6 +144,8 @@ class SmallDiscord(World):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        if kind is None:
+            assert not self.violations, "Discord's description of its API differs:\n" + "\n".join(self.violations)
 
     @property
     def api_url(self) -> str:
@@ -179,6 +183,18 @@ class SmallDiscord(World):
     def refuse_gateway(self, refuse: bool) -> None:
         self._gateway.refuses = refuse
 
+    @property
+    def stalled_gateway(self) -> bool:
+        """Whether bots that connect are kept waiting at the gateway's door."""
+        return not self._gateway.admits.is_set()
+
+    @stalled_gateway.setter
+    def stalled_gateway(self, stalled: bool) -> None:
+        if stalled:
+            self._gateway.admits.clear()
+        else:
+            self._gateway.admits.set()
+
     async def drop_gateway(self, code: int = RESUMABLE) -> None:
         """Close all websockets with a code; the default one lets the bot resume its session."""
         await self._gateway.close_all(code)
@@ -187,9 +203,36 @@ class SmallDiscord(World):
         """Ask every bot to reconnect and resume (opcode 7)."""
         await self._gateway.ask_to_reconnect()
 
-    async def invalidate_gateway(self) -> None:
-        """Forget all sessions and say so (opcode 9): bots must identify again."""
-        await self._gateway.invalidate()
+    async def invalidate_gateway(self, *, resumable: bool = False) -> None:
+        """Call all sessions invalid (opcode 9): bots must identify again, or may resume if they can be resumed."""
+        await self._gateway.invalidate(resumable=resumable)
+
+    async def ask_for_heartbeat(self) -> None:
+        """Ask every bot for a heartbeat at once (opcode 1)."""
+        await self._gateway.ask_for_heartbeat()
+
+    @property
+    def heartbeats(self) -> int:
+        """How many heartbeats bots have sent since the beginning."""
+        return self._gateway.heartbeats
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often bots that connect from now on are told to send a heartbeat."""
+        return self._gateway.heartbeat_seconds
+
+    @heartbeat_seconds.setter
+    def heartbeat_seconds(self, seconds: float) -> None:
+        self._gateway.heartbeat_seconds = seconds
+
+    @property
+    def silent_gateway(self) -> bool:
+        """Whether heartbeats are not acknowledged."""
+        return self._gateway.is_silent
+
+    @silent_gateway.setter
+    def silent_gateway(self, silent: bool) -> None:
+        self._gateway.is_silent = silent
 
     async def wait_ready(self, sessions: int = 1, timeout: float = 10.0) -> None:  # noqa: ASYNC109  # as `until`
         """Wait until `sessions` sessions have identified since the beginning and the newest is connected.
@@ -231,8 +274,12 @@ class SmallDiscord(World):
 
     # What members do
 
-    async def slash(self, user: User, name: str, *, guild: Guild | None = None) -> Interaction:
+    async def slash(
+        self, user: User, name: str, *, guild: Guild | None = None, while_away: bool = False
+    ) -> Interaction:
         """Type a slash command in a guild's channel, or in the bot's DM.
+
+        While the bot is away, Discord keeps what it will hear of when it resumes; the member sees no difference.
 
         Raises:
             NotPossibleError: the command is not offered there, the user is not, or no bot is connected.
@@ -242,7 +289,7 @@ class SmallDiscord(World):
             raise NotPossibleError(f"{user.name} is not a member of {guild.name}")
         channel = guild.channel if guild else self.dm_channel(user)
         data: Json = {key: command[key] for key in ("id", "name", "type", "guild_id") if key in command}
-        return await self._interact(InteractionType.COMMAND, user, channel, data)
+        return await self._interact(InteractionType.COMMAND, user, channel, data, while_away=while_away)
 
     def _command(self, name: str, guild: Guild | None) -> Json:
         """Return the command that `/name` means there."""
@@ -256,9 +303,15 @@ class SmallDiscord(World):
         raise NotPossibleError(f"/{name} is not offered in {place}; registered: {registered}")
 
     async def click(
-        self, user: User, message: Message, *, label: str | None = None, custom_id: str | None = None
+        self,
+        user: User,
+        message: Message,
+        *,
+        label: str | None = None,
+        custom_id: str | None = None,
+        while_away: bool = False,
     ) -> Interaction:
-        """Press a button, named by its label or its custom id.
+        """Press a button, named by its label or its custom id; see `slash` for `while_away`.
 
         Raises:
             NotPossibleError: the user does not see the message, or there is no such button to press.
@@ -269,19 +322,39 @@ class SmallDiscord(World):
             raise NotPossibleError(f"{user.name} does not see {message}")
         button = _button(message, label, custom_id)
         data = {"id": button["id"], "custom_id": button["custom_id"], "component_type": button["type"]}
-        return await self._interact(InteractionType.COMPONENT, user, channel, data, message)
+        return await self._interact(InteractionType.COMPONENT, user, channel, data, message, while_away=while_away)
 
     async def _interact(
-        self, kind: InteractionType, user: User, channel: Channel, data: Json, message: Message | None = None
+        self,
+        kind: InteractionType,
+        user: User,
+        channel: Channel,
+        data: Json,
+        message: Message | None = None,
+        *,
+        while_away: bool,
     ) -> Interaction:
-        listening = [session for session in self._gateway.connected() if session.hears(channel.guild_id, 0)]
-        if not listening:
+        sessions = self._gateway.sessions if while_away else self._gateway.connected()
+        if not any(session.hears(channel.guild_id, 0) for session in sessions):
             raise NotPossibleError("No bot is connected to the gateway for this place")
         interaction = self.interact(kind, user, channel, message)
-        event = interaction_json(self, interaction, data)
-        await self._gateway.dispatch("INTERACTION_CREATE", event, guild_id=channel.guild_id)
-        await self.changed()
+        interaction.event = interaction_json(self, interaction, data)
+        self._hold_to_contract(interaction.event)
+        await self.tell(interaction)
         return interaction
+
+    async def tell(self, interaction: Interaction, **changes: Any) -> None:
+        """Tell the bot of an interaction, once more if it knows; `changes` replace members of the event."""
+        guild_id = interaction.channel.guild_id
+        await self._gateway.dispatch("INTERACTION_CREATE", interaction.event | changes, guild_id=guild_id)
+        await self.changed()
+
+    def _hold_to_contract(self, event: Json) -> None:
+        """Check the parts of an interaction that Discord's description names."""
+        described = contract()
+        for name, schema in (("message", "MessageResponse"), ("user", "UserResponse")):
+            if described is not None and name in event:
+                self.violated(described.thing(schema, event[name]))
 
     # Waiting
 
@@ -311,20 +384,23 @@ class SmallDiscord(World):
         *,
         before: bool = True,
         headers: dict[str, str] | None = None,
+        user: User | None = None,
     ) -> Fault:
         """Answer the next `times` matching requests with an error; status 0 cuts the connection.
+
+        With a `user` only requests about this member are meant: the answers to their interactions, their messages.
 
         `path_glob` is matched against the path behind `/api/v10`; `*` matches slashes too. `before` is False
         where Discord does what was asked and only the answer is lost. `Retry-After` is repeated in the body;
         without `Via` discord.py takes a 429 for Cloudflare's.
         """
-        fault = Fault(method, path_glob, status, code, times, before, dict(headers or {}))
+        fault = Fault(method, path_glob, status, code, times, before, dict(headers or {}), user)
         self.faults.append(fault)
         return fault
 
-    def hold(self, method: str, path_glob: str, *, before: bool = True) -> Hold:
+    def hold(self, method: str, path_glob: str, *, before: bool = True, user: User | None = None) -> Hold:
         """Keep the next matching request waiting, before or after its work is done, until it is let go."""
-        hold = Hold(method, path_glob, before)
+        hold = Hold(method, path_glob, before, user=user)
         self.holds.append(hold)
         return hold
 

@@ -39,7 +39,7 @@ DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, RESUME, RECONNECT, INVALID_SESSION, HEL
 ) = range(4000, 4006)
 INVALID_SEQUENCE, INVALID_SHARD, INVALID_VERSION = 4007, 4010, 4012
 LEAVES_FOR_GOOD = {1000, 1001}
-HEARTBEAT_MILLISECONDS = 41_250
+HEARTBEAT_SECONDS = 41.25
 API_VERSION = "10"
 
 GUILDS, GUILD_MEMBERS, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 0, 1 << 1, 1 << 9, 1 << 12
@@ -111,6 +111,11 @@ class Gateway:
         self._world = world
         self.recommended_shards = recommended_shards
         self.refuses = False
+        self.admits = asyncio.Event()
+        self.admits.set()
+        self.is_silent = False
+        self.heartbeat_seconds = HEARTBEAT_SECONDS
+        self.heartbeats = 0
         self.sessions: list[Session] = []
         self.identified = 0
         self.resumed = 0
@@ -147,12 +152,19 @@ class Gateway:
             if session.connection is not None:
                 await session.connection.send({"op": RECONNECT, "d": None})
 
-    async def invalidate(self) -> None:
-        """Forget all sessions and tell with opcode 9 that they cannot be resumed."""
-        forgotten, self.sessions = self.connected(), []
-        for session in forgotten:
+    async def ask_for_heartbeat(self) -> None:
+        """Send opcode 1 to everybody."""
+        for session in self.connected():
             if session.connection is not None:
-                await session.connection.send({"op": INVALID_SESSION, "d": False})
+                await session.connection.send({"op": HEARTBEAT, "d": None})
+
+    async def invalidate(self, *, resumable: bool) -> None:
+        """Tell all sessions with opcode 9 that they are invalid; those that cannot be resumed are forgotten."""
+        connections = list(self._let_go())
+        if not resumable:
+            self.sessions = []
+        for connection in connections:
+            await connection.send({"op": INVALID_SESSION, "d": resumable})
 
     def _let_go(self) -> Iterable[Connection]:
         for session in self.connected():
@@ -164,13 +176,14 @@ class Gateway:
         """Serve one websocket for as long as it lasts."""
         if self.refuses:
             return web.Response(status=503, text="upstream connect error")
+        await self.admits.wait()
         socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 16)
         await socket.prepare(request)
         connection = Connection(socket, compressed=request.query.get("compress") == "zlib-stream")
         if request.query.get("v") != API_VERSION:
             await connection.close(INVALID_VERSION, "Invalid API version.")
             return socket
-        await connection.send({"op": HELLO, "d": {"heartbeat_interval": HEARTBEAT_MILLISECONDS}})
+        await connection.send({"op": HELLO, "d": {"heartbeat_interval": int(self.heartbeat_seconds * 1000)}})
         async for message in socket:
             if message.type is WSMsgType.TEXT:
                 await self._receive(connection, message.data)
@@ -196,7 +209,7 @@ class Gateway:
             await connection.close(DECODE_ERROR, "Error while decoding payload.")
             return
         if op == HEARTBEAT:
-            await connection.send({"op": HEARTBEAT_ACK})
+            await self._acknowledge(connection)
         elif op == IDENTIFY:
             await self._identify(connection, payload["d"])
         elif op == RESUME:
@@ -205,6 +218,12 @@ class Gateway:
             await connection.close(NOT_AUTHENTICATED, "Not authenticated.")
         elif op != PRESENCE:
             await connection.close(UNKNOWN_OPCODE, f"The small Discord does not know opcode {op}.")
+
+    async def _acknowledge(self, connection: Connection) -> None:
+        self.heartbeats += 1
+        if not self.is_silent:
+            await connection.send({"op": HEARTBEAT_ACK})
+        await self._world.changed()
 
     async def _identify(self, connection: Connection, data: Json) -> None:
         number, count = data.get("shard") or (0, 1)

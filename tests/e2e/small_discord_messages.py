@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from small_discord_model import (
@@ -76,8 +76,10 @@ class Upload:
 class Body:
     """What a request brought: the JSON and the files by their index."""
 
-    payload: Json = field(default_factory=dict, repr=False)
+    payload: Any = field(default_factory=dict, repr=False)  # what a client sends may be anything
     files: dict[int, Upload] = field(default_factory=dict)
+    fields: list[str] = field(default_factory=list)
+    """The names of a form's fields, without `payload_json`."""
 
 
 def invalid(where: str, code: str, message: str) -> DiscordError:

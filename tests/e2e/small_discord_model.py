@@ -189,6 +189,8 @@ class Interaction:
     response: Message | None = None
     """What `@original` means, also while it is only "thinking"."""
     followups: list[Message] = field(default_factory=list)
+    event: Json = field(default_factory=dict, repr=False)
+    """What the gateway told the bot."""
 
     @property
     def expires_at(self) -> datetime:
@@ -229,10 +231,13 @@ class Fault:
     times: int = 1
     before: bool = True
     headers: dict[str, str] = field(default_factory=dict)
+    user: User | None = None
+    """Whose requests are meant; None: everybody's."""
 
-    def hits(self, method: str, path: str) -> bool:
+    def hits(self, method: str, path: str, user: User | None) -> bool:
         """Whether this request is to be failed."""
-        return self.times > 0 and fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
+        is_meant = self.user in {None, user}
+        return is_meant and self.times > 0 and fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
 
 
 @dataclass(eq=False)
@@ -245,10 +250,12 @@ class Hold:
     has_caught: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     is_taken: bool = False
+    user: User | None = None
 
-    def hits(self, method: str, path: str) -> bool:
+    def hits(self, method: str, path: str, user: User | None) -> bool:
         """Whether this is the request to be kept."""
-        return not self.is_taken and fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
+        is_meant = not self.is_taken and self.user in {None, user}
+        return is_meant and fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
 
     async def caught(self, *, timeout: float = 20.0) -> None:  # noqa: ASYNC109  # as `until`
         """Wait until there is a request to keep, and its work is done where it is held after it."""
@@ -280,6 +287,8 @@ class World:
     requests: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    """Where requests, or our own answers, differ from Discord's description of its API."""
     condition: asyncio.Condition = field(default_factory=asyncio.Condition, repr=False)
     last_id: int = 0
 
@@ -328,16 +337,32 @@ class World:
         self.interactions.append(interaction)
         return interaction
 
-    def take_fault(self, method: str, path: str) -> Fault | None:
+    def concerned(self, path: str, payload: Any) -> User | None:
+        """Return the one member whom a request is about: by interaction, by direct messages, or by opening them."""
+        place, _, key = path.removeprefix("/").partition("/")
+        if place in {"interactions", "webhooks"}:
+            tokens = key.split("/")[1:2]
+            return next((one.user for one in self.interactions if [one.token] == tokens), None)
+        if place == "channels" and (channel := self.channels.get(int(key.partition("/")[0] or 0))):
+            return channel.recipient
+        if path == "/users/@me/channels" and isinstance(payload, dict):
+            return self.users.get(int(payload.get("recipient_id") or 0))
+        return None
+
+    def violated(self, complaints: Iterable[str]) -> None:
+        """Note complaints, each once."""
+        self.violations += [complaint for complaint in complaints if complaint not in self.violations]
+
+    def take_fault(self, method: str, path: str, user: User | None) -> Fault | None:
         """Return the fault that this request must suffer, and count it."""
-        fault = next((fault for fault in self.faults if fault.hits(method, path)), None)
+        fault = next((fault for fault in self.faults if fault.hits(method, path, user)), None)
         if fault is not None:
             fault.times -= 1
         return fault
 
-    def take_hold(self, method: str, path: str) -> Hold | None:
+    def take_hold(self, method: str, path: str, user: User | None) -> Hold | None:
         """Return the hold that keeps this request waiting; it keeps no other."""
-        hold = next((hold for hold in self.holds if hold.hits(method, path)), None)
+        hold = next((hold for hold in self.holds if hold.hits(method, path, user)), None)
         if hold is not None:
             hold.is_taken = True
         return hold

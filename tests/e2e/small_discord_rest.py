@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from aiohttp import BodyPartReader, web
 
 import small_discord_messages as messages
+from small_discord_contract import contract
 from small_discord_messages import Body, Upload
 from small_discord_model import (
     ANSWER_WITHIN,
@@ -64,7 +65,8 @@ def unknown(what: str, code: int) -> DiscordError:
     return DiscordError(404, code, f"Unknown {what}")
 
 
-_ENTRY = web.RequestKey("entry", Request)
+_BODY = web.RequestKey("body", Body)
+_REFUSAL = web.RequestKey("refusal", DiscordError)
 
 
 class Rest:
@@ -125,9 +127,10 @@ class Rest:
         path = request.path.removeprefix(API)
         entry = Request(request.method, TOKEN_IN_PATH.sub(r"\1***", path))
         self._world.requests.append(entry)
-        request[_ENTRY] = entry
-        hold = self._world.take_hold(request.method, path)
-        fault = None if hold else self._world.take_fault(request.method, path)
+        entry.body = await self._receive(request, path)
+        user = self._world.concerned(path, entry.body)
+        hold = self._world.take_hold(request.method, path, user)
+        fault = None if hold else self._world.take_fault(request.method, path, user)
         if hold is not None:
             response = await self._hold(request, handler, hold)
         elif fault is None:
@@ -137,6 +140,22 @@ class Rest:
         entry.status = response.status if fault is None else fault.status
         await self._world.changed()
         return response
+
+    async def _receive(self, request: web.Request, path: str) -> Json | list[Json] | None:
+        """Read what the request brought, hold it to the contract, and return its JSON."""
+        body = Body(None)
+        try:
+            if request.content_type == "multipart/form-data":
+                body = await _multipart(request)
+            elif request.can_read_body:
+                body = Body(_decoded(await request.text()))
+        except DiscordError as error:
+            request[_REFUSAL] = error
+        request[_BODY] = body
+        if described := contract():
+            self._world.violated(described.request(request.method, path, request.query, body.payload, body.fields))
+        payload: Json | list[Json] | None = body.payload
+        return payload
 
     async def _hold(self, request: web.Request, handler: Handler, hold: Hold) -> web.StreamResponse:
         """Keep a request waiting before or after the work is done."""
@@ -158,6 +177,15 @@ class Rest:
         return answer_json(body, fault.status, fault.headers)
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Do the work, and hold its answer to the contract too."""
+        response = await self._work(request, handler)
+        path = request.path.removeprefix(API)
+        if (described := contract()) and isinstance(response, web.Response):
+            body = json.loads(response.text) if response.text else None
+            self._world.violated(described.answer(request.method, path, response.status, body))
+        return response
+
+    async def _work(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             self._authorize(request)
             return await handler(request)
@@ -210,7 +238,7 @@ class Rest:
 
     async def _sync_commands(self, request: web.Request) -> web.Response:
         guild_id, before = self._commands(request)
-        described = await self._json_list(request)
+        described = self._json_list(request)
         after = {entry["name"]: self._command(guild_id, before.get(entry["name"]), entry) for entry in described}
         self._world.commands[guild_id] = after
         self._world.syncs += 1
@@ -218,7 +246,7 @@ class Rest:
 
     async def _add_command(self, request: web.Request) -> web.Response:
         guild_id, commands = self._commands(request)
-        described = (await self._body(request)).payload
+        described = self._body(request).payload
         known = commands.get(described["name"])
         commands[described["name"]] = self._command(guild_id, known, described)
         return answer_json(commands[described["name"]], 201 if known is None else 200)
@@ -251,7 +279,7 @@ class Rest:
         return answer_json(user_json(user))
 
     async def _open_dm(self, request: web.Request) -> web.Response:
-        recipient_id = (await self._body(request)).payload.get("recipient_id")
+        recipient_id = self._body(request).payload.get("recipient_id")
         user = self._world.users.get(int(recipient_id or 0))
         if user is None or user is self._world.bot_user:
             raise messages.invalid("recipient_id", "RECIPIENT_UNKNOWN", "There is nobody with this id.")
@@ -281,7 +309,7 @@ class Rest:
 
     async def _send(self, request: web.Request) -> web.Response:
         channel = self._channel_of(request)
-        body = await self._body(request)
+        body = self._body(request)
         if channel.recipient is not None and channel.recipient.dms_closed is not None:
             code = channel.recipient.dms_closed
             raise DiscordError(403, code, CANNOT_SEND.get(code, "Cannot send messages to this user"))
@@ -295,7 +323,7 @@ class Rest:
         return self._described(self._message_of(request))
 
     async def _edit(self, request: web.Request) -> web.Response:
-        body = await self._body(request)
+        body = self._body(request)
         return await self._edited(self._message_of(request), body)
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -331,7 +359,7 @@ class Rest:
     # Interactions
 
     async def _callback(self, request: web.Request) -> web.Response:
-        body = await self._body(request)
+        body = self._body(request)
         interaction = self._interaction_of(request)
         if interaction is None or str(interaction.id) != request.match_info["interaction"]:
             raise unknown("interaction", 10062)
@@ -402,7 +430,7 @@ class Rest:
         return self._described(self._answer_of(request)[1])
 
     async def _edit_answer(self, request: web.Request) -> web.Response:
-        body = await self._body(request)
+        body = self._body(request)
         interaction, message = self._answer_of(request)
         response = await self._edited(message, body)
         if message is interaction.response:
@@ -414,7 +442,7 @@ class Rest:
 
     async def _follow_up(self, request: web.Request) -> web.Response:
         """Send a further message; the first one fills a deferred answer, as Discord still does."""
-        body = await self._body(request)
+        body = self._body(request)
         interaction = self._open_interaction(request)
         if interaction.state is InteractionState.DEFERRED and interaction.response is not None:
             response = await self._edited(interaction.response, body)
@@ -427,25 +455,19 @@ class Rest:
 
     # Bodies
 
-    async def _body(self, request: web.Request) -> Body:
-        body = (
-            await _multipart(request) if request.content_type == "multipart/form-data" else Body(await _json(request))
-        )
+    def _body(self, request: web.Request) -> Body:
+        body = request[_BODY]
+        if _REFUSAL in request:
+            raise request[_REFUSAL]
         if not isinstance(body.payload, dict):
             raise DiscordError(400, 50035, "Invalid Form Body")
-        request[_ENTRY].body = body.payload
         return body
 
-    async def _json_list(self, request: web.Request) -> list[Json]:
-        data = await _json(request)
-        if not isinstance(data, list):
+    def _json_list(self, request: web.Request) -> list[Json]:
+        payload = request[_BODY].payload
+        if not isinstance(payload, list):
             raise DiscordError(400, 50035, "Invalid Form Body")
-        request[_ENTRY].body = data
-        return data
-
-
-async def _json(request: web.Request) -> Any:  # what a client sends may be anything
-    return _decoded(await request.text())
+        return payload
 
 
 async def _multipart(request: web.Request) -> Body:
@@ -457,7 +479,9 @@ async def _multipart(request: web.Request) -> Body:
         name = part.name or ""
         if name == "payload_json":
             body.payload = _decoded(await part.text())
-        elif field := FILE_FIELD.fullmatch(name):
+            continue
+        body.fields.append(name)
+        if field := FILE_FIELD.fullmatch(name):
             body.files[int(field[1])] = Upload(part.filename or "file", bytes(await part.read()))
     return body
 

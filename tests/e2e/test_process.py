@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from planted import assert_free_of, assert_only_sealed, secrets_of
 from plexlink.models import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import Hang, Operation
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from processes import BotProcess
-    from small_discord import Interaction, Message
+    from small_discord import Message
 
-ENVELOPE = re.compile(r"plk1:[^:]*:[A-Za-z0-9_=-]*")
 UNTIDY = ("Traceback", "nclosed", "Task was destroyed", "never awaited", "never retrieved", " ERROR ", "Warning:")
 
 
@@ -36,31 +35,6 @@ async def place(tmp_path: Path) -> AsyncIterator[Deployment]:
 
 def assert_tidy(bot: BotProcess) -> None:
     assert not [line for line in bot.log.splitlines() if any(word in line for word in UNTIDY)], bot.log
-
-
-def secrets_of(place: Deployment, *interactions: Interaction) -> dict[str, str]:
-    """Return everything that must stay between Discord, plex.tv, the vault and the member."""
-    pins = list(place.plex.pins.values())
-    return {
-        **{f"PIN id {number}": str(pin.id) for number, pin in enumerate(pins)},
-        **{f"code {number}": pin.code for number, pin in enumerate(pins)},
-        **{f"client identifier {number}": pin.client_identifier for number, pin in enumerate(pins)},
-        **{f"Plex token {number}": token for number, token in enumerate(place.plex.tokens)},
-        **{f"interaction token {number}": one.token for number, one in enumerate(interactions)},
-        "bot token": place.discord.token,
-    }
-
-
-def assert_free_of(secrets: dict[str, str], text: str, what: str) -> None:
-    # Four characters may well occur by chance in the base64 of an envelope.
-    without_envelopes = ENVELOPE.sub("", text)
-    seen = [name for name, value in secrets.items() if value in (text if len(value) > 4 else without_envelopes)]
-    assert not seen, f"{what} holds {seen}"
-
-
-def assert_only_sealed(place: Deployment, *interactions: Interaction) -> None:
-    for name, content in place.stored_bytes().items():
-        assert_free_of(secrets_of(place, *interactions), content.decode("latin-1"), name)
 
 
 def stored_token(place: Deployment) -> str:

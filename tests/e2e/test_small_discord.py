@@ -337,6 +337,71 @@ async def test_a_bot_whose_session_is_invalid_identifies_again(discord: SmallDis
     await discord.until(lambda: interaction.answer, what="the answer")
 
 
+@pytest.mark.usefixtures("bot")
+async def test_a_bot_whose_session_is_invalid_but_resumable_resumes(discord: SmallDiscord, alice: User) -> None:
+    await discord.invalidate_gateway(resumable=True)
+    await discord.slash(alice, "hello", while_away=True)
+    interaction = discord.interactions[-1]
+    await discord.until(lambda: interaction.answer, what="the answer", timeout=20)
+    assert (discord.resumed, discord.identified) == (1, 1)
+
+
+@pytest.mark.usefixtures("bot")
+async def test_a_bot_sends_a_heartbeat_when_it_is_asked_for_one(discord: SmallDiscord) -> None:
+    assert await discord.until(lambda: discord.heartbeats, what="the first heartbeat") == 1
+    await discord.ask_for_heartbeat()
+    assert await discord.until(lambda: discord.heartbeats > 1, what="the heartbeat")
+
+
+@pytest.mark.usefixtures("club")
+async def test_a_bot_whose_heartbeats_are_not_acknowledged_connects_anew_and_resumes(
+    discord: SmallDiscord, alice: User
+) -> None:
+    discord.heartbeat_seconds = 0.1
+    async with running(discord) as bot:
+        bot._connection.heartbeat_timeout = 0.3  # discord.py's own is a minute
+        await discord.drop_gateway()
+        await discord.until(lambda: discord.resumed == 1, what="a session with the new timeout")
+        discord.silent_gateway = True
+        await discord.until(lambda: discord.resumed == 2, what="the resumed session")
+        discord.silent_gateway = False
+        interaction = await discord.slash(alice, "hello", while_away=True)
+        await discord.until(lambda: interaction.answer, what="the answer")
+    assert discord.identified == 1
+
+
+async def test_what_happens_while_the_bot_is_away_is_told_when_it_is_back(
+    discord: SmallDiscord, bot: Bot, clock: Clock, alice: User
+) -> None:
+    card = await card_for(discord, alice)
+    discord.refuse_gateway = True
+    await discord.drop_gateway()
+    with pytest.raises(NotPossibleError, match="No bot is connected"):
+        await discord.slash(alice, "hello")
+    old = await discord.slash(alice, "hello", while_away=True)
+    clock.ahead = timedelta(seconds=4)
+    young = await discord.slash(alice, "hello", while_away=True)
+    press = await discord.click(alice, card, label="Refresh", while_away=True)
+    assert discord.connected == 0
+    discord.refuse_gateway = False
+    await discord.until(lambda: young.answer and press.answer, what="the answers", timeout=20)
+    assert old.state is InteractionState.UNANSWERED
+    assert [one.id for one in bot.seen[-3:]] == [old.id, young.id, press.id]
+
+
+async def test_an_interaction_can_arrive_twice_and_be_told_otherwise(
+    discord: SmallDiscord, bot: Bot, alice: User
+) -> None:
+    hears = asyncio.create_task(bot.wait_for("interaction", check=lambda one: one.locale is dpy.Locale.german))
+    interaction = await discord.slash(alice, "ignored")
+    await discord.tell(interaction)
+    await discord.tell(interaction, locale="de")
+    async with asyncio.timeout(5):
+        last: dpy.Interaction = await hears
+    assert [one.id for one in bot.seen[:2]] == [last.id] * 2 == [interaction.id] * 2
+    assert bot.seen[1].data == last.data
+
+
 async def test_server_that_was_away_has_forgotten_nothing(
     discord: SmallDiscord, web: aiohttp.ClientSession, alice: User
 ) -> None:
@@ -750,6 +815,7 @@ async def test_form_that_breaks_a_rule_is_refused_and_nothing_is_stored(
     assert (response.status, body["code"]) == (400, 50035)
     assert list(body["errors"]) == [where]
     assert discord.dm(bob) == []
+    discord.violations.clear()  # Discord's description forbids some of these forms too
 
 
 async def test_empty_message_is_refused(discord: SmallDiscord, web: aiohttp.ClientSession) -> None:
@@ -786,6 +852,7 @@ async def test_unknown_things_get_discords_error(
     async with web.get(discord.api_url + path) as response:
         assert (response.status, (await response.json())["code"]) == (status, code)
         assert response.headers["Content-Type"] == "application/json"
+    discord.violations.clear()  # Discord's description knows no such thing either
 
 
 async def test_request_without_the_token_is_unauthorized(discord: SmallDiscord) -> None:
@@ -822,6 +889,38 @@ async def test_fault_behind_the_work_loses_only_the_answer(
     assert [request.status for request in discord.requests[-2:]] == [status, 200]
 
 
+async def test_connection_can_be_cut_before_the_work_too(discord: SmallDiscord, bot: Bot, alice: User) -> None:
+    discord.fail("POST", "/channels/*/messages", 0)
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await bot.get_partial_messageable(discord.dm_channel(alice).id).send("Lost")
+    assert discord.dm(alice) == []
+
+
+async def test_fault_can_be_meant_for_one_member(
+    discord: SmallDiscord, bot: Bot, web: aiohttp.ClientSession, alice: User
+) -> None:
+    bob = discord.add_user("bob")
+    faults = [
+        discord.fail("POST", "/users/@me/channels", 503, user=alice),
+        discord.fail("POST", "/channels/*/messages", 503, user=alice),
+        discord.fail("POST", "/interactions/*", 400, user=alice),
+        discord.fail("POST", "/interactions/*", 400, user=bob, times=5),
+    ]
+    for user, told in ((bob, 200), (alice, 503), (alice, 200)):
+        body = {"recipient_id": str(user.id)}
+        async with web.post(f"{discord.api_url}/users/@me/channels", json=body) as response:
+            assert response.status == told
+        async with web.post(messages_url(discord, user), json={"content": "Hi"}) as response:
+            assert response.status == told
+    hears = asyncio.create_task(bot.wait_for("interaction", timeout=5))
+    interaction = await discord.slash(alice, "ignored")
+    seen: dpy.Interaction = await hears
+    with pytest.raises(dpy.HTTPException, match="told to answer 400"):
+        await seen.response.defer()
+    assert interaction.state is InteractionState.UNANSWERED
+    assert [fault.times for fault in faults] == [0, 0, 0, 5]
+
+
 @pytest.mark.parametrize("before", [True, False])
 async def test_held_request_waits_before_or_behind_the_work(
     discord: SmallDiscord, bot: Bot, alice: User, *, before: bool
@@ -840,6 +939,14 @@ async def test_rate_limit_is_waited_for(discord: SmallDiscord, bot: Bot, alice: 
     discord.fail("POST", "/channels/*", 429, times=2, headers={"Via": "1.1 google", "Retry-After": "0.01"})
     await bot.get_partial_messageable(discord.dm_channel(alice).id).send("Sent")
     assert [request.status for request in discord.requests[-3:]] == [429, 429, 200]
+
+
+async def test_rate_limit_without_via_is_raised_at_once(discord: SmallDiscord, bot: Bot, alice: User) -> None:
+    discord.fail("POST", "/channels/*", 429, headers={"Retry-After": "600"})
+    with pytest.raises(dpy.HTTPException) as limited:
+        await bot.get_partial_messageable(discord.dm_channel(alice).id).send("Refused")
+    assert limited.value.status == 429
+    assert discord.dm(alice) == []
 
 
 async def test_waiting_in_vain_names_what_and_the_last_requests_without_secrets(

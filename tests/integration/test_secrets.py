@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import base64
+import copy
+import dataclasses
+import inspect
+import io
 import logging
+import pickle
+import sqlite3
+import traceback
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness import World, a_world
-from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Html, Operation, Reset, ServerError, WrongTypes
+import pytest
+
+from harness import Card, World, a_world, bot_settings
+from plexlink import errors
+from plexlink.models import Secret
+from plexlink.vault import parse_keys
+from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Html, JsonError, Operation, Reset, ServerError, WrongTypes
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
-
-    import pytest
+    from typing import Any
 
 NAMED = replace(BOB, username="planted-account-name")
 KEY = base64.b64encode(b"planted-key-material-0123456789a").decode()
@@ -89,3 +102,133 @@ def _secrets(world: World, tokens: list[str]) -> list[tuple[str, str]]:
 
 def _files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+# --- the card, after the ends that take long or are rare; the common ones are tried on the real process ---
+
+
+async def be_revoked(world: World) -> None:
+    for _each in range(2):
+        world.plex.fail(JsonError(401, 1001), calls=Operation.USER)
+    world.approve()
+    await world.advance(400)
+
+
+async def run_out_in_silence(world: World) -> None:
+    world.plex.fail(ServerError(503), calls=Operation.GET_PIN, times=None)
+    await world.advance(1850 if world.pin().strong else 950)
+
+
+async def become_unreadable(world: World) -> None:
+    await world.stop()
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3")) as database, database:
+        database.execute("UPDATE plexlink_attempts SET pin_id_envelope = user_code_envelope")
+    await world.start()
+    await world.advance(20)
+
+
+async def be_replaced(world: World) -> None:
+    world.approve(ALICE)
+    await world.advance(6)
+    again = await world.plexlink()
+    await world.alice.click(again.response, label="Link another account")
+    world.approve(BOB)
+    await world.advance(6)
+
+
+async def move_on(world: World) -> None:
+    """Type /plexlink again: an ephemeral card moves to the newest answer."""
+    await world.plexlink()
+    await world.advance(2)
+    world.approve()
+    await world.advance(6)
+
+
+LATE_ENDS: dict[str, tuple[Callable[[World], Awaitable[None]], str, str]] = {
+    "revoked": (be_revoked, "Plex ended the sign-in", "Plex ended the sign-in"),
+    "unsure": (run_out_in_silence, "Plex does not answer at the moment", "The code ran out"),
+    "unreadable": (become_unreadable, "Something broke", "Something broke"),
+    "replaced": (be_replaced, "You have linked another Plex account", "Linked as alice"),
+    "moved": (move_on, "Linked as alice", "This card has moved"),
+}
+
+
+@pytest.mark.parametrize("pin_style", ["short", "strong"])
+@pytest.mark.parametrize("lane", ["message", "answer"])
+@pytest.mark.parametrize("end", LATE_ENDS)
+async def test_code_and_picture_are_gone_from_the_card_at_every_late_end(
+    tmp_path: Path, end: str, lane: str, pin_style: str
+) -> None:
+    bring_about, says_in_message, says_in_answer = LATE_ENDS[end]
+    async with a_world(tmp_path, pin_style=pin_style) as world:
+        if lane == "answer":
+            world.close_dms()
+        result = await world.plexlink()
+        message = world.card().message if lane == "message" else result.response
+        before, pin = Card(message), world.pin()
+        assert pin.code in str(before.parts)
+        assert before.attachments
+
+        await bring_about(world)
+
+        after = Card(message)
+        assert (says_in_message if lane == "message" else says_in_answer) in after.text
+        assert pin.code not in str(after.parts)
+        assert pin.client_identifier not in str(after.parts)
+        assert not after.attachments
+
+
+# --- the values themselves ---
+
+PLANTED = "planted-secret-value"
+
+
+def shown(value: Any) -> str:
+    """Return all that Python shows of a value without being asked for its secret by name."""
+    spellings = [repr(value), str(value), f"{value}", f"{value!r:>60}", f"{value!a}", f"{[value]}", repr({"x": value})]
+    try:
+        raise ValueError(value)  # noqa: TRY301 - the traceback is the point
+    except ValueError as error:
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        spellings += [*shown.format(), repr(error)]
+    return "\n".join(spellings)
+
+
+def copied(value: Any) -> str:
+    """Return what is left of a value on its usual ways out of a program."""
+    left = []
+    for leave in (pickle.dumps, copy.copy, copy.deepcopy, dataclasses.asdict, dataclasses.astuple, vars):
+        try:
+            left.append(repr(leave(value)))
+        except (TypeError, pickle.PicklingError) as error:
+            left.append(f"{leave.__name__}: {error}")
+    return "\n".join(left)
+
+
+def test_secret_and_whatever_holds_one_show_nothing_of_it(tmp_path: Path) -> None:
+    key = base64.b64encode(b"planted-key-of-thirty-two-bytes!").decode()
+    settings = bot_settings(
+        tmp_path, "http://127.0.0.1:9", keys=Secret(f"a:{key}"), proxy=Secret(f"http://{PLANTED}@p")
+    )
+    secret = Secret(PLANTED)
+    ring = parse_keys(f"a:{key}", source="a test")
+    for value in (secret, settings, settings.plexlink, ring, ring.first()):
+        said = shown(value) + copied(value)
+        for planted in (PLANTED, key, "planted-key"):
+            assert planted not in said, type(value)
+    assert "Secret(****)" in shown(secret)
+
+
+def test_secret_cannot_be_pickled_or_copied() -> None:
+    for leave in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="not pickled"):
+            leave(Secret(PLANTED))
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.Pickler(io.BytesIO(), protocol=0).dump([Secret(PLANTED)])
+
+
+def test_every_exception_of_the_family_can_be_told_without_a_value() -> None:
+    family = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, errors.PlexLinkError)]
+    assert len(family) > 15
+    own = {each.__name__ for each in family if "__init__" in vars(each)}
+    assert own == {"PlexSlowDownError"}  # it holds a number; all others only their sentence

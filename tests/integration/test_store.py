@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,8 +24,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, select, text, update
 
 from plexlink import flow
-from plexlink.errors import DatabaseInUseError, SettingError, StoreError
-from plexlink.models import Answer, Attempt, Card, Cell, Lane, Link, Place, Reason, Secret, State, Trouble
+from plexlink.errors import DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
+from plexlink.models import Answer, Attempt, Card, Cell, Lane, Leftover, Link, Place, Reason, Secret, State, Trouble
 from plexlink.store import Database, Store, Transaction, migrations, tables
 from plexlink.vault import Key, KeyRing, Vault
 
@@ -116,6 +118,16 @@ def a_link(user_id: int = 42, *, account: str = "12345", attempt_id: str = "an-a
         client_identifier=planted("client-identifier"),
         token=planted("token"),
         linked_at=NOW,
+    )
+
+
+def a_leftover() -> Leftover:
+    return Leftover(
+        id=begun().id,
+        user_id=42,
+        client_identifier=planted("client-identifier"),
+        pin_id=planted("pin-id"),
+        deadline_at=NOW + timedelta(minutes=15),
     )
 
 
@@ -455,6 +467,191 @@ async def test_what_the_database_refuses_is_a_store_error_without_the_values(sto
     assert attempt.device_name not in "".join(traceback.format_exception(raised.value))
 
 
+# --- the machine ---
+
+
+def others_see(path: Path) -> dict[str, str]:
+    """Return the key records as another program finds them at the path."""
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return dict(other.execute("SELECT name, value FROM plexlink_keys").fetchall())
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def move(path: Path, to: Path) -> None:
+    path.replace(to)
+
+
+def write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def names_in(path: Path) -> set[str]:
+    return {file.name.removeprefix(path.name) for file in path.parent.iterdir()}
+
+
+WITH_THE_LOCK = ("", "-wal", "-shm", ".lock")
+
+
+@pytest.mark.parametrize("lost", [("",), ("-wal",), ("-shm",), ("-wal", "-shm"), WITH_THE_LOCK[:3], WITH_THE_LOCK])
+async def test_deleted_files_are_put_back_with_all_that_was_committed(
+    url: str, database: Database, path: Path, lost: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("before", "after"):
+        await database.replace_key_records({name: "it"})
+        assert others_see(path) == {name: "it"}
+        if name == "before":
+            for suffix in lost:
+                erase(path.with_name(path.name + suffix))
+    assert names_in(path) == {"", "-wal", "-shm", ".lock"}
+    assert "" not in lost or mode_of(path) == 0o600
+    assert caplog.text.count("store.put_back") == 1
+    with pytest.raises(DatabaseInUseError):
+        await opened(url).__aenter__()
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+async def test_what_was_committed_before_a_deletion_is_there_although_nothing_is_written_after(
+    url: str, path: Path, suffix: str
+) -> None:
+    async with Database.open(url) as database:
+        await database.replace_key_records({"last": "words"})
+        erase(path.with_name(path.name + suffix))
+    assert others_see(path) == {"last": "words"}
+
+
+async def test_folder_that_is_deleted_is_made_again_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    async with Database.open(f"sqlite:///{folder}/plexlink.sqlite3") as other:
+        await other.replace_key_records({"kept": "yes"})
+        shutil.rmtree(folder)
+        await other.key_records()
+        assert others_see(folder / "plexlink.sqlite3") == {"kept": "yes"}
+        assert mode_of(folder) == 0o700
+
+
+async def test_log_of_another_database_is_not_taken_for_that_of_the_file_put_back(
+    database: Database, path: Path, tmp_path: Path
+) -> None:
+    await database.replace_key_records({"ours": "1"})
+    stale = tmp_path / "stale.sqlite3"
+    async with Database.open(f"sqlite:///{stale}") as other:
+        await other.replace_key_records({"theirs": "2"})
+        erase(path)
+        for suffix in ("-wal", "-shm"):
+            erase(path.with_name(path.name + suffix))
+            shutil.copyfile(f"{stale}{suffix}", f"{path}{suffix}")
+    assert await database.key_records() == {"ours": "1"} == others_see(path)
+
+
+async def test_file_in_the_place_of_the_database_is_left_alone_and_told_once(
+    database: Database, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await database.replace_key_records({"ours": "1"})
+    away = path.with_name("away")
+    move(path, away)
+    write(path, b"a backup, perhaps")
+    for _ in range(3):
+        with pytest.raises(StoreUnavailableError, match="another file was put in its place") as raised:
+            await database.replace_key_records({"ours": "2"})
+        assert_is_a_sentence(raised.value)
+        with pytest.raises(StoreUnavailableError):
+            await database.key_records()
+    assert content_of(path) == b"a backup, perhaps"
+    assert caplog.text.count("store.unavailable") == 1
+
+    move(away, path)
+    assert await database.key_records() == {"ours": "1"}
+    await database.replace_key_records({"ours": "3"})
+    assert others_see(path) == {"ours": "3"}
+    assert caplog.text.count("store.available_again") == 1
+
+
+async def test_restored_backup_is_not_spoiled_by_our_log_nor_what_was_moved_away_robbed_of_it(
+    url: str, path: Path
+) -> None:
+    away, backup = path.with_name("away"), path.with_name("backup")
+    async with Database.open(url) as database:
+        await database.replace_key_records({"state": "backup"})
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("VACUUM INTO ?", [str(backup)])
+        await database.replace_key_records({f"newer {number}": "x" * 5000 for number in range(50)})
+        move(path, away)
+        move(backup, path)
+        with pytest.raises(StoreUnavailableError, match="another file"):
+            await database.key_records()
+    assert others_see(path) == {"state": "backup"}
+    assert len(others_see(away)) == 50
+
+
+async def test_file_that_comes_back_while_ours_is_written_anew_is_not_overwritten(
+    database: Database, path: Path
+) -> None:
+    erase(path)
+    path.with_name(f"{path.name}.rescue").mkdir()  # in the way of the draft
+    with pytest.raises(StoreUnavailableError):
+        await database.key_records()
+    path.with_name(f"{path.name}.rescue").rmdir()
+    write(path, b"restored meanwhile")
+    with pytest.raises(StoreUnavailableError, match="another file"):
+        await database.key_records()
+    assert content_of(path) == b"restored meanwhile"
+    erase(path)
+
+
+async def test_full_disk_is_told_once_until_something_can_be_written_again(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("PRAGMA max_page_count = 1")
+    for _ in range(3):
+        with pytest.raises(StoreUnavailableError, match="its disk is full; make room") as raised:
+            await database.replace_key_records({"long": "x" * 100_000})
+        assert_is_a_sentence(raised.value)
+    assert caplog.text.count("store.unavailable") == 1
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+    await database.replace_key_records({"long": "x" * 100_000})
+    assert caplog.text.count("store.available_again") == 1
+    assert caplog.text.count("store.unavailable") == 1
+
+
+async def test_lock_of_another_program_is_told_and_waited_for(database: Database, path: Path) -> None:
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailableError, match="another program holds it locked"):
+            await database.key_records()
+        other.execute("ROLLBACK")
+    await database.replace_key_records({"after": "it"})
+
+
+async def test_nothing_is_saved_while_what_belongs_beside_the_database_cannot_be_kept(
+    database: Database, path: Path
+) -> None:
+    await database.replace_key_records({"kept": "yes"})
+    is_there = False
+
+    def look() -> None:
+        if not is_there:
+            raise PermissionError(errno.EACCES, "planted")
+
+    database.watch(look)
+    with pytest.raises(StoreUnavailableError, match="read-only") as raised:
+        await database.replace_key_records({})
+    assert_is_a_sentence(raised.value)
+    is_there = True
+    assert await database.key_records() == {"kept": "yes"} == others_see(path)
+
+
+# --- key records ---
+
+
 async def test_key_records_are_kept_and_replaced(url: str) -> None:
     async with Database.open(url) as database:
         assert await database.key_records() == {}
@@ -689,6 +886,7 @@ async def write_everything(tx: Transaction) -> None:
     await tx.attempts.show(attempt)
     await tx.links.add(a_link())
     await tx.sign_outs.add(user_id=42, client_identifier=planted("client"), token=planted("token"), now=NOW)
+    await tx.leftovers.add(a_leftover())
 
 
 async def test_no_secret_stands_in_any_file_of_the_database(store: Store, path: Path) -> None:

@@ -29,6 +29,7 @@ from plexlink_bot.sandbox.plex_tv import (
     PlexTV,
     RateLimited,
     Redirect,
+    Relabelled,
     Reset,
     ServerError,
     Truncated,
@@ -290,6 +291,13 @@ async def test_bom_comes_before_the_right_answer(plex: PlexTV, client: Client) -
     reply = await client.create_pin()
     assert (reply.status, reply.raw[:3]) == (201, b"\xef\xbb\xbf")
     assert json.loads(reply.raw.decode("utf-8-sig"))["expiresIn"] == 900
+
+
+async def test_right_answer_comes_in_another_charset_under_another_type(plex: PlexTV, client: Client) -> None:
+    plex.fail(Relabelled("text/plain", "utf-16"))
+    reply = await client.create_pin()
+    assert (reply.status, reply.headers["Content-Type"]) == (201, "text/plain")
+    assert json.loads(reply.raw.decode("utf-16"))["code"] == next(iter(plex.pins.values())).code
 
 
 async def test_drip_sends_the_right_answer_byte_by_byte(plex: PlexTV, client: Client, clock: Clock) -> None:

@@ -51,7 +51,11 @@ function intention({ type, key, target }) {
   const button = type === "click" && target.closest?.(BUTTONS);
   const place = button && button.closest("[data-message-id], form");
   if (place) {
-    return () => [...place.querySelectorAll(BUTTONS)].find((each) => each.textContent === button.textContent)?.click();
+    const id = place.dataset.messageId;
+    return () => {
+      const drawn = id ? document.querySelector(`[data-message-id="${id}"]`) : place;
+      [...(drawn?.querySelectorAll(BUTTONS) ?? [])].find((each) => each.textContent === button.textContent)?.click();
+    };
   }
   const isSending = type === "keydown" && key === "Enter" && target.closest?.(COMPOSER) && !isPicking();
   return isSending ? () => document.querySelector(COMPOSER).requestSubmit() : null;

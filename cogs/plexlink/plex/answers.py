@@ -26,6 +26,8 @@ MAX_BODY_BYTES = 64 * 1024
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{10,4096}")
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}")
 _CODE_GONE = 1020
+_HIGHEST_ERROR_CODE = 9999
+_MOST_ERROR_CODES = 5
 _LONGEST_LIFE = timedelta(days=1)
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 _GZIP_OR_ZLIB = 47
@@ -100,8 +102,8 @@ def read_sign_out(answer: Answer) -> None:
 
     """
     _check_token_accepted(answer)
-    if not _is_success(answer.status) or answer.body:
-        # plex.tv says 204; a page or a firewall's JSON with 200 is no sign-out.
+    if answer.status != HTTPStatus.NO_CONTENT:
+        # Anything else with 2xx may be a firewall's or the edge's; if it was plex.tv's, the next try is told with 401.
         raise _failure(answer)
 
 
@@ -158,7 +160,7 @@ def _failure(answer: Answer) -> PlexError:
         return PlexSlowDownError(_retry_after(answer.headers))
     is_client_error = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
     if is_client_error and _is_plex_error(answer):
-        codes = ", ".join(str(code) for code in sorted(_error_codes(answer))) or "none"
+        codes = ", ".join(str(code) for code in sorted(_error_codes(answer))[:_MOST_ERROR_CODES]) or "none"
         return PlexRefusedError(f"plex.tv refused: HTTP {answer.status}, code {codes}")
     return PlexUnavailableError(f"plex.tv gave no usable answer: HTTP {answer.status}")
 
@@ -177,6 +179,7 @@ def _is_plex_error(answer: Answer) -> bool:
 
 
 def _error_codes(answer: Answer) -> set[int]:
+    """Return plex.tv's error codes; they are logged, so a number that is too long for one (a PIN id is) is left out."""
     try:
         body = _json(answer)
     except PlexUnavailableError:
@@ -184,7 +187,11 @@ def _error_codes(answer: Answer) -> set[int]:
     errors = body.get("errors") if isinstance(body, dict) else None
     if not isinstance(errors, list):
         return set()
-    return {error["code"] for error in errors if isinstance(error, dict) and _is_integer(error.get("code"))}
+    return {
+        error["code"]
+        for error in errors
+        if isinstance(error, dict) and _is_integer(error.get("code"), highest=_HIGHEST_ERROR_CODE)
+    }
 
 
 def _json(answer: Answer) -> Any:  # noqa: ANN401 - JSON is anything
@@ -194,8 +201,8 @@ def _json(answer: Answer) -> Any:  # noqa: ANN401 - JSON is anything
         raise PlexUnavailableError(f"plex.tv's answer is not JSON: HTTP {answer.status}") from None
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+def _is_integer(value: object, *, highest: int = 2**63 - 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= highest
 
 
 def _expires_in(body: dict[str, Any]) -> timedelta | None:

@@ -7,25 +7,32 @@ that reads first and then writes loses updates to another (both report success u
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sqlite3
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
 from sqlalchemy import delete, event, insert, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from ..errors import DatabaseInUseError, SettingError, StoreError
+from ..errors import DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
 from . import tables
+from .anchor import Anchor, with_companions
 from .migrations import migrate
+from .troubles import translated, translated_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy import URL, Connection
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+_log = logging.getLogger(__name__)
 
 _MIGRATING = asyncio.Lock()
 """Alembic's operations go through one global proxy: two databases in one process are migrated in turn."""
@@ -39,13 +46,21 @@ _PRAGMAS = (
     "PRAGMA secure_delete = ON",
 )
 
+_WRITE = "PRAGMA user_version = 0"
+"""Writes a page and changes nothing; an UPDATE to what is there already would write nothing."""
+
 
 class Database:
     """One SQLite file, held by this process alone among bots; the command line may share it."""
 
-    def __init__(self, engine: AsyncEngine, lock: filelock.BaseFileLock) -> None:
+    def __init__(self, engine: AsyncEngine, lock: filelock.BaseFileLock, anchor: Anchor) -> None:
         self._engine = engine
         self._lock = lock
+        self._anchor = anchor
+        # SQLite lets one write at a time anyway; in turn, nobody waits for itself and files can be put back between.
+        self._turn = asyncio.Lock()
+        self._trouble: str | None = None
+        self._looks: list[Callable[[], None]] = []
 
     @classmethod
     @asynccontextmanager
@@ -59,31 +74,96 @@ class Database:
 
         """
         parsed = _parse_url(url)
-        lock = filelock.FileLock(f"{parsed.database}.lock", blocking=False, thread_local=False)
+        path = Path(parsed.database or "")
+        lock = filelock.FileLock(f"{path}.lock", blocking=False, thread_local=False)
         _acquire(lock)
         try:
-            _try_to_open(parsed)
+            _check_rights(path)
+            # Before the engine: where a file cannot be opened, aiosqlite leaves a thread behind.
+            anchor = Anchor(path)
             engine = _create_engine(parsed)
+            database = cls(engine, lock, anchor)
             try:
-                database = cls(engine, lock)
                 await database._migrate()
                 yield database
+                await database._leave()
             finally:
                 await engine.dispose()
+                anchor.release()
         finally:
             lock.release()
+
+    def watch(self, look: Callable[[], None]) -> None:
+        """Call `look` before and after each transaction; where it raises OSError, nothing is saved."""
+        self._looks.append(look)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection inside a writing transaction, committed at the end of the block.
 
         Raises:
+            StoreUnavailableError: the machine does not let us at present; nothing of the block was kept.
             StoreError: the database refused; nothing of the block was kept.
 
         """
-        with _translated():
+        async with self._turn:
+            try:
+                async with self._transaction() as connection:
+                    yield connection
+            except StoreUnavailableError as error:
+                self._tell(str(error))
+                raise
+            if self._trouble is not None:
+                await self._recover()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        await self._stay_in_place()
+        with translated():
             async with self._engine.begin() as connection:
                 yield connection
+        # What was committed into a deleted file is not kept yet.
+        await self._stay_in_place()
+
+    async def _stay_in_place(self) -> None:
+        """Put the files back if somebody took them away."""
+        if not self._anchor.holds():
+            await self._put_back()
+        with translated_files():
+            for look in self._looks:
+                look()
+
+    async def _put_back(self) -> None:
+        # On the loop, for all its waiting for the disk: nothing may cancel it half-way.
+        self._anchor.save()
+        _acquire_again(self._lock)
+        try:
+            await self._engine.dispose()
+        finally:
+            self._anchor.renew()
+
+    def _tell(self, trouble: str) -> None:
+        """Say once what is wrong, however many meet it."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _log.error("store.unavailable %s Until then members are told that nothing could be saved.", trouble)
+
+    async def _recover(self) -> None:
+        """Find out whether the trouble is over: a full or read-only disk can still be read."""
+        try:
+            async with self._transaction() as connection:
+                await connection.exec_driver_sql(_WRITE)
+        except StoreUnavailableError:
+            return
+        self._trouble = None
+        _log.warning("store.available_again")
+
+    async def _leave(self) -> None:
+        """See before closing that the files are where the next start looks for them."""
+        try:
+            await self._stay_in_place()
+        except StoreUnavailableError as error:
+            self._tell(str(error))
 
     async def key_records(self) -> dict[str, str]:
         """Return the rows of the key table; none in a new database."""
@@ -100,7 +180,7 @@ class Database:
             )
 
     async def _migrate(self) -> None:
-        async with _MIGRATING, self.transaction() as connection:
+        async with _MIGRATING, self._transaction() as connection:
             await connection.run_sync(migrate)
 
 
@@ -122,20 +202,34 @@ def _acquire(lock: filelock.BaseFileLock) -> None:
         raise DatabaseInUseError(
             "Another bot is running on this database; stop it, or give this one its own PLEXLINK_DATA_DIR."
         ) from None
-    except OSError:
+    except PermissionError:
         raise StoreError(
             "The database's folder cannot be written; mend PLEXLINK_DATA_DIR or PLEXLINK_DATABASE_URL."
         ) from None
+    except OSError:
+        with translated_files():
+            raise
 
 
-def _try_to_open(url: URL) -> None:
-    # Where a file cannot be opened, aiosqlite leaves a thread behind that reports to a loop long closed.
-    with _translated():
-        sqlite3.connect(url.database or "").close()
+def _acquire_again(lock: filelock.BaseFileLock) -> None:
+    """Let others see the lock again if it was deleted with the folder."""
+    if not Path(lock.lock_file).exists():
+        lock.release()
+        _acquire(lock)
+
+
+def _check_rights(path: Path) -> None:
+    """Say at the start what SQLite says at the first writing, and wait for nothing that only a person can mend."""
+    for file in with_companions(path):
+        if file.exists() and not os.access(file, os.W_OK):
+            raise StoreError(
+                f"The database's file {file.name} cannot be written by the bot's user; "
+                "mend its owner or its rights in PLEXLINK_DATA_DIR."
+            )
 
 
 def _create_engine(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, hide_parameters=True, pool_size=4, max_overflow=0)
+    engine = create_async_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
@@ -157,14 +251,3 @@ def _prepare(driver_connection: Any, _record: object) -> None:  # noqa: ANN401 -
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
-        cause = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None) or type(error).__name__
-        raise StoreError(
-            f"The database cannot be used ({cause}); look at PLEXLINK_DATA_DIR or PLEXLINK_DATABASE_URL."
-        ) from None

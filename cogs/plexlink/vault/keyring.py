@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingError
+from ..models import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KEY_BYTES = 32
 _HEADER = "# PlexLink's keys. Whoever has this file and the database can read every Plex token. Back it up apart.\n"
 
@@ -27,6 +28,11 @@ class Key:
 
     id: str
     material: bytes = field(repr=False)
+    text: Secret = field(init=False, repr=False, compare=False)
+    """The key as it stands in the file, for whoever keeps secrets out of a log by their value."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", Secret(base64.b64encode(self.material).decode()))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key is not pickled")
@@ -41,13 +47,16 @@ class KeyRing:
     def __contains__(self, key_id: str) -> bool:
         return key_id in self._keys
 
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys.values())
+
     def get(self, key_id: str) -> Key | None:
         """Return the key of that name, if it is in the ring."""
         return self._keys.get(key_id)
 
     def first(self) -> Key:
         """Return the key that a new database starts with."""
-        return next(iter(self._keys.values()))
+        return next(iter(self))
 
 
 def parse_keys(text: str, *, source: str) -> KeyRing:
@@ -75,7 +84,7 @@ def _items(text: str) -> list[str]:
 
 def _parse_key(item: str, source: str) -> Key:
     key_id, separator, encoded = item.partition(":")
-    if not separator or not _KEY_ID.fullmatch(key_id):
+    if not separator or not KEY_ID.fullmatch(key_id):
         raise SettingError(f"{source} must list keys as id:base64, the id of letters, digits, - and _.")
     try:
         material = base64.b64decode(encoded.strip().replace("-", "+").replace("_", "/"), validate=True)
@@ -87,10 +96,17 @@ def _parse_key(item: str, source: str) -> Key:
 
 
 def create_key_file(path: Path) -> KeyRing:
-    """Write a new key into a new file that only its owner can read (mode 0600), whole or not at all."""
+    """Write a new key into a new file; see `write_key_file`."""
     key = Key(secrets.token_hex(4), secrets.token_bytes(_KEY_BYTES))
-    text = f"{_HEADER}{key.id}:{base64.b64encode(key.material).decode()}\n"
-    draft = path.with_name(f"{path.name}.{key.id}")
+    ring = KeyRing({key.id: key})
+    write_key_file(path, ring)
+    return ring
+
+
+def write_key_file(path: Path, ring: KeyRing) -> None:
+    """Write keys into a new file that only its owner can read (mode 0600), whole or not at all."""
+    text = _HEADER + "".join(f"{key.id}:{key.text.reveal()}\n" for key in ring)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -101,7 +117,6 @@ def create_key_file(path: Path) -> KeyRing:
         os.link(draft, path)
     finally:
         draft.unlink()
-    return KeyRing({key.id: key})
 
 
 def read_key_file(path: Path) -> KeyRing:

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import hmac
 import logging
+import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import BrokenEnvelopeError, SettingError, UnknownKeyError, VaultError, WrongKeysError
 from ..models import Cell, Secret
+from .keyring import KEY_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SCHEME = "plk1"
+_ENVELOPE = re.compile(rf"{_SCHEME}:(?P<key_id>{KEY_ID.pattern}):(?P<body>[A-Za-z0-9_-]+={{0,2}})")
 _NONCE_BYTES = 12
 _CANARY = Secret("plexlink canary")
 _CANARY_CELL = Cell("plexlink_keys", "value", "canary", 0)
@@ -55,6 +58,11 @@ class Vault:
         self._missing: set[str] = set()
         self._check_canary(records)
         self._lookup_key = self._open_lookup_key(records)
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys that this process knows at present."""
+        return self._ring
 
     @staticmethod
     def first_records(ring: KeyRing) -> KeyRecords:
@@ -137,14 +145,17 @@ def _seal(cipher: AESGCM, key_id: str, secret: Secret, cell: Cell) -> str:
 
 
 def _parse(envelope: str) -> tuple[str, bytes]:
-    scheme, _, rest = envelope.partition(":")
-    key_id, separator, body = rest.partition(":")
-    if scheme != _SCHEME or not separator:
+    match = _ENVELOPE.fullmatch(envelope)
+    if match is None:
         raise BrokenEnvelopeError("this is not an envelope")
     try:
-        return key_id, base64.b64decode(body.encode("ascii"), altchars=b"-_", validate=True)
-    except (binascii.Error, UnicodeEncodeError):
+        sealed = base64.urlsafe_b64decode(match["body"])
+    except binascii.Error:
         raise BrokenEnvelopeError("an envelope is not base64") from None
+    if base64.urlsafe_b64encode(sealed).decode() != match["body"]:
+        # Base64 has spare bits at its end; an envelope has one spelling, so that no change of it goes unnoticed.
+        raise BrokenEnvelopeError("an envelope is not spelled as it was written")
+    return match["key_id"], sealed
 
 
 def _associated(cell: Cell) -> bytes:

@@ -1,0 +1,80 @@
+"""What the database or its disk refuses, said in one sentence: what is wrong, and what mends it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import StoreError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FULL = "its disk is full; make room"
+_LOCKED = "another program holds it locked; wait for that program, or end it"
+_READ_ONLY = "it is read-only; let the bot's user write its file, the -wal and -shm beside it, and their folder"
+_CANNOT_OPEN = "its file cannot be opened; look at the rights of its folder, and at the limit of open files"
+_DISK = "its disk does not take what is written; make room, or look at the system's log"
+
+_OF_SQLITE = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_IOERR: _DISK,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_PERM: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: _CANNOT_OPEN,
+}
+_OF_SYSTEM = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EACCES: _READ_ONLY,
+    errno.EPERM: _READ_ONLY,
+    errno.EROFS: _READ_ONLY,
+    errno.EMFILE: _CANNOT_OPEN,
+    errno.ENFILE: _CANNOT_OPEN,
+}
+_PRIMARY = 0xFF
+"""SQLite's extended codes carry the primary one in their lowest byte."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what the libraries raise as a `StoreError`, without their text: it holds statements."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise _of_sqlite(error) from None
+
+
+@contextmanager
+def translated_files() -> Iterator[None]:
+    """Raise what the system says of files as a `StoreError`, and do as `translated` does."""
+    try:
+        with translated():
+            yield
+    except OSError as error:
+        raise unavailable(_OF_SYSTEM.get(error.errno or 0, os.strerror(error.errno or 0))) from None
+
+
+def unavailable(sentence: str) -> StoreUnavailableError:
+    """Return the error that says what is wrong and what mends it."""
+    return StoreUnavailableError(f"The database cannot be used: {sentence} (PLEXLINK_DATA_DIR, PLEXLINK_DATABASE_URL).")
+
+
+def _of_sqlite(error: Exception) -> StoreError:
+    cause = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
+    code = getattr(cause, "sqlite_errorcode", None)
+    sentence = None if code is None else _OF_SQLITE.get(code & _PRIMARY)
+    if sentence is not None:
+        return unavailable(sentence)
+    return StoreError(
+        f"The database cannot be used ({cause or type(error).__name__}); "
+        "look at PLEXLINK_DATA_DIR or PLEXLINK_DATABASE_URL."
+    )

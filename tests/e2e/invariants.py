@@ -1,0 +1,349 @@
+"""What must be true of a bot that was stopped at any moment and started again.
+
+A `Witness` stands beside a deployment, is told what members and the test do, and compares what members see and
+plex.tv knows with what an operator can read who has the database and the key file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections import Counter, defaultdict
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from plexlink.models import Cell
+from plexlink.vault import KeyRecords, Vault, read_key_file
+from plexlink_bot.sandbox.plex_tv import Operation
+from small_discord import InteractionState, InteractionType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from plexlink_bot.sandbox.plex_tv import Account, Call, Pin
+    from processes import BotProcess, Deployment
+    from small_discord import Interaction, Message
+
+Row = dict[str, Any]
+Complaint = tuple[int, str]
+
+QUIET_SECONDS = 30.0
+MOMENT = timedelta(seconds=3)
+"""Longest time from an event to its commit on a busy machine; what was lost must have been that fresh."""
+
+CUSTOM_ID = re.compile(r"plexlink:(check|new|cancel|undo):(.+)")
+CODE = re.compile(r"Your code: \*\*`([A-Z0-9]{4})`")
+ENDS = {"linked", "refused", "expired", "cancelled", "failed"}
+TABLES = ("attempts", "links", "sign_outs", "leftovers")
+
+SAYS = {
+    "requested": ("You are in line", "Plex does not answer yet"),
+    "pending": ("Your code:",),
+    "approved": ("## Approved",),
+    "linked": ("## Linked as",),
+    "undone": ("## Undone",),
+    "replaced": ("## Replaced",),
+    "refused": ("## This profile cannot be linked", "## This Plex account is linked already"),
+    "expired": ("## The code ran out",),
+    "cancelled": ("## Cancelled",),
+    "failed": ("## Plex",),
+}
+"""How a card begins that tells of a state."""
+
+
+def says(message: Message) -> str | None:
+    """Return the state that a message tells of."""
+    return next((state for state, texts in SAYS.items() if any(text in message.text for text in texts)), None)
+
+
+def attempt_of(message: Message) -> str | None:
+    """Return the id of the attempt that a message's buttons belong to."""
+    found = (CUSTOM_ID.fullmatch(target) for _, target in message.buttons)
+    return next((match[2] for match in found if match), None)
+
+
+def code_on(message: Message) -> str | None:
+    """Return the code that a message shows."""
+    found = CODE.search(message.text)
+    return found[1] if found else None
+
+
+@dataclass(frozen=True)
+class Books:
+    """What the database holds at one moment, its secrets opened."""
+
+    attempts: dict[str, Row]
+    links: list[Row]
+    sign_outs: list[Row]
+    leftovers: set[str]
+    """Attempts whose codes were given up and are asked about once more before they run out."""
+
+    @classmethod
+    def read(cls, place: Deployment) -> Books:
+        """Read as any other program would, without changing a byte; what was never committed is not there."""
+        path = place.data_dir / "plexlink.sqlite3"
+        if not path.exists():
+            return cls({}, [], [], set())
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            database.row_factory = sqlite3.Row
+            known = {row["name"] for row in database.execute("SELECT name FROM sqlite_master")}
+            if "plexlink_keys" not in known:
+                return cls({}, [], [], set())
+            records = {row["name"]: row["value"] for row in database.execute("SELECT name, value FROM plexlink_keys")}
+            database.execute("BEGIN")
+            rows = {name: [dict(row) for row in database.execute(f"SELECT * FROM plexlink_{name}")] for name in TABLES}  # noqa: S608 - fixed names
+        leftovers = {row["id"] for row in rows.pop("leftovers")}
+        for table, found in rows.items():
+            _open(place, records, table, found)
+        return cls({row["id"]: row for row in rows["attempts"]}, rows["links"], rows["sign_outs"], leftovers)
+
+    def tokens(self) -> set[str]:
+        """Return all tokens that are kept, wherever."""
+        return {row["token"] for row in (*self.attempts.values(), *self.links, *self.sign_outs)} - {None}
+
+    def answers(self) -> set[int]:
+        """Return the messages in which an answer is owed."""
+        return {row["answer_message_id"] for row in self.attempts.values()} - {None}
+
+
+def _open(place: Deployment, records: dict[str, str], table: str, rows: list[Row]) -> None:
+    """Put each row's credential beside its envelopes."""
+    if not rows:
+        return
+    ring = read_key_file(place.data_dir / "plexlink.key")
+    vault = Vault(ring=ring, records=KeyRecords(**records), reload=lambda: ring)
+    for row in rows:
+        for name in ("token", "client_identifier"):
+            column = f"{name}_envelope"
+            cell = Cell(f"plexlink_{table}", column, row["id"], row["user_id"])
+            row[name] = None if row[column] is None else vault.decrypt(row[column], cell).reveal()
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A code that a member approved."""
+
+    pin: Pin
+    attempt_id: str
+    account: Account
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The end of a process, and what was committed by then."""
+
+    at: datetime
+    books: Books
+    lost: frozenset[str]
+    """Tokens that plex.tv had handed out by then and that were not kept."""
+
+
+@dataclass
+class Witness:
+    """Remember what happened, and say what is wrong."""
+
+    place: Deployment
+    moment: timedelta = MOMENT
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    given_up: set[str] = field(default_factory=set)
+    """Attempts whose member pressed Cancel or New code."""
+    fumbling: set[int] = field(default_factory=set)
+    """Members who press everything at once: a late Cancel ends whatever code they have by then."""
+    expired: set[str] = field(default_factory=set)
+    """Codes that plex.tv forgot early."""
+    stops: list[Stop] = field(default_factory=list)
+    unanswered: dict[int, Interaction] = field(default_factory=dict)
+    """Commands that think for ever, each explained by the end of a process in the moment after it was acknowledged."""
+
+    def approve(self, card: Message, account: Account) -> None:
+        """Approve the code on a card."""
+        pin = self.place.plex.pin(code_on(card) or "")
+        token = self.place.plex.approve(pin.code, account)
+        self.approvals[token] = Approval(pin, attempt_of(card) or "", account)
+
+    def stopped(self) -> None:
+        """Look at what a process left behind; to be called before the next one is started."""
+        books = Books.read(self.place)
+        kept = books.tokens()
+        lost = {
+            token
+            for token, approval in self.approvals.items()
+            if approval.pin.token_reads and token not in kept and self.place.plex.is_alive(token)
+        }
+        at = datetime.now(UTC)
+        for token in lost - self.lost():
+            read_at = max(call.at for call in self._questions(self.approvals[token].pin))
+            assert at - read_at < self.moment, f"a token was not committed in {at - read_at}"
+        self.stops.append(Stop(at, books, frozenset(lost)))
+
+    async def kill(self, bot: BotProcess) -> None:
+        """Kill a process and look at what it left behind."""
+        await bot.kill()
+        self.stopped()
+
+    def lost(self) -> frozenset[str]:
+        """Return the tokens that went under with a process, whether they were read again or not."""
+        return frozenset().union(*(stop.lost for stop in self.stops))
+
+    async def all_is_well(self, seconds: float = QUIET_SECONDS) -> dict[int, list[str]]:
+        """Wait until nothing is wrong any more; return what no time will mend, by the member's id."""
+        complaints: dict[int, list[str]] = {}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while complaints := self.complaints():  # noqa: ASYNC110 - files change without an event
+                    await asyncio.sleep(0.2)
+        return complaints
+
+    def complaints(self) -> dict[int, list[str]]:
+        """Say all that is wrong now, by the member's id; some of it may be on its way to be mended."""
+        books = Books.read(self.place)
+        found = defaultdict(list)
+        for user_id, complaint in (
+            *self._never(books),
+            *self._attempts(books),
+            *self._cards(books),
+            *self._thinking(),
+            *self._approvals(books),
+            *self._tokens(books),
+        ):
+            found[user_id].append(complaint)
+        return dict(found)
+
+    def never(self) -> list[str]:
+        """Say what must not be so for a moment."""
+        return [f"{user_id}: {complaint}" for user_id, complaint in self._never(Books.read(self.place))]
+
+    def _never(self, books: Books) -> Iterator[Complaint]:
+        open_attempts = Counter(row["user_id"] for row in books.attempts.values() if row["state"] not in ENDS)
+        for user_id, count in open_attempts.items():
+            if count > 1:
+                yield user_id, f"{count} open attempts"
+        for user in self.place.discord.users.values():
+            messages = () if user.is_bot else self.place.discord.dm(user)
+            # Where a message was lost, the nonce of its successor has three characters more.
+            for attempt_id, count in Counter(str(message.nonce)[:22] for message in messages).items():
+                if count > 1:
+                    yield user.id, f"{count} direct messages for attempt {attempt_id}"
+
+    def _messages(self) -> dict[str, list[tuple[int, Message]]]:
+        """Return who sees what in direct messages and answers, by the attempt that it shows."""
+        found = defaultdict(list)
+        for message in self.place.discord.messages:
+            recipient = self.place.discord.channels[message.channel_id].recipient
+            user_id = message.ephemeral_for or (recipient.id if recipient else 0)
+            attempt_id = attempt_of(message)
+            if attempt_id is not None and not message.deleted:
+                found[attempt_id].append((user_id, message))
+        return found
+
+    def _attempts(self, books: Books) -> Iterator[Complaint]:
+        """What is neither waiting for its member nor over is being worked on."""
+        for row in books.attempts.values():
+            if row["state"] in {"requested", "approved"}:
+                yield row["user_id"], f"attempt {row['id']} is still {row['state']}"
+        for row in books.sign_outs:
+            yield row["user_id"], f"sign-out {row['id']} is not done"
+
+    def _cards(self, books: Books) -> Iterator[Complaint]:
+        """Every attempt has one message that shows it, and the message is true."""
+        messages = self._messages()
+        for attempt_id, shown in messages.items():
+            for user_id, message in shown:
+                row = books.attempts.get(attempt_id)
+                wrong = (
+                    [f"attempt {attempt_id} is shown, but unknown"] if row is None else self._lies(books, row, message)
+                )
+                yield from ((user_id, complaint) for complaint in wrong)
+        for row in books.attempts.values():
+            ids = [message.id for _, message in messages.get(row["id"], ())]
+            has_left = row["lane"] is None and row["state"] in ENDS and row["shown_state"] is not None
+            # An answer whose story has ended is not known any more: a late press there begins anew on top of it.
+            may_be_lost = row["lane"] == "answer" and row["state"] in ENDS and row["user_id"] in self.fumbling
+            if len(ids) != 1 and not ((has_left or may_be_lost) and not ids):
+                yield row["user_id"], f"{len(ids)} messages show attempt {row['id']} ({row['state']}, in {row['lane']})"
+            elif row["lane"] == "dm" and ids != [row["message_id"]]:
+                yield row["user_id"], f"attempt {row['id']} is shown in another message than {row['message_id']}"
+
+    def _lies(self, books: Books, row: Row, message: Message) -> Iterator[str]:
+        state = row["reason"] if row["reason"] in {"undone", "replaced"} else row["state"]
+        if state == "replaced" and message.ephemeral_for and says(message) == "linked":
+            return  # the interaction's token was erased when its story had ended: nobody can edit the answer any more
+        if says(message) != state:
+            yield f"the card of attempt {row['id']} says {says(message)}, but it is {state}"
+        if state != "pending":
+            if message.files or code_on(message):
+                yield f"code or picture of attempt {row['id']} is still there, but it is {state}"
+        elif not self._is_own_code(row, message):
+            yield f"the card of attempt {row['id']} shows a code that does not lead to it"
+        if state == "linked" and row["id"] not in {link["attempt_id"] for link in books.links}:
+            yield f"the card of attempt {row['id']} says linked, but there is no link"
+
+    def _is_own_code(self, row: Row, message: Message) -> bool:
+        pins = (pin for pin in self.place.plex.pins.values() if pin.code == code_on(message))
+        pin = next(pins, None)
+        is_own = pin is not None and pin.client_identifier == row["client_identifier"]
+        return is_own and pin is not None and not pin.is_expired(datetime.now(UTC))
+
+    def _thinking(self) -> Iterator[Complaint]:
+        """Every command has its answer, unless the process ended before it could know what it owed."""
+        for one in self.place.discord.interactions:
+            if one.type is not InteractionType.COMMAND or one.response is None:
+                continue
+            if one.state is not InteractionState.DEFERRED:
+                self.unanswered.pop(one.id, None)
+            elif self._fell_between(one, one.response):
+                self.unanswered[one.id] = one
+            else:
+                yield one.user.id, f"the answer to the command of {one.created_at:%H:%M:%S.%f} thinks for ever"
+
+    def _fell_between(self, command: Interaction, answer: Message) -> bool:
+        """Tell whether a process ended right after it acknowledged a command and before it committed anything."""
+        return any(
+            command.created_at <= stop.at
+            and abs(stop.at - answer.created_at) < self.moment
+            and answer.id not in stop.books.answers()
+            for stop in self.stops
+        )
+
+    def _approvals(self, books: Books) -> Iterator[Complaint]:
+        """Whoever approved is linked, unless they gave the code up, may not be linked, or plex.tv forgot it."""
+        for token, approval in self.approvals.items():
+            row = books.attempts[approval.attempt_id]
+            is_refused = row["state"] == "refused" and approval.account.restricted
+            is_gone = row["state"] == "expired" and self._is_forgotten(token, approval)
+            may_be_given_up = row["id"] in self.given_up or row["user_id"] in self.fumbling
+            is_given_up = row["state"] == "cancelled" and may_be_given_up
+            if not (row["state"] == "linked" or is_refused or is_gone or is_given_up):
+                yield row["user_id"], f"attempt {row['id']} was approved, but it is {row['state']}"
+
+    def _is_forgotten(self, token: str, approval: Approval) -> bool:
+        """Tell whether plex.tv has good reason not to know a code any more."""
+        was_read_once = self.place.plex.token_reads is not None and token in self.lost()
+        return was_read_once or approval.pin.code in self.expired
+
+    def _tokens(self, books: Books) -> Iterator[Complaint]:
+        """Every token that the bot was given is a link's, or dead."""
+        linked = {link["token"] for link in books.links}
+        for token, approval in self.approvals.items():
+            row = books.attempts[approval.attempt_id]
+            is_alive = self.place.plex.is_alive(token)
+            if token in linked and not is_alive:
+                yield row["user_id"], f"the token of attempt {row['id']} is linked, but signed out"
+            if token not in linked and is_alive and not self._may_live(token, approval, row, books):
+                yield (
+                    row["user_id"],
+                    f"the token of attempt {row['id']} ({row['state']}) is neither kept nor signed out",
+                )
+
+    def _may_live(self, token: str, approval: Approval, row: Row, books: Books) -> bool:
+        """Tell whether there is a reason why a token lives that no link holds."""
+        will_be_asked_for = row["id"] in books.leftovers
+        is_out_of_reach = row["state"] == "expired" and self._is_forgotten(token, approval)
+        return will_be_asked_for or is_out_of_reach
+
+    def _questions(self, pin: Pin) -> list[Call]:
+        path = f"/api/v2/pins/{pin.id}"
+        return [one for one in self.place.plex.requests if one.operation is Operation.GET_PIN and one.path == path]

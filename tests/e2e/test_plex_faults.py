@@ -1,0 +1,222 @@
+"""The real process meets a plex.tv that fails in every way: it heals by itself, keeps small and keeps quiet."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from bad_answers import HARMLESS, SAYS_NOTHING
+from plexlink.models import Cell
+from plexlink.vault import KeyRecords, Vault, read_key_file
+from plexlink_bot.sandbox.plex_tv import (
+    Account,
+    AfterStoring,
+    Bom,
+    Drip,
+    Hang,
+    Operation,
+    RateLimited,
+    Redirect,
+    Relabelled,
+    Reset,
+    Truncated,
+    WrongTypes,
+)
+from processes import PATIENCE_SECONDS, Deployment, code_of, deployment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from plexlink_bot.sandbox.plex_tv import Fault
+    from processes import BotProcess
+    from small_discord import Message, User
+
+CALLS = (Operation.CREATE_PIN, Operation.GET_PIN, Operation.USER, Operation.SIGN_OUT)
+MEMBERS = 25
+UNTIDY = ("Traceback", "nclosed", "Task was destroyed", "never awaited", "never retrieved", " ERROR ", "Warning:")
+
+SCALED = """
+from plexlink import asker, limiter, plex, poller, sign_outs
+asker.FRESH_INTERVAL_SECONDS = 0.3
+limiter._PAUSE_SECONDS = limiter._LEAST_PAUSE_SECONDS = 0.2
+plex.PlexClient.__init__.__kwdefaults__["timeout_seconds"] = 1.5
+poller.Poller.retry.__kwdefaults__["longest_seconds"] = 0.6
+sign_outs._FIRST_RETRY_SECONDS = sign_outs._LONGEST_RETRY_SECONDS = 0.3
+from plexlink_bot.cli import main
+main()
+"""
+"""The bot, ten times as fast and more where it waits for plex.tv: what failed is asked again in half a second."""
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Deployment]:
+    async with deployment(tmp_path) as place:
+        yield place
+
+
+class Elsewhere:
+    """A server that nobody has any business with; it counts who comes."""
+
+    def __init__(self) -> None:
+        self.visits = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._visit, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/api/v2/pins"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _visit(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.visits += 1
+        writer.close()
+
+
+def account_of(user: User) -> Account:
+    number = user.id % 2**31
+    return Account(id=number, uuid=f"{number:016x}", username=user.name, email="")
+
+
+async def link(place: Deployment, user: User) -> tuple[Message, str]:
+    """Link a member as fast as the cards come; return the card and the token."""
+    await place.plexlink(user)
+    card = await place.card_saying("Your code:", user=user)
+    token = place.plex.approve(code_of(card), account_of(user))
+    return await place.card_saying(f"Linked as {user.name}", user=user), token
+
+
+async def link_and_undo(place: Deployment, user: User) -> str:
+    """Link a member who then takes it back; return the token that is to be signed out."""
+    card, token = await link(place, user)
+    await place.press(card, "Not me: undo", user)
+    await place.card_saying("Undone", user=user)
+    return token
+
+
+async def signed_out(place: Deployment, tokens: list[str]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while any(map(place.plex.is_alive, tokens)):  # noqa: ASYNC110  # plex.tv tells nobody
+            await asyncio.sleep(0.05)
+
+
+def stored_tokens(place: Deployment) -> set[str]:
+    """Return the tokens of all links, opened as an operator can who has the key file."""
+    with closing(sqlite3.connect(place.data_dir / "plexlink.sqlite3")) as database:
+        records = dict(database.execute("SELECT name, value FROM plexlink_keys").fetchall())
+        links = database.execute("SELECT id, user_id, token_envelope FROM plexlink_links").fetchall()
+    ring = read_key_file(place.data_dir / "plexlink.key")
+    vault = Vault(ring=ring, records=KeyRecords(**records), reload=lambda: ring)
+    return {
+        vault.decrypt(envelope, Cell("plexlink_links", "token_envelope", link_id, user_id)).reveal()
+        for link_id, user_id, envelope in links
+    }
+
+
+def most_memory(bot: BotProcess) -> int:
+    """Return the most that the process ever had in memory, in kB."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{bot.pid}/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def assert_tidy_and_quiet(place: Deployment, bot: BotProcess) -> None:
+    assert not [line for line in bot.log.splitlines() if any(word in line for word in UNTIDY)], bot.log
+    pins = place.plex.pins.values()
+    secrets = {secret for pin in pins for secret in (str(pin.id), pin.client_identifier, pin.token) if secret}
+    assert not [secret for secret in secrets if secret in bot.log]
+
+
+def asked(place: Deployment, call: Operation) -> int:
+    return sum(one.operation == call for one in place.plex.requests)
+
+
+def does_the_work(fault: Fault) -> bool:
+    """Tell whether a token is signed out under this fault, so that another one is needed for the next fault."""
+    is_late_reset = isinstance(fault, Reset) and fault.after != "accept"
+    return is_late_reset or isinstance(fault, AfterStoring | Truncated | WrongTypes | Drip | Bom | Relabelled)
+
+
+def arm(place: Deployment, faults: list[Fault], *, times: int) -> None:
+    for call in CALLS:
+        for fault in faults:
+            place.plex.fail(fault, calls=call, times=times)
+
+
+async def test_twenty_five_members_get_through_every_bad_answer_at_every_call(place: Deployment) -> None:
+    async with Elsewhere() as elsewhere:
+        faults = [fault for name, fault in SAYS_NOTHING.items() if not name.startswith("429")]
+        faults += [*HARMLESS.values(), RateLimited(0), Hang(), Drip(), Redirect(elsewhere.url, status=307)]
+        faults.sort(key=does_the_work)
+        bot = await place.start(arguments=("-c", SCALED, "run"), PLEXLINK_PLEX_RATE="200")
+        await link(place, place.alice)
+        before = most_memory(bot)
+        for times in (1, 3):
+            await get_through(place, faults, times=times)
+        assert most_memory(bot) < 1.5 * before
+        assert not elsewhere.visits
+    assert await bot.terminate() == 0
+    assert_tidy_and_quiet(place, bot)
+
+
+async def get_through(place: Deployment, faults: list[Fault], *, times: int) -> None:
+    """Let members link, every other one of whom takes it back, while each call meets each fault."""
+    users = [place.join(f"member{times}{number}") for number in range(MEMBERS)]
+    requests = {call: asked(place, call) for call in CALLS}
+    arm(place, faults, times=times)
+    undone, links = await asyncio.gather(
+        asyncio.gather(*(link_and_undo(place, user) for user in users[::2])),
+        asyncio.gather(*(link(place, user) for user in users[1::2])),
+    )
+    await signed_out(place, undone)
+    tokens = {token for _, token in links}
+    assert all(map(place.plex.is_alive, tokens))
+    assert tokens <= stored_tokens(place)
+    met = times * sum(not does_the_work(fault) for fault in faults)
+    for call in CALLS:
+        assert asked(place, call) >= requests[call] + met, call
+    place.plex.heal()
+
+
+async def test_call_that_hangs_is_given_up_and_made_again(place: Deployment) -> None:
+    bot = await place.start()
+    approved, waiting, asking = (place.join(name) for name in ("approved", "waiting", "asking"))
+    cards = [await place.waiting_card(user) for user in (approved, waiting)]
+    for user, card, call in zip((approved, waiting), cards, (Operation.USER, Operation.GET_PIN), strict=True):
+        place.plex.fail(Hang(), calls=call)
+        place.plex.approve(code_of(card), account_of(user))
+        await hung(place, call)
+    place.plex.fail(Hang(), calls=Operation.CREATE_PIN)
+    await place.plexlink(asking)
+    await hung(place, Operation.CREATE_PIN)
+
+    for user in (approved, waiting):
+        await card_in_the_end(place, user, f"Linked as {user.name}")
+    await card_in_the_end(place, asking, "Your code:")
+    assert [one.status for one in place.plex.requests].count(None) == 3
+    assert len(stored_tokens(place)) == 2
+    assert await bot.terminate() == 0
+    assert_tidy_and_quiet(place, bot)
+
+
+async def hung(place: Deployment, call: Operation) -> None:
+    """Wait until a request of this kind has come that nobody answers."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not [one for one in place.plex.requests if (one.operation, one.status) == (call, None)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def card_in_the_end(place: Deployment, user: User, text: str) -> Message:
+    """Wait for a card longer than a call may take."""
+    return await place.discord.until(
+        lambda: next((card for card in place.discord.dm(user) if text in card.text), None),
+        what=f"{user.name}: {text}",
+        timeout=3 * PATIENCE_SECONDS,
+    )
