@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Browser, BrowserContext, Route
+    from playwright.async_api import Browser, BrowserContext
 
 SHOWS = {"discord": "your conversation", "plex": "Enter a code", "control": "canary"}
 
@@ -208,24 +207,3 @@ async def test_the_page_says_that_the_sandbox_has_ended(
     _, other = two_windows
     await sandbox.__aexit__()
     await expect(other.page.get_by_text("The sandbox does not answer")).to_be_visible()
-
-
-async def test_what_is_done_while_the_page_is_busy_is_done_next(sandbox: Sandbox, context: BrowserContext) -> None:
-    discord = await Conversation.open(await context.new_page(), sandbox.addresses["discord"])
-    await discord.say("/plexlink")
-    await discord.see("Your code:")
-    await discord.settle()
-    held = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        await held.wait()
-        await route.continue_()
-
-    await discord.page.route("**/api/action", hold)
-    await discord.press("I've approved it")
-    await discord.page.get_by_role("button", name="Cancel").click(force=True)
-    await discord.pick("/plexlink")
-    await discord.page.keyboard.press("Enter")
-    held.set()
-    await discord.see("Cancelled")
-    await discord.see("Your code:")
