@@ -25,7 +25,7 @@ test: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 soak: $(VENV)/dev.stamp
-	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 --no-cov tests/e2e/test_random_kills.py $(ARGS)
+	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 --no-cov tests/e2e/soak_crashes.py tests/e2e/test_random_kills.py $(ARGS)
 
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist load --no-cov --hypothesis-profile=fuzz --timeout=900 tests/fuzz $(ARGS)

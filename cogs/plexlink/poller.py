@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 8
-_DRAIN_SECONDS = 7.0
+_DRAIN_SECONDS = 6.0
 
 
 class Urgency(IntEnum):
@@ -87,7 +87,7 @@ class Poller:
         self._advance()
 
     async def stop(self) -> None:
-        """Start nothing more, let running jobs finish, and cancel what is still running after 7 seconds."""
+        """Start nothing more, let running jobs finish, and cancel what is still running after 6 seconds."""
         self._work = None
         if self._timer is not None:
             self._timer.cancel()

@@ -248,7 +248,8 @@ class LinkService:
             return AlreadyOpen(attempt.place)
         finally:
             self._presenter.show_now(attempt)
-        return Begun()
+        # Where New code or Cancel came between, the attempt took no answer any more: this one would think for ever.
+        return Begun() if attempt.answer == answer else AlreadyOpen(attempt.place)
 
     async def _obstacle(self, change: Change, request: Request) -> StartOutcome | None:
         former = None if request.card_of is None else await change.newest(request.card_of)

@@ -262,7 +262,9 @@ class Witness:
             has_left = row["lane"] is None and row["state"] in ENDS and row["shown_state"] is not None
             # An answer whose story has ended is not known any more: a late press there begins anew on top of it.
             may_be_lost = row["lane"] == "answer" and row["state"] in ENDS and row["user_id"] in self.fumbling
-            if len(ids) != 1 and not ((has_left or may_be_lost) and not ids):
+            # A command that comes with the end is told of it too; both answers are true.
+            may_be_twice = row["lane"] == "answer" and row["state"] in ENDS
+            if len(ids) != 1 and not ((has_left or may_be_lost) and not ids) and not (may_be_twice and ids):
                 yield row["user_id"], f"{len(ids)} messages show attempt {row['id']} ({row['state']}, in {row['lane']})"
             elif row["lane"] == "dm" and ids != [row["message_id"]]:
                 yield row["user_id"], f"attempt {row['id']} is shown in another message than {row['message_id']}"

@@ -141,6 +141,7 @@ class Cast:
 
     types: User
     queues: User
+    reads: User
     waits: User
     approves: User
     cancels: User
@@ -213,6 +214,10 @@ class BadDay:
         waiting = (cast.waits, cast.approves, cast.cancels, cast.renews)
         cards = await asyncio.gather(*(place.waiting_card(user) for user in waiting), linked(place, cast.undoes))
         self.cards = dict(zip([*(user.name for user in waiting), "undoes"], cards, strict=True))
+        self.code_to_renew = code_of(self.cards["renews"])
+        self.sending = place.discord.hold("POST", "/channels/*/messages", before=False)
+        await place.plexlink(cast.reads)
+        await self.sending.caught()
         place.plex.fail(Hang(), calls=Operation.CREATE_PIN)
         self.codes = len(place.plex.pins)
         self.waiting_for_pin = await place.plexlink(cast.queues)
@@ -223,6 +228,7 @@ class BadDay:
         """Let everybody go on although nothing can be saved."""
         place, cast, cards = self.place, self.cast, self.cards
         place.plex.heal()
+        self.sending.release()
         self.token = approve(place, cast.approves, cards["approves"])
         await place.press(cards["approves"], "I've approved it", cast.approves)
         self.presses = {
@@ -248,6 +254,7 @@ class BadDay:
         await asyncio.gather(
             place.card_saying("Linked as approves", user=cast.approves),
             place.card_saying(WAITING, user=cast.queues),
+            place.card_saying(WAITING, user=cast.reads),
             finish(place, cast.waits, cards["waits"]),
             self._tries_again("cancels", "Cancel", "Cancelled"),
             self._tries_again("undoes", "Not me: undo", "Undone"),
@@ -255,10 +262,14 @@ class BadDay:
             self._gets_code(),
         )
         await self.bot.logged(AVAILABLE)
+        assert len(place.plex.pins) == self.codes + len(("queues", "types", "renews")), "a code was made for nobody"
+        assert self._messages_to(cast.reads) == 1, "a message that could not be noted was sent again"
         await self.bot.kill()
         assert stored_token(place, cast.approves) == self.token
         open_attempts = rows(place, "SELECT user_id FROM plexlink_attempts WHERE ended_at IS NULL")
-        assert {row[0] for row in open_attempts} == {cast.types.id, cast.renews.id, cast.queues.id}
+        assert {row[0] for row in open_attempts} == {
+            user.id for user in (cast.types, cast.renews, cast.queues, cast.reads)
+        }
         links = {row[0] for row in rows(place, "SELECT user_id FROM plexlink_links")}
         assert links == {cast.approves.id, cast.waits.id}
 
@@ -267,6 +278,10 @@ class BadDay:
         if then not in card.text:
             await self.place.press(card, label, user)
         await self.place.card_saying(then, user=user)
+
+    def _messages_to(self, user: User) -> int:
+        path = f"/channels/{self.place.discord.dm_channel(user).id}/messages"
+        return sum((one.method, one.path) == ("POST", path) for one in self.place.discord.requests)
 
     async def _gets_new_code(self) -> None:
         card, user = self.cards["renews"], self.cast.renews
@@ -283,7 +298,7 @@ class BadDay:
         """The next process goes on with what the killed one had promised."""
         place, cast = self.place, self.cast
         await place.start()
-        for user in (cast.types, cast.renews, cast.queues):
+        for user in (cast.types, cast.renews, cast.queues, cast.reads):
             await finish(place, user, await place.card_saying(WAITING, user=user))
 
 
@@ -291,7 +306,6 @@ async def bad_day(folder: Path, fault: Fault, sentence: str, *, tells_all: bool)
     async with deployment(folder) as place:
         day = BadDay(place)
         await day.before()
-        day.code_to_renew = code_of(day.cards["renews"])
         async with fault(place, day.bot):
             await day.during()
             if tells_all:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select, text, update
+from sqlalchemy import insert, inspect, select, text, update
 
 from plexlink import flow
 from plexlink.errors import DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
@@ -588,19 +588,33 @@ async def test_restored_backup_is_not_spoiled_by_our_log_nor_what_was_moved_away
     assert len(others_see(away)) == 50
 
 
+async def test_file_that_is_deleted_within_a_transaction_is_back_when_the_transaction_is_done(
+    database: Database, path: Path
+) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(insert(tables.keys).values(name="kept", value="yes"))
+        erase(path)
+    assert others_see(path) == {"kept": "yes"}
+
+
 async def test_file_that_comes_back_while_ours_is_written_anew_is_not_overwritten(
     database: Database, path: Path
 ) -> None:
+    is_armed = True
+
+    def restore(event: str, _: Any) -> None:
+        nonlocal is_armed
+        if is_armed and event in {"os.link", "os.rename"}:
+            is_armed = False
+            write(path, b"restored meanwhile")
+
     erase(path)
-    path.with_name(f"{path.name}.rescue").mkdir()  # in the way of the draft
-    with pytest.raises(StoreUnavailableError):
-        await database.key_records()
-    path.with_name(f"{path.name}.rescue").rmdir()
-    write(path, b"restored meanwhile")
+    sys.addaudithook(restore)
     with pytest.raises(StoreUnavailableError, match="another file"):
         await database.key_records()
+    assert not is_armed
     assert content_of(path) == b"restored meanwhile"
-    erase(path)
+    assert names_in(path) == {"", ".lock"}
 
 
 async def test_full_disk_is_told_once_until_something_can_be_written_again(
