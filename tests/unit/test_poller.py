@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
 MOST_AT_ONCE = 8
-DRAIN_SECONDS = 7.0
+DRAIN_SECONDS = 6.0
 COSTLY = [urgency for urgency in Urgency if urgency is not Urgency.FREE]
 SLACK = 1e-6
 
@@ -600,7 +600,7 @@ async def test_what_a_finishing_job_plans_is_not_started_while_stopping() -> Non
 
 
 @in_virtual_time
-async def test_job_that_does_not_end_is_cancelled_after_seven_seconds() -> None:
+async def test_job_that_does_not_end_is_cancelled_after_six_seconds() -> None:
     bench = Bench()
     bench.start()
     bench.lasts |= {"long": 1000, "short": 3}
