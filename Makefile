@@ -6,8 +6,9 @@ BIN    := $(VENV)/bin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Extras stay in: pip 23.2 takes `coverage[toml]`, wanted by another package, for unpinned beside a bare `coverage`.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-          --no-header pyproject.toml
+          --no-strip-extras --no-header pyproject.toml
 
 INSTALL = $(BIN)/python -m pip install --quiet
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
@@ -25,10 +26,10 @@ test: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 soak: $(VENV)/dev.stamp
-	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 --no-cov tests/e2e/soak_crashes.py tests/e2e/test_random_kills.py $(ARGS)
+	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 tests/e2e/soak_crashes.py tests/e2e/test_random_kills.py $(ARGS)
 
 fuzz: $(VENV)/dev.stamp
-	$(BIN)/pytest -n 2 --dist load --no-cov --hypothesis-profile=fuzz --timeout=900 tests/fuzz $(ARGS)
+	$(BIN)/pytest -n 2 --dist load --hypothesis-profile=fuzz --timeout=900 tests/fuzz $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

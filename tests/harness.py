@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 2.5
 """Just below the first poll interval of 3 s, so that waiting for an answer never runs into the next question."""
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 EPHEMERAL = 1 << 6
 
 

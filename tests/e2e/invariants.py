@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Complaint = tuple[int, str]
 
-QUIET_SECONDS = 30.0
+QUIET_SECONDS = 180.0
 MOMENT = timedelta(seconds=3)
 """Longest time from an event to its commit on a busy machine; what was lost must have been that fresh."""
 

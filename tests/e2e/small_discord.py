@@ -234,7 +234,7 @@ class SmallDiscord(World):
     def silent_gateway(self, silent: bool) -> None:
         self._gateway.is_silent = silent
 
-    async def wait_ready(self, sessions: int = 1, timeout: float = 10.0) -> None:  # noqa: ASYNC109  # as `until`
+    async def wait_ready(self, sessions: int = 1, timeout: float = 180.0) -> None:  # noqa: ASYNC109  # as `until`
         """Wait until `sessions` sessions have identified since the beginning and the newest is connected.
 
         After a restart of the bot that is one more than before it.
@@ -358,7 +358,7 @@ class SmallDiscord(World):
 
     # Waiting
 
-    async def until(self, predicate: Callable[[], T | None], *, what: str, timeout: float = 10.0) -> T:  # noqa: ASYNC109
+    async def until(self, predicate: Callable[[], T | None], *, what: str, timeout: float = 180.0) -> T:  # noqa: ASYNC109
         """Wait until `predicate` returns something true, and return it; asked whenever something happens.
 
         Raises:

@@ -257,7 +257,7 @@ class Hold:
         is_meant = not self.is_taken and self.user in {None, user}
         return is_meant and fnmatchcase(method, self.method) and fnmatchcase(path, self.path_glob)
 
-    async def caught(self, *, timeout: float = 20.0) -> None:  # noqa: ASYNC109  # as `until`
+    async def caught(self, *, timeout: float = 180.0) -> None:  # noqa: ASYNC109  # as `until`
         """Wait until there is a request to keep, and its work is done where it is held after it."""
         async with asyncio.timeout(timeout):
             await self.has_caught.wait()

@@ -175,7 +175,7 @@ async def refusal(place: Deployment, bot: BotProcess, interaction: Interaction) 
             (one for one in (interaction.answer, *interaction.followups) if one and NOT_SAVED in one.text), None
         )
 
-    said = await place.discord.until(answer, what="an answer that says that nothing could be saved", timeout=60)
+    said = await place.discord.until(answer, what="an answer that says that nothing could be saved")
     assert said.ephemeral_for == interaction.user.id
     await bot.logged(f"interaction.not_saved reference={said.text.rsplit('`', 2)[1]}")
 
@@ -496,7 +496,7 @@ async def recovers_without_descriptors(folder: Path) -> None:
         await asyncio.sleep(SECONDS_WITHOUT_DESCRIPTORS)
         lines = len(bot.log.splitlines())
         unlimit(bot, resource.RLIMIT_NOFILE)
-        await place.discord.until(lambda: place.discord.connected == 1, what="a gateway", timeout=60)
+        await place.discord.until(lambda: place.discord.connected == 1, what="a gateway")
         await finish(place, place.alice, card)
         await finish(place, bob, await place.waiting_card(bob))
         assert lines < 200, bot.log

@@ -354,7 +354,7 @@ async def test_card_of_unknown_place_can_be_cancelled(place: Deployment) -> None
     bot = await place.start()
     await place.press(card, "Cancel")
     await bot.logged("link.cancelled")
-    await place.discord.until(lambda: "Cancelled" in card.text, what="a cancelled card", timeout=3)
+    await place.discord.until(lambda: "Cancelled" in card.text, what="a cancelled card")
 
 
 # Direct messages are closed.
@@ -473,7 +473,7 @@ async def test_command_works_after_the_gateway_was_lost(place: Deployment) -> No
     card = await place.waiting_card()
 
     await place.discord.invalidate_gateway()
-    await place.discord.wait_ready(2, timeout=20)
+    await place.discord.wait_ready(2)
     await place.press(card, "Cancel")
     await place.card_saying("Cancelled")
     assert await bot.terminate() == 0

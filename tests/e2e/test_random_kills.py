@@ -95,7 +95,7 @@ class BusyRun:
         )
 
 
-@pytest.mark.timeout(120 + 2 * SECONDS_A_KILL * KILLS)
+@pytest.mark.timeout(600 + 2 * SECONDS_A_KILL * KILLS)
 @pytest.mark.parametrize("token_reads", [None, 1], ids=["token can be read again", "token can be read once"])
 async def test_nothing_is_lost_whenever_the_bot_is_killed(tmp_path: Path, token_reads: int | None) -> None:
     async with deployment(tmp_path, PLEXLINK_PLEX_RATE="200", PLEXLINK_MAX_PENDING="1000") as place:

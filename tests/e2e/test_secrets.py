@@ -122,9 +122,9 @@ async def renew(place: PlantedDeployment, user: User) -> Message:
     card = await start(place, user)
     first = place.pins_of(user)[-1].code
     await place.press(card, "New code", user)
-    await place.discord.until(lambda: len(place.pins_of(user)) == 2, what="a second code", timeout=20)
+    await place.discord.until(lambda: len(place.pins_of(user)) == 2, what="a second code")
     card = await place.discord.until(
-        lambda: card if WAITS in card.text and first not in str(card.components) else None, what="it", timeout=20
+        lambda: card if WAITS in card.text and first not in str(card.components) else None, what="it"
     )
     assert first not in str(card.components)
     place.plex.approve(place.pins_of(user)[-1].code, an_account(user.name))
