@@ -13,7 +13,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 INSTALL = $(BIN)/python -m pip install --quiet
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
 
-.PHONY: sandbox run test soak fuzz lint format pictures lock clean FORCE
+.PHONY: sandbox run test coverage soak fuzz bench lint format pictures lock clean FORCE
 .DELETE_ON_ERROR:
 
 sandbox: $(VENV)/sandbox.stamp
@@ -22,14 +22,21 @@ sandbox: $(VENV)/sandbox.stamp
 run: $(VENV)/run.stamp
 	@exec $(BIN)/plexlink run
 
+# The tests mostly wait for processes and sockets: four at a time fill two cores.
 test: $(VENV)/dev.stamp
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+
+coverage: ARGS += --cov --cov-report=term:skip-covered
+coverage: test
 
 soak: $(VENV)/dev.stamp
-	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 tests/e2e/soak_crashes.py tests/e2e/test_random_kills.py $(ARGS)
+	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 tests/e2e/test_random_kills.py tests/e2e/test_crashes.py $(ARGS)
 
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist load --hypothesis-profile=fuzz --timeout=900 tests/fuzz $(ARGS)
+
+bench: $(VENV)/dev.stamp
+	PYTHONPATH=tests:tests/e2e $(BIN)/python -W ignore tests/benchmarks/bench.py $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

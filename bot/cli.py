@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -82,6 +83,26 @@ def run() -> None:
         typer.echo(f"plexlink: {error}", err=True)
         raise typer.Exit(process.Exit.CONFIGURATION) from None
     raise typer.Exit(status)
+
+
+@app.command()
+def confirm_dead() -> None:
+    """Believe plex.tv's refusals that the bot holds back.
+
+    When plex.tv refuses many tokens within an hour, the bot suspects plex.tv and tells nobody. If you know that the sign-ins really ended, say so here; a running bot tells their owners within a few minutes.
+    """  # noqa: E501 - the terminal wraps it
+    from plexlink.errors import PlexLinkError  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
+    from plexlink.wiring import believe_refusals  # noqa: PLC0415
+
+    from . import app as process  # noqa: PLC0415
+
+    try:
+        count = asyncio.run(believe_refusals(PlexLinkSettings.load(open_environment())))
+    except PlexLinkError as error:
+        typer.echo(f"plexlink: {error}", err=True)
+        raise typer.Exit(process.Exit.CONFIGURATION) from None
+    typer.echo(f"{count} refusals are believed now." if count else "Nothing is held back.")
 
 
 @app.command()

@@ -82,6 +82,6 @@ HARMLESS: dict[str, Fault] = {
     "JSON without a type": Relabelled(""),
     "UTF-16 called UTF-8": Relabelled("application/json; charset=utf-8", "utf-16"),
     "a charset that does not exist": Relabelled("application/json; charset=klingon"),
-    "members that nobody knows": WrongTypes(errors=[], product=7, expiresAt="yesterday", location=None),
+    "members that nobody knows": WrongTypes(warnings=[], product=7, expiresAt="yesterday", location=None),
     "an end that is long over": WrongTypes(expiresAt="2001-01-01T00:00:00Z", createdAt=0),
 }

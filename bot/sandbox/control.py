@@ -70,6 +70,7 @@ _WORDS = {
     Operation.USER: "Whose account is it?",
     Operation.SIGN_OUT: "Sign out",
     Operation.PING: "Does the sign-in still work?",
+    Operation.RESOURCES: "List the servers",
     Operation.DEVICES: "List the devices",
     Operation.DELETE_DEVICE: "Remove a device",
 }

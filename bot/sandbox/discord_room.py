@@ -4,10 +4,12 @@ simcord is made for tests: its time is virtual, each action waits until the bot 
 refused, and its page shows what was published last. Here a person uses a bot that never rests, at any moment and for
 hours. So this module, and no other, bends it:
 
-* the clock is the machine's, and the bot's timers run on the event loop (`_Clock`, `_LiveEnv._schedule_timer`);
+* the clock is the machine's, and the bot's timers run on the event loop (`_Clock`, `_LiveEnv._schedule_timer`); a
+  faster one would lie, because browsers, and the pages' countdowns, keep the machine's: the control page expires codes;
 * an action waits for the bot's first answer, and no longer than Discord would (`_LiveEnv._settle_internal`);
 * actions take turns, and a press counts if its button is still there (`_LivePreview._action`);
 * what the bot changes is published by itself (`DiscordRoom._follow`);
+* a change costs the same however long the conversation is (`_Parsers`, `_SHOWN_MESSAGES`);
 * the page gets a style sheet and a script of ours: it looks like a conversation, in light and dark, and countdowns
   tick (`_LiveServer`, pages/room.css, pages/room.js).
 
@@ -29,7 +31,7 @@ from simcord._dpy_internals import real_monotonic
 from simcord.backend import Backend
 from simcord.backend.models import User
 from simcord.builders import UserHandle
-from simcord.preview import Preview
+from simcord.preview import Preview, _action_plans, _markdown, _queries, _snapshot
 from simcord.preview._action_plans import _component_key, _component_paths
 from simcord.preview._server import PreviewServer
 
@@ -56,6 +58,7 @@ _ANSWER_SECONDS = 3.0
 
 _LOOK_SECONDS = 0.02
 _PUBLISH_SECONDS = 0.2
+_SHOWN_MESSAGES = 30
 _REMEMBERED_REVISIONS = 500
 _CANNOT_SEND = 50007
 
@@ -122,10 +125,8 @@ class _LiveServer(PreviewServer):
 
     _OURS: ClassVar[dict[str, str]] = {f"/{name}": name for name in ("room.css", "room.js", "icon.svg")}
     _STATIC_FILES: ClassVar[dict[str, str]] = {**PreviewServer._STATIC_FILES, **_OURS}  # noqa: SLF001
-    _HEAD = (
-        '<link rel="icon" href="/icon.svg"><link rel="stylesheet" href="/room.css">'
-        '<script type="module" src="/room.js"></script></head>'
-    )
+    _STYLE = '<link rel="icon" href="/icon.svg"><link rel="stylesheet" href="/room.css"></head>'
+    _SCRIPT = '<script type="module" src="/room.js"></script></body>'  # after simcord's own, which it builds upon
 
     async def _static(self, request: web.Request) -> web.Response:
         if request.path in self._OURS and request.host in self._allowed_hosts():
@@ -135,8 +136,45 @@ class _LiveServer(PreviewServer):
         response: web.Response = await super()._static(request)
         if request.path == "/" and response.text is not None:
             page = response.text.replace("<title>SimCord Preview<", "<title>Discord · PlexLink sandbox<")
-            response.text = page.replace("</head>", self._HEAD)
+            response.text = page.replace("</head>", self._STYLE).replace("</body>", self._SCRIPT)
         return response
+
+
+class _Parsers:
+    """simcord's Markdown parsers, each made once: simcord makes one for every text, whenever anything changes.
+
+    The names that a parser puts for ids are those of the text at hand.
+    """
+
+    def __init__(self) -> None:
+        self._make = _markdown._markdown_parser  # noqa: SLF001
+        self._made: dict[int, tuple[Any, dict[str, Any]]] = {}
+
+    def __call__(self, policy: Mapping[str, bool | str], context: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        if id(policy) not in self._made:  # the policies are constants
+            names: dict[str, Any] = {}
+            self._made[id(policy)] = self._make(policy, names), names
+        parser, names = self._made[id(policy)]
+        names.clear()
+        names.update(context)
+        return parser
+
+
+_parsers = _Parsers()
+
+
+def _newest_summaries(preview: Any, page: Any, messages: list[Any]) -> Any:  # noqa: ANN401 - simcord's own
+    """Sum up what the page shows, for simcord's list of all messages, which is out of sight here."""
+    return _queries._message_navigation(preview, page, messages[-_SHOWN_MESSAGES:])  # noqa: SLF001
+
+
+def _quicken() -> None:
+    """Keep simcord's page from growing slower with every message."""
+    _markdown._markdown_parser = _parsers  # noqa: SLF001
+    _snapshot._message_navigation = _newest_summaries  # type: ignore[attr-defined,assignment] # noqa: SLF001
+    for module in (_snapshot, _action_plans):
+        module.HISTORY_WINDOW_SIZE = _SHOWN_MESSAGES  # type: ignore[attr-defined]
+    _action_plans.HISTORY_STEP = _SHOWN_MESSAGES // 2  # type: ignore[attr-defined]
 
 
 class _LivePreview(Preview):
@@ -145,6 +183,7 @@ class _LivePreview(Preview):
     _PAGE_LEASE_SECONDS = 24 * 3600.0  # a laptop may sleep
 
     def __init__(self, env: _LiveEnv, member: UserHandle, *, port: int) -> None:
+        _quicken()
         super().__init__(
             env,
             member.dm_channel,

@@ -4,9 +4,10 @@ The shapes are those of the recorded answers. Nothing here knows the network or 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 from aiohttp import web
@@ -80,6 +81,30 @@ class Device:
     last_seen_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """An address of a media server; `local` in its own network, `relay` through Plex's."""
+
+    uri: str
+    local: bool = False
+    relay: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A media server as plex.tv tells one account of it.
+
+    `access_token` opens the server for that account, and nothing else. `is_near`: whoever asks plex.tv comes from the
+    server's own public address.
+    """
+
+    name: str
+    client_identifier: str
+    access_token: str = field(repr=False)
+    connections: tuple[Connection, ...]
+    is_near: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Status, bytes and type of one answer, before a fault spoils it."""
@@ -140,9 +165,9 @@ RATE_LIMIT_EXCEEDED = PlexError(429, 1003, "API rate limit exceeded")
 PIN_IS_GONE = PlexError(404, 1020, "Code not found or expired", tells_status=False)
 
 
-def json_answer(members: Mapping[str, object], *, status: int = 200) -> Answer:
-    """Return a JSON object as an answer."""
-    return Answer(status, json.dumps(members).encode(), JSON)
+def json_answer(value: Mapping[str, object] | list[dict[str, object]], *, status: int = 200) -> Answer:
+    """Return JSON as an answer."""
+    return Answer(status, json.dumps(value).encode(), JSON)
 
 
 def xml_answer(root: ET.Element, *, status: int = 200) -> Answer:
@@ -240,6 +265,58 @@ def user_members(account: Account, *, token: str, now: datetime) -> dict[str, ob
     return members
 
 
+def resource_list(servers: Iterable[Server], *, now: datetime, as_json: bool) -> Answer:
+    """Return what an account can play from and on: its servers, and a television that is none."""
+    resources = [_TELEVISION, *(_server_members(server, now) for server in servers)]
+    if as_json:
+        return json_answer(resources)
+    root = ET.Element("resources")
+    root.extend(_element("resource", members) for members in resources)
+    return xml_answer(root)
+
+
+def _server_members(server: Server, now: datetime) -> dict[str, object]:
+    return {
+        "name": server.name,
+        "product": "Plex Media Server",
+        "productVersion": "1.42.1.10060-4e8b05daf",
+        "platform": "Linux",
+        "platformVersion": "6.1.0-39-amd64",
+        "device": "PC",
+        "clientIdentifier": server.client_identifier,
+        "createdAt": "2021-01-01T12:12:24Z",
+        "lastSeenAt": _instant(now),
+        "provides": "server",
+        "ownerId": None,
+        "sourceTitle": None,
+        "publicAddress": _PUBLIC_ADDRESS,
+        "accessToken": server.access_token,
+        "owned": True,
+        "home": False,
+        "synced": False,
+        "relay": any(connection.relay for connection in server.connections),
+        "presence": True,
+        "httpsRequired": False,
+        "publicAddressMatches": server.is_near,
+        "dnsRebindingProtection": False,
+        "natLoopbackSupported": False,
+        "connections": [_connection_members(connection) for connection in server.connections],
+    }
+
+
+def _connection_members(connection: Connection) -> dict[str, object]:
+    uri = urlsplit(connection.uri)
+    return {
+        "protocol": uri.scheme,
+        "address": uri.hostname,
+        "port": uri.port,
+        "uri": connection.uri,
+        "local": connection.local,
+        "relay": connection.relay,
+        "IPv6": ":" in (uri.hostname or ""),
+    }
+
+
 def device_list(devices: Mapping[str, Device]) -> Answer:
     """Return the devices (by token) as /devices.xml does, tokens included."""
     root = ET.Element("MediaContainer", publicAddress=_PUBLIC_ADDRESS, size=str(len(devices)))
@@ -309,6 +386,34 @@ _NOWHERE: dict[str, object] = {
     "in_privacy_restricted_region": False,
     "subdivisions": "Nowhereshire",
     "coordinates": "0.0000, 0.0000",
+}
+
+# What plays but serves nothing has neither a token nor an address.
+_TELEVISION: dict[str, object] = {
+    "name": "Television",
+    "product": "Plex for Android (TV)",
+    "productVersion": "10.20.0.4321",
+    "platform": "Android",
+    "platformVersion": "12",
+    "device": "TV",
+    "clientIdentifier": "television-of-the-stand-in",
+    "createdAt": "2021-01-01T12:12:24Z",
+    "lastSeenAt": "2022-01-01T13:43:34Z",
+    "provides": "client,player,pubsub-player",
+    "ownerId": None,
+    "sourceTitle": None,
+    "publicAddress": _PUBLIC_ADDRESS,
+    "accessToken": None,
+    "owned": True,
+    "home": False,
+    "synced": False,
+    "relay": False,
+    "presence": False,
+    "httpsRequired": False,
+    "publicAddressMatches": True,
+    "dnsRebindingProtection": False,
+    "natLoopbackSupported": False,
+    "connections": [],
 }
 
 _FREE_OF_CHARGE: dict[str, object] = {

@@ -22,6 +22,7 @@ class Operation(StrEnum):
     USER = "user"
     SIGN_OUT = "sign_out"
     PING = "ping"
+    RESOURCES = "resources"
     DEVICES = "devices"
     DELETE_DEVICE = "delete_device"
 
@@ -35,6 +36,7 @@ _ROUTES = tuple(
         (Operation.USER, "GET", r"/api/v2/user(?:\.json)?"),
         (Operation.SIGN_OUT, "DELETE", r"/api/v2/users/signout(?:\.json)?"),
         (Operation.PING, "GET", r"/api/v2/ping(?:\.json)?"),
+        (Operation.RESOURCES, "GET", r"/api/v2/resources(?:\.json)?"),
         (Operation.DEVICES, "GET", r"/devices\.xml"),
         (Operation.DELETE_DEVICE, "DELETE", r"/devices/(\d+)\.xml"),
     )

@@ -1,4 +1,4 @@
-"""A stand-in of plex.tv on loopback: PIN sign-in, account, devices, and what can go wrong with them.
+"""A stand-in of plex.tv on loopback: PIN sign-in, account, servers, devices, and what can go wrong with them.
 
     async with PlexTV() as plex:
         ...                                # point the bot at plex.url
@@ -32,14 +32,17 @@ from .plex_answers import (
     Account,
     Answer,
     CodeError,
+    Connection,
     Device,
     Pin,
     RefusalError,
+    Server,
     device_list,
     html_answer,
     object_answer,
     pin_members,
     pong_answer,
+    resource_list,
     user_members,
 )
 from .plex_faults import (
@@ -85,6 +88,7 @@ __all__ = (
     "Bom",
     "Call",
     "CodeError",
+    "Connection",
     "DeepJson",
     "Device",
     "Drip",
@@ -107,6 +111,7 @@ __all__ = (
     "Relabelled",
     "Reset",
     "SampleAccount",
+    "Server",
     "ServerError",
     "Truncated",
     "WrongTypes",
@@ -146,6 +151,7 @@ class PlexTV:
         self.latency: float = 0
         self.pins: dict[int, Pin] = {}
         self.tokens: dict[str, Device] = {}
+        self.servers: dict[Account, list[Server]] = {}
         self.requests: list[Call] = []
         self._now = now
         self._sleep = sleep
@@ -164,6 +170,7 @@ class PlexTV:
             Operation.USER: self._user,
             Operation.SIGN_OUT: self._sign_out,
             Operation.PING: self._ping,
+            Operation.RESOURCES: self._resources,
             Operation.DEVICES: self._devices,
             Operation.DELETE_DEVICE: self._delete_device,
         }
@@ -221,6 +228,10 @@ class PlexTV:
         if token not in self.tokens:
             raise KeyError("no device has this token")
         del self.tokens[token]
+
+    def share(self, server: Server, account: Account = ALICE) -> None:
+        """Let plex.tv tell an account of a media server."""
+        self.servers.setdefault(account, []).append(server)
 
     def fail(self, fault: Fault, *, calls: str = "*", times: int | None = 1) -> None:
         """Meet the next `times` matching requests with a fault; None is all of them until `heal`.
@@ -372,6 +383,10 @@ class PlexTV:
     def _ping(self, ask: Ask) -> Answer:
         self._signed_in(ask)
         return pong_answer(as_json=ask.as_json)
+
+    def _resources(self, ask: Ask) -> Answer:
+        _, asking = self._signed_in(ask)
+        return resource_list(self.servers.get(asking.account, ()), now=ask.at, as_json=ask.as_json)
 
     def _devices(self, ask: Ask) -> Answer:
         _, asking = self._signed_in(ask)

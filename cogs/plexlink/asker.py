@@ -21,11 +21,13 @@ from .errors import (
     TokenRejectedError,
 )
 from .models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
+from .order import Question
 from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from .clock import Clock
     from .ledger import Ledger
+    from .messenger import Messenger
     from .models import Attempt
     from .plex import PinStyle, PlexClient
     from .poller import Poller
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-FRESH_SECONDS = 120.0
-FRESH_INTERVAL_SECONDS = 3.0
-OLD_INTERVAL_SECONDS = 10.0
+ASKED_AGAIN_SECONDS = 3.0
+"""A call without an answer is made again after so long, later each time; a press is not heard more often."""
+
 LAST_CHANCE_SECONDS = 1.0
 """plex.tv forgets a PIN at its deadline: the last question that can bring a token comes this much earlier."""
 
@@ -47,6 +49,7 @@ _URGENCIES = {
     flow.Call.CREATE_PIN: Urgency.CREATE,
     flow.Call.ASK: Urgency.POLL,
     flow.Call.READ_ACCOUNT: Urgency.ACCOUNT,
+    flow.Call.DECIDE: Urgency.FREE,
 }
 
 
@@ -61,6 +64,7 @@ class Asker:
         poller: Poller,
         presenter: Presenter,
         sign_outs: SignOuts,
+        messenger: Messenger,
         clock: Clock,
         pin_style: PinStyle,
     ) -> None:
@@ -69,9 +73,11 @@ class Asker:
         self._poller = poller
         self._presenter = presenter
         self._sign_outs = sign_outs
+        self._messenger = messenger
         self._clock = clock
         self._pin_style = pin_style
         self._deadlines: dict[str, float] = {}
+        self._questions: dict[str, Question] = {}
         self._pressed: set[str] = set()
         self._made: dict[str, Pin] = {}
         self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
@@ -84,20 +90,24 @@ class Asker:
         key = Key(Kind.ATTEMPT, attempt.id)
         if flow.is_over(attempt) or self._poller.is_planned(key):
             return
+        self.go_on(attempt)
+
+    def go_on(self, attempt: Attempt) -> None:
+        """Plan the next call of an attempt that has just come to it."""
         call = flow.next_call(attempt)
-        self._poller.put(key, Urgency.FREE if call is None else _URGENCIES[call])
+        self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
 
     def press(self, attempt: Attempt) -> None:
         """Ask about an attempt ahead of all others, and tell its member what plex.tv said.
 
-        Who presses again and again is not heard more often than a fresh code is asked about: others wait too.
+        Who presses again and again is not heard each time: others wait too.
         """
         now = self._clock.monotonic()
         self._pressed.add(attempt.id)
         if self._poller.limiter.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
         heard_at = self._answered_press_at.get(attempt.id)
-        delay = 0.0 if heard_at is None else heard_at + FRESH_INTERVAL_SECONDS - now
+        delay = 0.0 if heard_at is None else heard_at + ASKED_AGAIN_SECONDS - now
         self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.PRESSED, delay)
 
     def release(self, attempt: Attempt) -> None:
@@ -136,6 +146,8 @@ class Asker:
                 await self._ask(attempt, was_pressed=was_pressed)
             case flow.Call.READ_ACCOUNT:
                 await self._read_account(attempt)
+            case flow.Call.DECIDE:
+                await self._wait_for_decision(attempt)
             case _:
                 await self._cannot_read(attempt)
 
@@ -166,6 +178,7 @@ class Asker:
         match answer:
             case Approved(token):
                 self._in_hand[attempt.id] = (attempt, token)
+                self._learn(attempt, approved_by=asked)
                 await self._keep(attempt, tells=True)
             case Expired():
                 await self._advance(attempt, flow.RanOut())
@@ -194,7 +207,7 @@ class Asker:
         if asked >= self._deadline(attempt, asked, expires_in):
             await self._advance(attempt, flow.RanOut())
             return
-        self._plan_question(attempt)
+        self._plan_question(attempt, self._shown_at(attempt, asked), asked)
         if was_pressed:
             self._presenter.note(attempt, Note.NOT_YET)
         else:
@@ -213,17 +226,27 @@ class Asker:
     def _left_by_the_clock(self, attempt: Attempt) -> timedelta:
         return timedelta(0) if attempt.deadline_at is None else attempt.deadline_at - self._clock.now()
 
-    def _plan_question(self, attempt: Attempt) -> None:
-        """Plan the next question: often while the code is fresh, just before its deadline, and right at it."""
-        age = (self._clock.now() - attempt.requested_at).total_seconds()
-        interval = FRESH_INTERVAL_SECONDS if age < FRESH_SECONDS else OLD_INTERVAL_SECONDS
-        left = self._deadlines[attempt.id] - self._clock.monotonic()
-        last_chance = left - LAST_CHANCE_SECONDS
-        key = Key(Kind.ATTEMPT, attempt.id)
-        if 0 < last_chance <= interval:
-            self._poller.put_sooner(key, Urgency.PRESSED, last_chance)
+    def _shown_at(self, attempt: Attempt, asked: float) -> float:
+        """Return the monotonic instant at which a code was there; of an earlier process's, when it was asked for."""
+        known = self._questions.get(attempt.id)
+        if known is not None:
+            return known.shown_at
+        return asked - max(0.0, (self._clock.now() - attempt.requested_at).total_seconds())
+
+    def _plan_question(self, attempt: Attempt, shown_at: float, asked_at: float) -> None:
+        """Plan the next question: when it is worth a request, just before the deadline, and right at it."""
+        key, deadline = Key(Kind.ATTEMPT, attempt.id), self._deadlines[attempt.id]
+        question = Question(shown_at, asked_at, last_at=deadline - LAST_CHANCE_SECONDS)
+        self._questions[attempt.id] = question
+        if asked_at < question.last_at:
+            self._poller.put_question(key, question)
         else:
-            self._poller.put_sooner(key, Urgency.POLL, min(interval, left))
+            self._poller.put_sooner(key, Urgency.POLL, deadline - self._clock.monotonic())
+
+    def _learn(self, attempt: Attempt, *, approved_by: float | None) -> None:
+        """Let the order of questions learn how long a member took, if the beginning was seen."""
+        if attempt.id in self._questions:
+            self._poller.learn(self._questions[attempt.id], approved_by=approved_by)
 
     async def _read_account(self, attempt: Attempt) -> None:
         try:
@@ -235,6 +258,16 @@ class Asker:
         self._advanced(after)
         for former in replaced:
             self._presenter.wake(former)
+        await self._sign_outs.wake()
+        await self._messenger.wake()
+
+    async def _wait_for_decision(self, attempt: Attempt) -> None:
+        """Leave a contested account where it is, once its member has had the time to say otherwise."""
+        left = self._left_by_the_clock(attempt).total_seconds()
+        if left > 0:
+            self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE, left)
+            return
+        self._advanced(await self._ledger.refuse(attempt, Reason.TAKEN))
         await self._sign_outs.wake()
 
     async def _token_rejected(self, attempt: Attempt) -> None:
@@ -272,10 +305,10 @@ class Asker:
         urgency = _URGENCIES[flow.next_call(attempt) or flow.Call.ASK]
         now = self._clock.monotonic()
         if isinstance(error, PlexSlowDownError):
-            self._poller.limiter.slow_down(now, error.retry_after_seconds)
+            self._poller.slow_down(key, error.retry_after_seconds)
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
         pause = max(0.0, self._poller.limiter.paused_until() - now)
-        self._poller.retry(key, urgency, first_seconds=FRESH_INTERVAL_SECONDS, not_before_seconds=pause)
+        self._poller.retry(key, urgency, first_seconds=ASKED_AGAIN_SECONDS, not_before_seconds=pause)
         # The question right at the deadline counts most: no back-off sleeps through it.
         left = self._deadlines.get(attempt.id, now) - now
         if left > 0:
@@ -307,12 +340,15 @@ class Asker:
         _log.info("link.%s attempt=%s user=%s", attempt.state, attempt.id, attempt.user_id)
         key = Key(Kind.ATTEMPT, attempt.id)
         self._poller.succeeded(key)
+        if attempt.state is State.EXPIRED:
+            self._learn(attempt, approved_by=None)
         if flow.is_over(attempt):
             self._forget(attempt.id)
         elif attempt.state is State.PENDING:
-            self._plan_question(attempt)
+            now = self._clock.monotonic()
+            self._plan_question(attempt, now, now)
         else:
-            self._poller.put(key, Urgency.ACCOUNT)
+            self.go_on(attempt)
         self._presenter.wake(attempt)
 
     def _forget(self, attempt_id: str) -> None:
@@ -320,7 +356,7 @@ class Asker:
         self._pressed.discard(attempt_id)
         self._told.discard(attempt_id)
         self._made.pop(attempt_id, None)
-        for memory in (self._deadlines, self._rejected_since, self._answered_press_at):
+        for memory in (self._deadlines, self._questions, self._rejected_since, self._answered_press_at):
             memory.pop(attempt_id, None)
 
 

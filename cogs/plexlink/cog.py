@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 from collections import deque
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import discord
@@ -14,11 +16,13 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from . import messages, views
-from .errors import StoreUnavailableError
+from .aftercare import Forgotten, NotLinked, Reported, Status
+from .errors import NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
+from .grants import Grant, GrantOutcome
 from .models import Answer, Lane, Place, Secret
-from .notifier import persist
+from .notifier import export_file, persist
 from .plex import device_name
-from .service import AlreadyLinked, AlreadyOpen, Begun, Done, Gone, NotYours, Press, Request, TooBusy, TooManyStarts
+from .service import AlreadyOpen, Begun, Done, Gone, NotYours, Press, Request, TooBusy, TooManyStarts
 from .views import Action
 
 if TYPE_CHECKING:
@@ -26,13 +30,21 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from .service import LinkService, PressOutcome, StartOutcome
+    from .aftercare import Aftercare
+    from .grants import Grants
+    from .models import News
+    from .notifier import DiscordNotifier
+    from .service import LinkService
 
 _log = logging.getLogger(__name__)
 
 _ALREADY_ACKNOWLEDGED = 40060
 _MOST_REMEMBERED = 1000
 _UNLOAD_SECONDS = 2.0
+
+
+_IN_PLACE = {Action.RECHECK, Action.KEEP, Action.UNLINK, Action.UNLINK_NOW, Action.FORGET, Action.FORGET_NOW}
+"""What is pressed on a card that is an answer itself, and that the next one replaces."""
 
 
 class CardButton(ui.DynamicItem[ui.Button[ui.LayoutView]], template=views.CUSTOM_ID):
@@ -55,6 +67,16 @@ class CardButton(ui.DynamicItem[ui.Button[ui.LayoutView]], template=views.CUSTOM
             await cog.press(interaction, self.action, self.subject)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the cog turns to."""
+
+    links: LinkService
+    aftercare: Aftercare
+    grants: Grants
+    notifier: DiscordNotifier
+
+
 class PlexLink(commands.Cog):
     """Link Discord members to Plex accounts.
 
@@ -66,7 +88,7 @@ class PlexLink(commands.Cog):
         self,
         *,
         bot: commands.Bot,
-        opener: Callable[[], AbstractAsyncContextManager[LinkService]],
+        opener: Callable[[], AbstractAsyncContextManager[Desk]],
         is_user_installable: bool,
     ) -> None:
         self._bot = bot
@@ -74,7 +96,7 @@ class PlexLink(commands.Cog):
         self._resources = AsyncExitStack()
         self._answering: set[asyncio.Task[Any]] = set()
         self._heard: deque[int] = deque(maxlen=_MOST_REMEMBERED)
-        self._service: LinkService | None = None
+        self._desk: Desk | None = None
         for command in self.get_app_commands():
             command.allowed_contexts = app_commands.AppCommandContext(
                 guild=True, dm_channel=True, private_channel=is_user_installable
@@ -83,10 +105,10 @@ class PlexLink(commands.Cog):
 
     async def cog_load(self) -> None:
         """Open the resources; go on with what was left undone, if Discord is there already."""
-        self._service = await self._resources.enter_async_context(self._opener())
+        self._desk = await self._resources.enter_async_context(self._opener())
         self._bot.add_dynamic_items(CardButton)
         if self._bot.is_ready():
-            await self._service.resume()
+            await self._desk.links.resume()
 
     async def cog_unload(self) -> None:
         """Let members who are being answered get their answer, then close everything that was opened."""
@@ -96,31 +118,70 @@ class PlexLink(commands.Cog):
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        self._service = None
+        self._desk = None
         await self._resources.aclose()
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """Go on with what was left undone."""
-        if self._service is not None:
-            await self._service.resume()
+        if self._desk is not None:
+            await self._desk.links.resume()
+
+    async def token_for(self, user_id: int, *, purpose: str) -> Grant:
+        """Return a member's Plex token for other code, or why there is none; its use is written into the audit.
+
+        `purpose` names the feature, in `[a-z0-9_-]{1,32}`; the member reads it in /plexstatus. Of the answer, `outcome`
+        is "granted", "not_linked", "dead", "needs_relink" or "unavailable". A granted `token` opens the whole Plex
+        account: send `client_identifier` with every call, and keep neither.
+
+        Raises:
+            ValueError: the purpose does not fit.
+
+        """
+        if self._desk is None:
+            return Grant(outcome=GrantOutcome.UNAVAILABLE)
+        return await self._desk.grants.token_for(user_id, purpose=purpose)
 
     @app_commands.command(name="plexlink", description=messages.COMMAND)
     async def plexlink(self, interaction: discord.Interaction[Any]) -> None:
         """Start linking."""
-        with self._in_progress():
-            answer = await self._defer(interaction)
-            if answer is not None:
-                await self._answer(interaction, lambda service: service.start(self._request(interaction, answer)))
+        await self._serve(interaction, lambda desk, answer: desk.links.start(self._request(interaction, answer)))
+
+    @app_commands.command(name="plexstatus", description=messages.STATUS_COMMAND)
+    async def plexstatus(self, interaction: discord.Interaction[Any]) -> None:
+        """Show the member's link."""
+        await self._serve(interaction, lambda desk, _: desk.aftercare.status(interaction.user.id))
+
+    @app_commands.command(name="plexunlink", description=messages.UNLINK_COMMAND)
+    async def plexunlink(self, interaction: discord.Interaction[Any]) -> None:
+        """Ask whether the link is to be ended."""
+        await self._serve(interaction, lambda desk, _: self._ask_unlink(desk, interaction.user.id))
+
+    @app_commands.command(name="plexprivacy", description=messages.PRIVACY_COMMAND)
+    async def plexprivacy(self, interaction: discord.Interaction[Any]) -> None:
+        """Tell what is stored."""
+        await self._serve(interaction, lambda desk, _: self._privacy(desk, interaction.user.id))
 
     async def press(self, interaction: discord.Interaction[Any], action: Action, subject: str) -> None:
         """Do what a card's button asks for."""
+        await self._serve(
+            interaction,
+            lambda desk, answer: self._decide(desk, interaction, action, subject, answer),
+            is_in_place=action in _IN_PLACE,
+        )
+
+    async def _serve(
+        self,
+        interaction: discord.Interaction[Any],
+        decide: Callable[[Desk, Answer], Awaitable[object]],
+        *,
+        is_in_place: bool = False,
+    ) -> None:
+        """Acknowledge, decide, answer; an unloading waits for it."""
         with self._in_progress():
             answer = await self._defer(interaction)
             if answer is not None:
-                await self._answer(
-                    interaction, lambda service: self._decide(service, interaction, action, subject, answer)
-                )
+                await self._answer(interaction, answer, decide, is_in_place=is_in_place)
 
     @contextmanager
     def _in_progress(self) -> Iterator[None]:
@@ -134,30 +195,77 @@ class PlexLink(commands.Cog):
             if task is not None:
                 self._answering.discard(task)
 
-    async def _decide(
-        self,
-        service: LinkService,
-        interaction: discord.Interaction[Any],
-        action: Action,
-        subject: str,
-        answer: Answer,
-    ) -> StartOutcome | PressOutcome:
-        user_id = interaction.user.id
+    async def _decide(  # noqa: PLR0911 - one an action
+        self, desk: Desk, interaction: discord.Interaction[Any], action: Action, subject: str, answer: Answer
+    ) -> object:
+        if action in views.OF_MEMBERS:
+            if subject != str(interaction.user.id):
+                return NotYours()
+            return await self._decide_for_member(desk, interaction, action, answer)
         place = _message_place(interaction)
-        press = Press(user_id=user_id, answer=answer if place is None else None, place=place)
+        press = Press(user_id=interaction.user.id, answer=answer if place is None else None, place=place)
         match action:
             case Action.CHECK:
-                return await service.check_now(subject, press)
+                return await desk.links.check_now(subject, press)
             case Action.CANCEL:
-                return await service.cancel(subject, press)
+                return await desk.links.cancel(subject, press)
+            case Action.MOVE:
+                return await desk.links.move_here(subject, press)
+            case Action.LEAVE:
+                return await desk.links.leave_there(subject, press)
             case Action.UNDO:
-                return await service.undo(subject, press)
-            case Action.NEW:
-                return await service.new_code(subject, self._request(interaction, answer))
-            case Action.ANOTHER if subject != str(user_id):
-                return NotYours()
+                return await desk.links.undo(subject, press)
+            case _:
+                return await desk.links.new_code(subject, self._request(interaction, answer))
+
+    async def _decide_for_member(  # noqa: PLR0911 - one an action
+        self, desk: Desk, interaction: discord.Interaction[Any], action: Action, answer: Answer
+    ) -> object:
+        user_id = interaction.user.id
+        place = _message_place(interaction) or Place(lane=Lane.ANSWER)
+        match action:
+            case Action.RECHECK:
+                return await desk.aftercare.check(user_id)
+            case Action.UNLINK:
+                return await self._ask_unlink(desk, user_id)
+            case Action.UNLINK_NOW:
+                return await desk.aftercare.unlink(user_id, place=place, answer=answer)
+            case Action.PRIVACY:
+                return await self._privacy(desk, user_id)
+            case Action.EXPORT:
+                return await self._export(desk, interaction)
+            case Action.FORGET:
+                return views.ask_forget(user_id)
+            case Action.FORGET_NOW:
+                return await desk.aftercare.forget(user_id, place=place, answer=answer)
             case Action.ANOTHER:
-                return await service.start(self._request(interaction, answer))
+                return await desk.links.start(self._request(interaction, answer))
+            case _:
+                return await desk.aftercare.status(user_id)
+
+    async def _ask_unlink(self, desk: Desk, user_id: int) -> object:
+        status = await desk.aftercare.status(user_id)
+        return status if isinstance(status, NotLinked) else views.ask_unlink(user_id)
+
+    async def _privacy(self, desk: Desk, user_id: int) -> views.CardView:
+        return views.privacy(user_id, desk.aftercare.audit_days)
+
+    async def _export(self, desk: Desk, interaction: discord.Interaction[Any]) -> views.CardView | None:
+        """Send the member's data by direct message, or with an answer of its own where those are closed."""
+        user_id = interaction.user.id
+        content = json.dumps(await desk.aftercare.export(user_id), indent=2).encode()
+        try:
+            has_arrived = await desk.notifier.hand_over(user_id, content)
+        except NotifyError:
+            has_arrived = False
+        if has_arrived:
+            return views.notice(messages.EXPORTED, views.GREEN)
+        await persist(
+            lambda: interaction.followup.send(
+                view=views.export(messages.EXPORT_HERE), file=export_file(content), ephemeral=True
+            )
+        )
+        return None
 
     def _request(self, interaction: discord.Interaction[Any], answer: Answer) -> Request:
         """Describe a wish for a code; from a card in a direct message, the new attempt takes the card over."""
@@ -176,8 +284,8 @@ class PlexLink(commands.Cog):
         if interaction.id in self._heard:
             return None
         self._heard.append(interaction.id)
-        if self._service is not None:
-            self._service.observe(interaction.created_at)
+        if self._desk is not None:
+            self._desk.links.observe(interaction.created_at)
         token = Secret(interaction.token)  # before anything can fail: a log filter by value knows it from here on
         try:
             message_id = await _acknowledge(interaction)
@@ -189,34 +297,75 @@ class PlexLink(commands.Cog):
     async def _answer(
         self,
         interaction: discord.Interaction[Any],
-        decide: Callable[[LinkService], Awaitable[StartOutcome | PressOutcome]],
+        answer: Answer,
+        decide: Callable[[Desk, Answer], Awaitable[object]],
+        *,
+        is_in_place: bool,
     ) -> None:
         """Let the service decide and answer what is not shown by a card; whatever fails is answered too."""
         try:
-            if self._service is None:
+            if self._desk is None:
                 raise RuntimeError("the cog is not loaded")  # noqa: TRY301 - answered like every failure
-            outcome = await decide(self._service)
-            view = _view(outcome, interaction.user.id)
+            outcome = await decide(self._desk, answer)
+            is_in_place = is_in_place and not isinstance(outcome, NotYours)
+            view = outcome if isinstance(outcome, views.CardView) else _view(outcome, interaction.user.id)
         except StoreUnavailableError:
             reference = secrets.token_hex(4)
             _log.error("interaction.not_saved reference=%s", reference)
             view = views.notice(messages.not_saved(reference), views.RED)
+        except UnknownKeyError as error:
+            _log.error("interaction.key_missing: %s", error)
+            view = views.notice(messages.KEY_MISSING, views.RED)
         except Exception:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
             reference = secrets.token_hex(4)
             _log.exception("interaction.failed reference=%s", reference)
             view = views.notice(messages.something_broke(reference), views.RED)
-        if view is not None:
-            await self._say(interaction, view)
+        await self._say_with_news(interaction, view, is_in_place=is_in_place)
 
-    async def _say(self, interaction: discord.Interaction[Any], view: views.CardView) -> None:
-        """Fill the deferred answer of a command, or add an ephemeral one to a press."""
+    async def _say_with_news(
+        self, interaction: discord.Interaction[Any], view: views.CardView | None, *, is_in_place: bool
+    ) -> None:
+        """Answer, and tell first what no direct message could.
+
+        A command that a card will answer says nothing of them: a followup would take the card's place.
+        """
+        if view is None and interaction.message is None:
+            return
+        news = await self._news_for(interaction.user.id)
+        if news:
+            view = views.headed_by(news, view)
+        has_said = view is not None and await self._say(interaction, view, is_in_place=is_in_place)
+        if news and has_said and self._desk is not None:
+            with suppress(StoreError):  # told twice at worst
+                await self._desk.aftercare.heard(news)
+
+    async def _news_for(self, user_id: int) -> list[News]:
+        if self._desk is None:
+            return []
         try:
-            if interaction.message is None:
-                await persist(lambda: interaction.edit_original_response(view=view, attachments=[]))
-            else:
-                await persist(lambda: interaction.followup.send(view=view, ephemeral=True))
-        except Exception as error:  # noqa: BLE001 - logged; nothing may escape to the host
-            _log.warning("interaction.not_answered id=%s: %s", interaction.id, type(error).__name__)
+            return await self._desk.aftercare.news_for(user_id)
+        except StoreError:
+            return []
+
+    async def _say(self, interaction: discord.Interaction[Any], view: views.CardView, *, is_in_place: bool) -> bool:
+        """Fill the answer of a command, or the pressed card where that is an answer itself; else add an answer."""
+        message = interaction.message
+        if message is not None and not (is_in_place and message.flags.ephemeral):
+            return await self._follow_up(interaction, view)
+        return await _deliver(interaction, lambda: interaction.edit_original_response(view=view, attachments=[]))
+
+    async def _follow_up(self, interaction: discord.Interaction[Any], view: views.CardView) -> bool:
+        return await _deliver(interaction, lambda: interaction.followup.send(view=view, ephemeral=True))
+
+
+async def _deliver(interaction: discord.Interaction[Any], call: Callable[[], Awaitable[object]]) -> bool:
+    """Make a call that answers, and tell whether it did."""
+    try:
+        await persist(call)
+    except Exception as error:  # noqa: BLE001 - logged; nothing may escape to the host
+        _log.warning("interaction.not_answered id=%s: %s", interaction.id, type(error).__name__)
+        return False
+    return True
 
 
 async def _acknowledge(interaction: discord.Interaction[Any]) -> int:
@@ -245,20 +394,26 @@ def _message_place(interaction: discord.Interaction[Any]) -> Place | None:
     return Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
 
 
-def _view(outcome: StartOutcome | PressOutcome, user_id: int) -> views.CardView | None:  # noqa: PLR0911 - one an outcome
-    """Return the answer to an outcome, or nothing where the attempt's card is the answer."""
+def _view(outcome: object, user_id: int) -> views.CardView | None:  # noqa: PLR0911 - one an outcome
+    """Return the answer to an outcome, or nothing where a card that comes by itself is the answer."""
     match outcome:
-        case Begun() | Done():
-            return None
         case AlreadyOpen(place):
             return views.pointer(place, messages.STILL_OPEN)
-        case AlreadyLinked():
-            return views.already_linked(account_name=outcome.account_name, linked_at=outcome.linked_at, user_id=user_id)
+        case Status():
+            return views.status(outcome)
+        case NotLinked():
+            return views.not_linked(user_id)
+        case Forgotten():
+            return views.not_linked(user_id, messages.FORGOTTEN)
         case TooManyStarts(retry_at):
-            return views.notice(messages.too_many_starts(retry_at), views.RED)
+            return views.notice(messages.too_many_starts(retry_at), views.AMBER)
         case TooBusy(retry_at):
             return views.notice(messages.too_busy(retry_at), views.AMBER)
         case NotYours():
             return views.notice(messages.NOT_YOURS)
         case Gone():
             return views.notice(messages.GONE)
+        case Begun() | Done() | Reported() | None:
+            return None
+        case _:
+            raise TypeError(f"no answer to {type(outcome).__name__}")

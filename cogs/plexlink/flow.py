@@ -3,7 +3,8 @@
 ::
 
     REQUESTED ──▶ PENDING ──▶ APPROVED ──▶ LINKED
-        │            │            └──────▶ REFUSED
+        │            │          │   └────▶ REFUSED
+        │            │          └ contested (reason TAKEN): the member decides ─▶ claimed (reason MOVING), or REFUSED
         │            ├───────────────────▶ EXPIRED
         └────────────┴───────────────────▶ CANCELLED · FAILED
 
@@ -20,7 +21,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from .errors import IllegalTransitionError
-from .models import Answer, Attempt, Card, Lane, Place, Reason, Secret, State
+from .models import LINK_FATES, Answer, Attempt, Card, Lane, Place, Reason, Secret, State
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -35,6 +36,9 @@ LATE = timedelta(seconds=15)
 
 GRACE = timedelta(hours=1)
 """How long after its deadline plex.tv is still asked while it gives no answer."""
+
+TIME_TO_DECIDE = timedelta(minutes=10)
+"""How long a member has to say whether an account that another member linked is to be moved."""
 
 _CARDS = {
     State.REQUESTED: Card.QUEUED,
@@ -53,6 +57,8 @@ class Call(Enum):
     CREATE_PIN = auto()
     ASK = auto()
     READ_ACCOUNT = auto()
+    DECIDE = auto()
+    """Nothing but the member's decision, which is not waited for for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,18 @@ class Granted:
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The account may be linked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contested:
+    """Another member has linked the account; this one may move it until then."""
+
+    deadline_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The member wants the account moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +118,7 @@ class Failed:
     reason: Reason
 
 
-Event = PinCreated | Granted | Accepted | Rejected | RanOut | Cancelled | Failed
+Event = PinCreated | Granted | Accepted | Contested | Claimed | Rejected | RanOut | Cancelled | Failed
 
 
 def begin(
@@ -140,6 +158,10 @@ def advance(attempt: Attempt, event: Event, now: datetime) -> Attempt:  # noqa: 
             return replace(attempt, state=State.APPROVED, token=token, pin_id=None, user_code=None)
         case State.APPROVED, Accepted():
             return _end(attempt, State.LINKED, None, now)
+        case State.APPROVED, Contested(deadline_at):
+            return replace(attempt, reason=Reason.TAKEN, deadline_at=deadline_at)
+        case State.APPROVED, Claimed() if attempt.reason is Reason.TAKEN:
+            return replace(attempt, reason=Reason.MOVING)
         case State.APPROVED, Rejected(reason):
             return _end(attempt, State.REFUSED, reason, now)
         case State.PENDING, RanOut():
@@ -165,6 +187,11 @@ def _end(attempt: Attempt, state: State, reason: Reason | None, now: datetime) -
     )
 
 
+def is_contested(attempt: Attempt) -> bool:
+    """Tell whether the member is to decide if the account is moved."""
+    return attempt.state is State.APPROVED and attempt.reason is Reason.TAKEN
+
+
 def is_over(attempt: Attempt) -> bool:
     """Tell whether the attempt has ended."""
     return attempt.state not in OPEN
@@ -179,6 +206,8 @@ def next_call(attempt: Attempt) -> Call | None:
     """Return what the attempt wants from plex.tv; nothing once it is over, or while it cannot be read."""
     if attempt.trouble is not None:
         return None
+    if is_contested(attempt):
+        return Call.DECIDE
     return {
         State.REQUESTED: Call.CREATE_PIN,
         State.PENDING: Call.ASK,
@@ -206,10 +235,12 @@ def card_for(attempt: Attempt, now: datetime) -> Card:
     match attempt.state, attempt.reason:
         case State.PENDING, _:
             return _card_while_pending(attempt, now)
-        case State.LINKED, Reason.UNDONE:
-            return Card.UNDONE
-        case State.LINKED, Reason.REPLACED:
-            return Card.REPLACED
+        case State.APPROVED, Reason.TAKEN:
+            return Card.CONTESTED
+        case _, Reason.FORGOTTEN:
+            return Card.FORGOTTEN
+        case State.LINKED, reason if reason in LINK_FATES:
+            return Card(reason)
         case state, _:
             return _CARDS[state]
 

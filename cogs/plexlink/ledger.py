@@ -15,14 +15,31 @@ from typing import TYPE_CHECKING
 
 from . import flow
 from .errors import StaleAttemptError, UnknownKeyError
-from .models import Account, Attempt, Card, Lane, Leftover, Link, Place, Reason, Secret, State, Trouble
+from .models import (
+    Account,
+    Attempt,
+    AuditEntry,
+    Card,
+    Deed,
+    Lane,
+    Leftover,
+    Link,
+    Linked,
+    Place,
+    Reason,
+    Secret,
+    State,
+    Topic,
+    Trouble,
+    Unlinked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
     from .clock import Clock
-    from .models import Answer
+    from .models import Answer, LinkEvent
     from .store import Store, Transaction
 
 _KEPT = timedelta(days=1)
@@ -32,12 +49,22 @@ _KEPT_UNSEEN = timedelta(days=7)
 """How long one is kept whose member could not be told."""
 
 
+_DEEDS = {
+    Reason.REPLACED: Deed.REPLACED,
+    Reason.MOVED: Deed.MOVED,
+    Reason.UNLINKED: Deed.UNLINKED,
+    Reason.UNDONE: Deed.UNDONE,
+    Reason.FORGOTTEN: Deed.UNLINKED,
+}
+
+
 class Ledger:
     """Know the unsettled attempts and commit what becomes of them."""
 
-    def __init__(self, *, store: Store, clock: Clock) -> None:
+    def __init__(self, *, store: Store, clock: Clock, publish: Callable[[LinkEvent], None]) -> None:
         self._store = store
         self._clock = clock
+        self._publish = publish
         self._unsettled: dict[str, Attempt] = {}
         self._changing = asyncio.Lock()
 
@@ -91,6 +118,8 @@ class Ledger:
                 yield change
             for attempt in change.touched.values():
                 self._believe(attempt)
+        for happened in change.events:
+            self._publish(happened)
 
     def _believe(self, attempt: Attempt) -> None:
         if flow.is_settled(attempt):
@@ -109,19 +138,28 @@ class Ledger:
             return await change.give_up(attempt)
 
     async def decide(self, attempt: Attempt, account: Account) -> list[Attempt]:
-        """Link an approved account, or refuse it and queue its credential. Raise as `advance` does.
+        """Link an approved account, ask its member if it is another member's, or refuse it and queue its credential.
 
-        Return what changed: the attempt first, then the one whose link it replaced.
+        Return what changed: the attempt first, then those whose links it replaced. Raise as `advance` does.
         """
         async with self.change() as change:
-            reason = await _objection(change.tx, attempt, account)
-            if reason is None:
-                await change.move(attempt, flow.Accepted())
-                await change.replace_link(attempt, account)
+            holder = await change.tx.links.holding(account.id)
+            is_taken = holder is not None and holder.user_id != attempt.user_id
+            if account.is_managed:
+                await change.refuse(attempt, Reason.MANAGED)
+            elif is_taken and attempt.reason is not Reason.MOVING:
+                await change.move(attempt, flow.Contested(self._clock.now() + flow.TIME_TO_DECIDE))
             else:
-                await change.move(attempt, flow.Rejected(reason))
-                await change.queue_sign_out(attempt)
+                await change.move(attempt, flow.Accepted())
+                if holder is not None and is_taken:
+                    await change.move_link_away(holder, to=attempt.user_id)
+                await change.replace_link(attempt, account)
         return list(change.touched.values())
+
+    async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
+        """End an approved attempt without a link, and queue its credential. Raise as `advance` does."""
+        async with self.change() as change:
+            return await change.refuse(attempt, reason)
 
     async def disown(self, attempt: Attempt, token: Secret) -> None:
         """Queue a token for signing out that came for an attempt which has moved on."""
@@ -129,20 +167,17 @@ class Ledger:
             await change.queue_sign_out(replace(attempt, token=token))
 
     async def renew_answer(self, attempt: Attempt, answer: Answer) -> Attempt:
-        """Commit a newer interaction through which the member can be answered."""
-        renewed, _ = await self.replace_answer(attempt, answer)
-        return renewed
-
-    async def replace_answer(self, attempt: Attempt, answer: Answer) -> tuple[Attempt, Answer | None]:
-        """Commit as `renew_answer` does, and return also the interaction that was replaced, as it was by then."""
-        former: Answer | None = None
+        """Commit a newer interaction on the message that shows the card; a card that has moved on stays where it is."""
 
         def see(newest: Attempt) -> Attempt:
-            nonlocal former
-            former = newest.answer
-            return replace(newest, answer=answer)
+            has_moved = newest.answer is not None and newest.answer.message_id != answer.message_id
+            return newest if has_moved else replace(newest, answer=answer)
 
-        return await self._resurface(attempt, see), former
+        return await self._resurface(attempt, see)
+
+    async def move_to(self, attempt: Attempt, answer: Answer) -> Attempt:
+        """Commit that the card belongs in another answer."""
+        return await self._resurface(attempt, lambda newest: replace(newest, answer=answer))
 
     async def answered(self, attempt: Attempt, answer: Answer) -> Attempt:
         """Commit that nothing is owed through an interaction any more; one that came meanwhile stays."""
@@ -190,11 +225,12 @@ class Ledger:
 
 
 class Change:
-    """What is to be committed together."""
+    """What is to be committed together; of `events` other code hears when it is."""
 
     def __init__(self, *, tx: Transaction, ledger: Ledger, clock: Clock) -> None:
         self.tx = tx
         self.touched: dict[str, Attempt] = {}
+        self.events: list[LinkEvent] = []
         self._ledger = ledger
         self._clock = clock
 
@@ -239,9 +275,19 @@ class Change:
 
     async def surface(self, attempt: Attempt) -> Attempt:
         """Keep what the member sees of an attempt, and where."""
-        await self.tx.attempts.show(attempt)
+        if attempt.reason is Reason.FORGOTTEN and flow.is_settled(attempt):
+            await self.tx.attempts.remove(attempt.id)
+        else:
+            await self.tx.attempts.show(attempt)
         self.touched[attempt.id] = attempt
         return attempt
+
+    async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
+        """End an approved attempt without a link, and queue its credential. Raise as `move` does."""
+        newest = await self.newest(attempt.id)
+        after = await self.move(attempt, flow.Rejected(reason))
+        await self.queue_sign_out(newest or attempt)
+        return after
 
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""
@@ -250,12 +296,36 @@ class Change:
 
     async def add_in_place_of(self, attempt_id: str, successor: Attempt) -> None:
         """Part an ended attempt from its card, and keep the new one which takes over both card and owed answer."""
+        former = await self.part_from_card(attempt_id)
+        if former is not None:
+            successor = replace(successor, answer=successor.answer or former.answer)
+        await self.add(successor)
+
+    async def part_from_card(self, attempt_id: str) -> Attempt | None:
+        """Leave an ended attempt's card to something else; return the attempt as it was."""
         former = await self.newest(attempt_id)
         if former is not None:
             card = flow.card_for(former, self._clock.now())
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
-            successor = replace(successor, answer=successor.answer or former.answer)
-        await self.add(successor)
+        return former
+
+    async def forget_attempts(self, user_id: int) -> None:
+        """End the member's open attempt, and delete all of them, those with a card as soon as it tells nothing more.
+
+        Raises:
+            UnknownKeyError: the open one holds a token that cannot be read now.
+
+        """
+        attempt = await self.tx.attempts.open_of(user_id)
+        if attempt is not None and attempt.trouble is Trouble.UNAVAILABLE:
+            raise UnknownKeyError(f"attempt {attempt.id} needs a key that is not in the ring; nothing was deleted")
+        if attempt is not None and attempt.state is State.APPROVED:
+            await self.refuse(attempt, Reason.FORGOTTEN)
+        elif attempt is not None:
+            await self.give_up(attempt)
+        await self.tx.attempts.forget(user_id)
+        for left in await self.tx.attempts.all_of(user_id):
+            self.touched[left.id] = left
 
     async def replace_link(self, attempt: Attempt, account: Account) -> None:
         """Give the member the link that an approved attempt led to, in place of an older one."""
@@ -263,21 +333,29 @@ class Change:
         if old is not None:
             await self.remove_link(old, Reason.REPLACED)
         token, client_identifier = _credential(attempt)
-        await self.tx.links.add(
-            Link(
-                id=secrets.token_urlsafe(16),
-                user_id=attempt.user_id,
-                attempt_id=attempt.id,
-                account_id=account.id,
-                account_name=account.name,
-                client_identifier=client_identifier,
-                token=token,
-                linked_at=self._clock.now(),
-            )
+        link = Link(
+            id=secrets.token_urlsafe(16),
+            user_id=attempt.user_id,
+            attempt_id=attempt.id,
+            account_id=account.id,
+            account_name=account.name,
+            client_identifier=client_identifier,
+            token=token,
+            linked_at=self._clock.now(),
         )
+        await self.tx.links.add(link)
+        await self.note(Deed.LINKED, link.user_id, actor_id=link.user_id)
+        self.events.append(Linked(user_id=link.user_id, link_id=link.id, at=link.linked_at))
 
-    async def remove_link(self, link: Link, reason: Reason) -> None:
+    async def move_link_away(self, link: Link, *, to: int) -> None:
+        """Take a link from a member because another one has proven the account theirs, and let the first one know."""
+        await self.remove_link(link, Reason.MOVED, actor_id=to)
+        await self.tx.news.add(link.user_id, Topic.LINK_MOVED, self._clock.now())
+
+    async def remove_link(self, link: Link, reason: Reason, *, actor_id: int | None = None) -> str | None:
         """Erase a link, queue its credential, and note on the card it came with what became of it.
+
+        Return the id of the sign-out, if there is something left to sign out with.
 
         Raises:
             UnknownKeyError: the credential cannot be read now, but may be when its key is back.
@@ -286,20 +364,30 @@ class Change:
         if link.trouble is Trouble.UNAVAILABLE:
             raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring; nothing was erased")
         await self.tx.links.remove(link)
-        if link.token.reveal() and link.client_identifier.reveal():  # of a broken row, these may still be whole
-            await self._sign_out(link.user_id, link.token, link.client_identifier)
+        await self.tx.news.remove_about(link.user_id, Topic.LINK_DEAD)
         await self.tx.attempts.annotate(link.attempt_id, reason)
         origin = await self.tx.attempts.get(link.attempt_id)
         if origin is not None:
             self.touched[origin.id] = origin
+        await self.note(_DEEDS[reason], link.user_id, actor_id=actor_id or link.user_id)
+        self.events.append(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
+        if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole
+            return None
+        return await self._sign_out(link.user_id, link.token, link.client_identifier)
+
+    async def note(self, deed: Deed, user_id: int, *, actor_id: int | None = None, detail: str | None = None) -> None:
+        """Write what was done into the audit."""
+        await self.tx.audit.add(
+            AuditEntry(at=self._clock.now(), actor_id=actor_id, deed=deed, user_id=user_id, detail=detail)
+        )
 
     async def queue_sign_out(self, attempt: Attempt) -> None:
         """Queue the credential of an attempt that led to no link."""
         token, client_identifier = _credential(attempt)
         await self._sign_out(attempt.user_id, token, client_identifier)
 
-    async def _sign_out(self, user_id: int, token: Secret, client_identifier: Secret) -> None:
-        await self.tx.sign_outs.add(
+    async def _sign_out(self, user_id: int, token: Secret, client_identifier: Secret) -> str:
+        return await self.tx.sign_outs.add(
             user_id=user_id, token=token, client_identifier=client_identifier, now=self._clock.now()
         )
 
@@ -307,13 +395,6 @@ class Change:
 def _has_no_card(attempt: Attempt) -> bool:
     """Tell whether an attempt ended and left its card to another."""
     return flow.is_over(attempt) and attempt.place.lane is None and attempt.answer is None
-
-
-async def _objection(tx: Transaction, attempt: Attempt, account: Account) -> Reason | None:
-    if account.is_managed:
-        return Reason.MANAGED
-    holder = await tx.links.holder_of(account.id)
-    return Reason.TAKEN if holder not in {None, attempt.user_id} else None
 
 
 def _leftover(attempt: Attempt) -> Leftover | None:

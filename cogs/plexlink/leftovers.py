@@ -87,7 +87,7 @@ class Leftovers:
             await self._finish(leftover, "given_up")
             return
         if isinstance(error, PlexSlowDownError):
-            self._poller.limiter.slow_down(self._clock.monotonic(), error.retry_after_seconds)
+            self._poller.slow_down(Key(Kind.LEFTOVER, leftover.id), error.retry_after_seconds)
         self._poller.retry(Key(Kind.LEFTOVER, leftover.id), Urgency.BACKGROUND, first_seconds=_FIRST_RETRY_SECONDS)
 
     async def _finish(self, leftover: Leftover, outcome: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 _SLOWEST = 1 / 60
 _PAUSE_SECONDS = 5.0
 _LEAST_PAUSE_SECONDS = 1.0
@@ -21,6 +23,7 @@ class Limiter:
         self._rate = rate
         self._ready_at = 0.0
         self._paused_until = 0.0
+        self._halved_at = -inf
 
     @property
     def rate(self) -> float:
@@ -39,9 +42,14 @@ class Limiter:
         """Account for a request that goes now."""
         self._ready_at = max(now, self._ready_at) + 1 / self._rate
 
-    def slow_down(self, now: float, retry_after_seconds: float | None) -> None:
-        """Halve the rate and pause; answers that were under way together count once."""
-        if now >= self._paused_until:
+    def slow_down(self, now: float, retry_after_seconds: float | None, *, asked_at: float) -> None:
+        """Pause, and halve the rate, once for all requests that were under way together.
+
+        plex.tv has judged the pace at which the request was sent, at `asked_at`: one that was sent before the rate was
+        halved, and is answered late, says nothing about the halved rate.
+        """
+        if asked_at > self._halved_at:
+            self._halved_at = now
             self._rate = max(self._rate / 2, min(_SLOWEST, self._full_rate))
         pause = _PAUSE_SECONDS if retry_after_seconds is None else max(_LEAST_PAUSE_SECONDS, retry_after_seconds)
         self._paused_until = max(self._paused_until, now + pause)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from discord.utils import format_dt
 
-from .models import Note, Reason
+from .models import Finding, Note, Phase, Reason, Topic, Trouble
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from .models import AuditEntry, Link, Report
 
 _LONGEST_NAME = 64
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -27,10 +29,25 @@ TRY_AGAIN = "Try again"
 LINK_AGAIN = "Link again"
 LINK_ANOTHER = "Link another account"
 GO_TO_MESSAGE = "Go to the message"
+LINK_YOURS = "Link your Plex account"
+MOVE_HERE = "Move it here"
+LEAVE_THERE = "Leave it there"
+STATUS = "Status"
+RECHECK = "Check now"
+UNLINK = "Unlink"
+KEEP = "Keep it"
+PRIVACY = "Privacy"
+EXPORT = "Export"
+FORGET = "Delete everything"
 
 PICTURE = "QR code that opens Plex's link page with the code filled in"
 
 COMMAND = "Link your Plex account to your Discord account"
+STATUS_COMMAND = "Show your link to Plex, and whether it works"
+UNLINK_COMMAND = "End your link to Plex and sign out there"
+PRIVACY_COMMAND = "See, export or delete what is stored about you"
+
+DEVICES = "[authorized devices](https://app.plex.tv/desktop/#!/settings/devices)"
 
 APPROVED = "## Approved\nAsking Plex who you are…"
 CANCELLED = "## Cancelled\nNothing was stored."
@@ -40,12 +57,28 @@ UNSURE = (
     "Plex does not answer at the moment, so I cannot tell yet whether you approved it in time. I keep asking; "
     "if you did, this card will say so. You need not wait: a new code works too."
 )
-UNDONE = (
-    "## Undone\n"
-    "The link is erased here, and I am signing out at Plex. If Plex does not answer, I keep trying for 24 hours. "
-    "You can always look yourself: [authorized devices](https://app.plex.tv/desktop/#!/settings/devices)."
+UNDONE = "## Undone\nThis link is erased."
+UNLINKED = "## Unlinked\nYou ended this link."
+REPLACED = "## Replaced\nYou have linked a Plex account anew since. I sign out the sign-in that came from this card."
+MOVED = "## Moved\nAnother member here has shown that this Plex account is theirs, and linked it."
+FORGOTTEN = "## Deleted\nNothing is stored here any more."
+NOT_LINKED = "## Not linked\nYou have no Plex account linked here."
+ASK_UNLINK = (
+    "## Unlink your Plex account?\n"
+    "I erase your token here at once and sign out at Plex. Features that use it stop working for you."
 )
-REPLACED = "## Replaced\nYou have linked another Plex account since. This one was signed out at Plex."
+ASK_FORGET = (
+    "## Delete everything about you?\n"
+    "I erase your link and sign out at Plex, and delete your tries and the list of uses. "
+    "What stays is one line: that you had it deleted, and when."
+)
+UNREADABLE_LINK = "## Your link must be made anew\nI can no longer read your token. Link again; that takes a minute."
+KEY_MISSING = (
+    "## I cannot read your link at the moment\n"
+    "The key for it is missing here, which only the bot's host can mend. Nothing has changed."
+)
+EXPORTED = "I sent you a file with everything that is stored about you, without the token."
+EXPORT_HERE = "Here is everything that is stored about you, without the token."
 RETIRED = "-# This card has moved to your newest /plexlink."
 SENT = "I sent you a direct message with your code."
 STILL_OPEN = "You have a code already, on your newest card."
@@ -64,9 +97,8 @@ REFUSED = {
         "Switch to a full Plex account and try again. I am signing out at Plex; nothing was stored."
     ),
     Reason.TAKEN: (
-        "## This Plex account is linked already\n"
-        "Another member here has linked it, and an account belongs to one member. Approve with another Plex account, "
-        "or have the other member undo their link first. I am signing out at Plex; nothing was stored."
+        "## Left where it is\n"
+        "This Plex account stays linked to the other member. I am signing out at Plex; nothing was stored."
     ),
     Reason.REVOKED: (
         "## Plex ended the sign-in\n"
@@ -148,9 +180,15 @@ def queued(ready_at: datetime, note: Note | None) -> str:
             "## Plex does not answer yet\n"
             "I keep asking for your code for a few minutes. It will appear here, or by direct message, by itself."
         )
+    return f"## You are in line\nYour code comes by itself, I expect it {when(ready_at)}."
+
+
+def contested(deadline_at: datetime) -> str:
+    """Return the card of a member who approved with an account that another member has linked."""
     return (
-        "## You are in line\n"
-        f"Many people are linking right now. Your code comes by itself, I expect it {when(ready_at)}."
+        "## Another member here has linked this Plex account\n"
+        "An account belongs to one member. You have just shown that it is yours: move it here, and the other "
+        f"member is told and loses the link. Otherwise I sign out {when(deadline_at)}, and nothing changes."
     )
 
 
@@ -162,9 +200,99 @@ def linked(account_name: str) -> str:
     )
 
 
-def already_linked(account_name: str, linked_at: datetime) -> str:
-    """Return the answer to a member who is linked."""
-    return f"## Linked as {name(account_name) or 'somebody'} ✓\nSince {format_dt(linked_at, 'D')}."
+def status(link: Link, last_use: AuditEntry | None, finding: Finding | None) -> str:
+    """Return the card of a member who has a link; `finding` is a check made just now."""
+    if link.trouble is not None:
+        return UNREADABLE_LINK if link.trouble is Trouble.BROKEN else KEY_MISSING
+    who = name(link.account_name.reveal()) or "somebody"
+    lines = [f"Since {format_dt(link.linked_at, 'D')}.", _health(link, finding)]
+    if last_use is None:
+        lines.append("No feature of this bot has used it yet.")
+    else:
+        lines.append(f"Last used {when(last_use.at)} for *{name(last_use.detail or '')}*.")
+    return "\n".join([f"## Linked as {who}{'' if link.is_dead else ' ✓'}", *lines])
+
+
+def _health(link: Link, finding: Finding | None) -> str:
+    health = link.health
+    if link.is_dead:
+        return f"**{LINK_DEAD}** Link again to go on."
+    if finding is Finding.SILENT:
+        return "**Plex did not answer just now.** That says nothing about your link; I check it daily."
+    if health.rejected_at is not None:
+        return f"**Plex did not accept our sign-in** {when(health.rejected_at)}. I ask again to be sure."
+    if health.checked_at is None:
+        return "Not checked yet; I do that once a day."
+    if health.finding is Finding.SILENT:
+        return f"Plex did not answer my check {when(health.checked_at)}. I ask again."
+    return f"Checked {when(health.checked_at)}: it works."
+
+
+def report(report: Report) -> str:
+    """Return the card of an unlinking, step by step."""
+    headline = {Reason.UNDONE: "Undone", Reason.FORGOTTEN: "Deleted"}.get(report.reason, "Unlinked")
+    erased = "everything about you erased ✓" if report.reason is Reason.FORGOTTEN else "token erased here ✓"
+    return f"## {headline}\n" + _STEPS[report.phase].format(erased=erased.capitalize())
+
+
+_STEPS = {
+    Phase.SIGNING_OUT: "{erased}\nSigning out at Plex…",
+    Phase.DELAYED: (
+        "{erased}\n"
+        "**Plex does not answer, so you are not signed out there yet.** I keep trying for 24 hours and tell you by "
+        f"direct message how it ends. You can do it yourself at any time: remove this bot from your {DEVICES}."
+    ),
+    Phase.SIGNED_OUT: "{erased}\nSigned out at Plex ✓\nAsked Plex: it no longer accepts the token ✓",
+    Phase.DEAD_ALREADY: "{erased}\nPlex had ended our sign-in already ✓",
+    Phase.DEVICE_REMOVED: (
+        "{erased}\nRemoved this bot from your devices at Plex ✓\nAsked Plex: it no longer accepts the token ✓"
+    ),
+    Phase.GIVEN_UP: (
+        "{erased}\n"
+        f"**Plex did not let me sign out for 24 hours, and I gave up.** Please remove this bot from your {DEVICES}."
+    ),
+    Phase.UNREADABLE: (
+        "{erased}\n"
+        "**I could not read the token any more, so I could not sign out at Plex.** "
+        f"Please remove this bot from your {DEVICES}."
+    ),
+}
+
+
+LINK_DEAD = "Plex ended our sign-in, usually after a password change."
+
+_NEWS = {
+    Topic.LINK_DEAD: f"## Your link to Plex stopped working\n{LINK_DEAD} Link again to go on.",
+    Topic.LINK_MOVED: (
+        "## Your Plex account was moved\n"
+        "Another member has approved with the Plex account that you had linked here, and moved it to themselves. "
+        "Your token is erased. If that account is yours, link it again: then it moves back."
+    ),
+    Topic.SIGNED_OUT: "## Signed out at Plex ✓\nIt took a while, but Plex no longer accepts the token that I had.",
+    Topic.NOT_SIGNED_OUT: (
+        "## I could not sign out at Plex\n"
+        f"The token is erased here, but Plex may still know it. Please remove this bot from your {DEVICES}."
+    ),
+}
+
+
+def news(topic: Topic) -> str:
+    """Return what a member is told though nothing was asked."""
+    return _NEWS[topic]
+
+
+def privacy(audit_days: int) -> str:
+    """Return what is stored, why, for how long, and who can read it."""
+    return (
+        "## What is stored about you\n"
+        "**While you are linked**: the token with which features of this bot reach Plex for you, and your Plex "
+        "account's number and name; all three encrypted. When it was checked, and what came of it.\n"
+        "**Your tries to link**: when, where, how they ended. A day; the one that led to your link stays with it.\n"
+        f"**A list of deeds**: linked, unlinked, which feature used your token and when. {audit_days} days.\n"
+        "**After unlinking**: the encrypted token until Plex has signed it out, 24 hours at most.\n"
+        "Who can read it: this bot and its host, who has the key. Nobody else; never your Plex password, which "
+        "you only ever give to Plex."
+    )
 
 
 def too_many_starts(retry_at: datetime) -> str:

@@ -81,7 +81,15 @@ class Reason(StrEnum):
     PLEX_SILENT = "plex_silent"
     UNREADABLE = "unreadable"
     UNDONE = "undone"
+    UNLINKED = "unlinked"
     REPLACED = "replaced"
+    MOVING = "moving"
+    MOVED = "moved"
+    FORGOTTEN = "forgotten"
+
+
+LINK_FATES = frozenset({Reason.UNDONE, Reason.UNLINKED, Reason.REPLACED, Reason.MOVED})
+"""What may become of a link later; the card of its attempt says so, and is called like it."""
 
 
 class Card(StrEnum):
@@ -91,9 +99,13 @@ class Card(StrEnum):
     WAITING = "waiting"
     UNSURE = "unsure"
     APPROVED = "approved"
+    CONTESTED = "contested"
     LINKED = "linked"
     UNDONE = "undone"
+    UNLINKED = "unlinked"
     REPLACED = "replaced"
+    MOVED = "moved"
+    FORGOTTEN = "forgotten"
     REFUSED = "refused"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
@@ -121,6 +133,57 @@ class Trouble(StrEnum):
 
     BROKEN = "broken"
     UNAVAILABLE = "unavailable"
+
+
+class Finding(StrEnum):
+    """What a check of a link's token brought."""
+
+    ALIVE = "alive"
+    REJECTED = "rejected"
+    SILENT = "silent"
+
+
+class Verdict(StrEnum):
+    """What is believed of a link's token; one refusal alone makes it only suspect."""
+
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    DEAD = "dead"
+
+
+class Phase(StrEnum):
+    """How far an unlinking has come that its member is told about; the last five are its ends."""
+
+    SIGNING_OUT = "signing_out"
+    DELAYED = "delayed"
+    SIGNED_OUT = "signed_out"
+    DEAD_ALREADY = "dead_already"
+    DEVICE_REMOVED = "device_removed"
+    GIVEN_UP = "given_up"
+    UNREADABLE = "unreadable"
+
+
+class Topic(StrEnum):
+    """What a member is told though nothing was asked."""
+
+    LINK_DEAD = "link_dead"
+    LINK_MOVED = "link_moved"
+    SIGNED_OUT = "signed_out"
+    NOT_SIGNED_OUT = "not_signed_out"
+
+
+class Deed(StrEnum):
+    """What stands in the audit; a closed set."""
+
+    LINKED = "linked"
+    REPLACED = "replaced"
+    MOVED = "moved"
+    UNLINKED = "unlinked"
+    UNDONE = "undone"
+    USED = "used"
+    DIED = "died"
+    EXPORTED = "exported"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +228,22 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What is known of a link's token: the last check, the first refusal of a row of them, and whom that was told.
+
+    `is_held` keeps a refusal from being believed and told, because too many links were refused at the same time.
+    """
+
+    verdict: Verdict = Verdict.ALIVE
+    finding: Finding | None = None
+    checked_at: datetime | None = None
+    rejected_at: datetime | None = None
+    next_check_at: datetime | None = None
+    told_at: datetime | None = None
+    is_held: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """A member's lasting connection to a Plex account."""
 
@@ -176,7 +255,13 @@ class Link:
     client_identifier: Secret
     token: Secret
     linked_at: datetime
+    health: Health = field(default_factory=Health)
     trouble: Trouble | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell whether Plex has ended the sign-in, as far as anybody may be told."""
+        return self.health.verdict is Verdict.DEAD and not self.health.is_held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +274,42 @@ class SignOut:
     token: Secret
     requested_at: datetime
     trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """An unlinking on the card of its member; it has the id of the sign-out that it tells about."""
+
+    id: str
+    user_id: int
+    reason: Reason
+    phase: Phase
+    requested_at: datetime
+    shown: Phase | None = None
+    place: Place = field(default_factory=Place)
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a member is told by direct message; `is_held` where those are closed, for the next answer."""
+
+    id: str
+    user_id: int
+    topic: Topic
+    at: datetime
+    is_held: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """Who (nobody is PlexLink itself) did what to whom, and when; `detail` is a purpose or a reason."""
+
+    at: datetime
+    actor_id: int | None
+    deed: Deed
+    user_id: int
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,3 +373,34 @@ class Showing:
     account_name: Secret | None = None
     note: Note | None = None
     ready_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """`plexlink_linked`: a member has a link, a first one or a newer one."""
+
+    user_id: int
+    link_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlinked:
+    """`plexlink_unlinked`: a link is gone; `reason` is undone, unlinked, replaced, moved or forgotten."""
+
+    user_id: int
+    link_id: str
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenDead:
+    """`plexlink_token_dead`: Plex has ended a link's sign-in, and its member is told."""
+
+    user_id: int
+    link_id: str
+    at: datetime
+
+
+LinkEvent = Linked | Unlinked | TokenDead

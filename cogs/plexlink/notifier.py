@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from contextlib import contextmanager
+import secrets
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import discord
@@ -16,12 +17,12 @@ from .models import Card, Lane, Place, Secret
 from .plex import PinStyle, verification_url
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from discord.ext import commands
 
     from .clock import Clock
-    from .models import Answer, Attempt, Showing
+    from .models import Answer, Attempt, News, Report, Showing
 
 T = TypeVar("T")
 
@@ -29,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 _PAUSES_SECONDS = (0.5, 2)
 """Between the tries of what Discord did not take: it waits three seconds for an acknowledgement."""
+
+_LONGEST_SECONDS = 20.0
+"""How long one card may be on its way before it is tried again; its nonce keeps a repetition from being a second."""
 
 _TOO_MANY, _SERVER_ERROR = 429, 500
 _DM_CLOSED = {
@@ -75,7 +79,7 @@ class DiscordNotifier:
 
     async def show(self, showing: Showing) -> Place:
         """Bring a card to its member and return where it is now; see `presenter.Notifier`."""
-        with _translated():
+        async with _in_time():
             match showing.attempt.place.lane:
                 case Lane.DM:
                     return await self._in_message(showing)
@@ -88,13 +92,32 @@ class DiscordNotifier:
         """Make the command's answer point to the direct message; see `presenter.Notifier`."""
         if attempt.answer is None:
             return
-        with _translated():
+        async with _in_time():
             await self._edit_answer(attempt.answer, views.pointer(attempt.place))
 
     async def retire(self, answer: Answer) -> None:
         """Take a card out of an answer that a newer one replaces; see `presenter.Notifier`."""
-        with _translated():
+        async with _in_time():
             await persist(lambda: self._edit_answer(answer, views.notice(messages.RETIRED)))
+
+    async def report(self, report: Report) -> bool:
+        """Draw a report on its card; see `reporter.ReportNotifier`."""
+        async with _in_time():
+            if report.place.lane is Lane.DM:
+                return await self._edit_message(report.place, views.report(report))
+            return report.answer is not None and await self._edit_answer(report.answer, views.report(report))
+
+    async def tell(self, news: News) -> bool:
+        """Send news by direct message; see `messenger.NewsNotifier`."""
+        async with _in_time():
+            return await self._message(news.user_id, views.news(news), nonce=news.id) is not None
+
+    async def hand_over(self, user_id: int, file: bytes) -> bool:
+        """Send an export by direct message; tell whether the member takes any. Raise as `show` does."""
+        async with _in_time():
+            view = views.export(messages.EXPORT_HERE)
+            nonce = secrets.token_urlsafe(16)
+            return await self._message(user_id, view, nonce=nonce, files=[export_file(file)]) is not None
 
     async def _first(self, showing: Showing) -> Place:
         """Choose the way of a card that is nowhere yet."""
@@ -111,21 +134,25 @@ class DiscordNotifier:
         return sent
 
     async def _in_message(self, showing: Showing) -> Place:
-        place = showing.attempt.place
+        place, url = showing.attempt.place, self._url(showing)
+        view = self._view(showing, url, is_ephemeral=False)
+        return place if await self._edit_message(place, view, _picture(url)) else await self._send_anew(showing)
+
+    async def _edit_message(
+        self, place: Place, view: views.CardView, attachments: list[discord.File] | None = None
+    ) -> bool:
+        """Edit a direct message; tell whether it was still there."""
         channel = self._bot.get_partial_messageable(place.channel_id or 0)
         message = channel.get_partial_message(place.message_id or 0)
-        url = self._url(showing)
         try:
             await message.edit(
-                view=self._view(showing, url, is_ephemeral=False),
-                attachments=_picture(url),
-                allowed_mentions=discord.AllowedMentions.none(),
+                view=view, attachments=attachments or [], allowed_mentions=discord.AllowedMentions.none()
             )
         except discord.HTTPException as error:
             if _code(error) not in _MESSAGE_GONE:
                 raise
-            return await self._send_anew(showing)
-        return place
+            return False
+        return True
 
     async def _in_answer(self, showing: Showing) -> Place:
         return showing.attempt.place if await self._fill_answer(showing) else await self._send_anew(showing)
@@ -143,26 +170,34 @@ class DiscordNotifier:
         return await self._send(showing, nonce=f"{showing.attempt.id}-{lost % 100:02d}") or place
 
     async def _send(self, showing: Showing, *, nonce: str) -> Place | None:
+        """Send a card by direct message; nothing where the member takes none."""
+        url = self._url(showing)
+        view = self._view(showing, url, is_ephemeral=False)
+        message = await self._message(showing.attempt.user_id, view, files=_picture(url), nonce=nonce)
+        if message is None:
+            return None
+        if not views.shows(message, view):
+            # The nonce brought back what an earlier process had sent, with the card of that time.
+            await message.edit(view=view, attachments=_picture(url))
+        return Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
+
+    async def _message(
+        self, user_id: int, view: views.CardView, *, nonce: str, files: list[discord.File] | None = None
+    ) -> discord.Message | None:
         """Send a direct message; nothing where the member takes none.
 
         discord.py repeats what Discord may have stored already; the nonce makes Discord drop the second.
         """
-        url = self._url(showing)
-        view = self._view(showing, url, is_ephemeral=False)
         try:
-            channel = await self._bot.create_dm(discord.Object(showing.attempt.user_id))
-            message = await channel.send(
-                view=view, files=_picture(url), nonce=nonce, allowed_mentions=discord.AllowedMentions.none()
+            channel = await self._bot.create_dm(discord.Object(user_id))
+            return await channel.send(
+                view=view, files=files or [], nonce=nonce, allowed_mentions=discord.AllowedMentions.none()
             )
-            if not views.shows(message, view):
-                # The nonce brought back what an earlier process had sent, with the card of that time.
-                await message.edit(view=view, attachments=_picture(url))
         except discord.HTTPException as error:
             if _code(error) not in _DM_CLOSED:
                 raise
-            _log.info("card.dm_closed attempt=%s code=%s", showing.attempt.id, error.code)
+            _log.info("message.dm_closed user=%s code=%s", user_id, error.code)
             return None
-        return Place(lane=Lane.DM, channel_id=channel.id, message_id=message.id)
 
     async def _fill_answer(self, showing: Showing) -> bool:
         """Show a card in the command's answer; tell whether Discord still let us."""
@@ -229,6 +264,11 @@ def _picture(url: Secret | None) -> list[discord.File]:
     return [discord.File(io.BytesIO(qr.draw(url.reveal())), filename=views.PICTURE_FILE)]
 
 
+def export_file(content: bytes) -> discord.File:
+    """Return an export as an attachment."""
+    return discord.File(io.BytesIO(content), filename=views.EXPORT_FILE)
+
+
 def _code(error: discord.HTTPException) -> int:
     """Return Discord's error code; what stands between us and Discord may write anything in its place."""
     return error.code if type(error.code) is int else 0
@@ -254,11 +294,16 @@ def _is_refusal(error: Exception) -> bool:
     return isinstance(error, discord.HTTPException) and error.status < _SERVER_ERROR and error.status != _TOO_MANY
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Say what failed without the library's text: it may hold the URL, and with it the interaction token."""
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Bound what is asked of Discord, and say what failed without the library's text.
+
+    That may hold the URL, and with it the interaction token. The time is bounded because discord.py waits as long as
+    a 429 tells it to, and five minutes for an answer; the card would be untrue all the while.
+    """
     try:
-        yield
+        async with asyncio.timeout(_LONGEST_SECONDS):
+            yield
     except discord.HTTPException as error:
         raise NotifyError(f"Discord answered HTTP {error.status}, code {_code(error)}") from None
     except (AssertionError, AttributeError, LookupError, TypeError):

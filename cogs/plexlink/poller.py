@@ -1,8 +1,13 @@
 """Which job is done next, and when: a heap of due times, one armed timer, one limiter.
 
 A job is a key that becomes due in a lane. Jobs that ask plex.tv share the limiter and go by lane, the most
-urgent first; jobs that only touch Discord or the database are free. Nothing runs while nothing is due, and no
-task sleeps. One key runs at most once at a time.
+urgent first, then the one that is due first; of the questions about pending codes, the one that `order` puts first.
+Jobs that only touch Discord or the database are free. Nothing runs while nothing is due, and no task sleeps. One key
+runs at most once at a time.
+
+What a member waits for comes before the background, which questions alone could starve for as long as many members
+are linking. So after twenty questions one background job goes first: a sign-out, which is a promise too, then waits
+for minutes at most, and takes no more than a twentieth from those who wait for their approval to be noticed.
 """
 
 from __future__ import annotations
@@ -12,7 +17,11 @@ import heapq
 import logging
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
+
+from . import order
+from .order import People, Question
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 8
 _DRAIN_SECONDS = 6.0
+_QUESTIONS_BEFORE_BACKGROUND = 20
 
 
 class Urgency(IntEnum):
@@ -46,6 +56,9 @@ class Kind(StrEnum):
     CARD = "card"
     SIGN_OUT = "sign-out"
     LEFTOVER = "leftover"
+    HEALTH = "health"
+    REPORT = "report"
+    NEWS = "news"
     SWEEP = "sweep"
 
 
@@ -63,6 +76,12 @@ class _Entry:
     key: Key
     urgency: Urgency
     due: float
+    question: Question | None = None
+    sequence: int = 0
+
+    @property
+    def rank(self) -> tuple[Urgency, float, int]:
+        return self.urgency, self.due, self.sequence
 
 
 class Poller:
@@ -70,13 +89,20 @@ class Poller:
 
     def __init__(self, *, limiter: Limiter) -> None:
         self.limiter = limiter
+        self.people = People()
         self._planned: dict[Key, _Entry] = {}
         self._later: list[tuple[float, int, _Entry]] = []
-        self._ready: list[tuple[int, float, int, _Entry]] = []
+        self._ready: list[tuple[tuple[Urgency, float, int], _Entry]] = []
+        self._questions: dict[Key, Question] = {}
+        self._next_last_at = inf
+        self._ranking: list[Key] = []
+        self._ranked_at = 0.0
         self._running: dict[Key, asyncio.Task[None]] = {}
+        self._held: dict[Key, _Entry] = {}
+        self._asked_at: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
-        self._asking = 0
         self._sequence = 0
+        self._questions_in_a_row = 0
         self._timer: asyncio.TimerHandle | None = None
         self._work: Callable[[Key], Awaitable[None]] | None = None
 
@@ -110,6 +136,13 @@ class Poller:
         if planned is None or planned.due > self._now() + delay_seconds:
             self.put(key, urgency, delay_seconds)
 
+    def put_question(self, key: Key, question: Question) -> None:
+        """Plan to ask about a pending code as soon as that is worth a request, unless that is planned sooner."""
+        due = max(self._now(), order.due_at(self.people, question))
+        planned = self._planned.get(key)
+        if planned is None or planned.due > due:
+            self._plan(_Entry(key, Urgency.POLL, due, question))
+
     def retry(
         self,
         key: Key,
@@ -136,6 +169,7 @@ class Poller:
     def drop(self, key: Key) -> None:
         """Forget what was planned for a key; what runs goes on."""
         self._planned.pop(key, None)
+        self._questions.pop(key, None)
         self._failures.pop(key, None)
         self._advance()
 
@@ -143,10 +177,26 @@ class Poller:
         """Tell whether a key is planned or running."""
         return key in self._planned or key in self._running
 
-    def expected_wait_seconds(self, urgency: Urgency) -> float:
-        """Return about how long a new job of this urgency would wait for its request."""
-        ahead = sum(1 for entry in self._planned.values() if entry.urgency <= urgency and self._is_waiting(entry))
-        return max(0.0, self.limiter.ready_at() - self._now()) + ahead / self.limiter.rate
+    def learn(self, question: Question, *, approved_by: float | None) -> None:
+        """Learn from how a code ended: approved since it was last asked about, or not before it ran out."""
+        asked = question.asked_at - question.shown_at
+        if approved_by is None:
+            self.people = self.people.after_silence(asked)
+        else:
+            self.people = self.people.after_approval(asked, approved_by - question.shown_at)
+
+    def slow_down(self, key: Key, retry_after_seconds: float | None) -> None:
+        """Slow all requests down, because plex.tv answered the running job's one with 429."""
+        now = self._now()
+        self.limiter.slow_down(now, retry_after_seconds, asked_at=self._asked_at.get(key, now))
+
+    def expected_wait_seconds(self, key: Key) -> float:
+        """Return about how long a planned job will wait for its request."""
+        mine = self._planned.get(key)
+        if mine is None:
+            return 0.0
+        ahead = sum(1 for entry in self._planned.values() if self._is_waiting(entry) and entry.rank < mine.rank)
+        return max(0.0, self.limiter.ready_at() - self._now(), mine.due - self._now()) + ahead / self.limiter.rate
 
     def _is_waiting(self, entry: _Entry) -> bool:
         return entry.urgency is not Urgency.FREE and entry.due <= self._now()
@@ -155,9 +205,11 @@ class Poller:
         return asyncio.get_running_loop().time()
 
     def _plan(self, entry: _Entry) -> None:
-        self._planned[entry.key] = entry
         self._sequence += 1
-        heapq.heappush(self._later, (entry.due, self._sequence, entry))
+        entry.sequence = self._sequence
+        self._planned[entry.key] = entry
+        self._questions.pop(entry.key, None)
+        heapq.heappush(self._later, (entry.due, entry.sequence, entry))
         self._advance()
 
     def _advance(self) -> None:
@@ -166,65 +218,114 @@ class Poller:
             return
         now = self._now()
         self._move_due(now)
-        self._start_ready(now)
+        while (entry := self._next(now)) is not None:
+            self._launch(entry, now)
         self._arm(now)
-
-    def _move_due(self, now: float) -> None:
-        while self._later and (self._later[0][0] <= now or not self._is_current(self._later[0][2])):
-            _, sequence, entry = heapq.heappop(self._later)
-            if self._is_current(entry):
-                heapq.heappush(self._ready, (entry.urgency, entry.due, sequence, entry))
 
     def _is_current(self, entry: _Entry) -> bool:
         return self._planned.get(entry.key) is entry
 
-    def _start_ready(self, now: float) -> None:
-        held = []
-        while self._ready and self._may_start(self._ready[0][3], now):
-            item = heapq.heappop(self._ready)
-            entry = item[3]
-            if not self._is_current(entry):
-                continue
-            if entry.key in self._running:
-                held.append(item)
-            else:
-                self._launch(entry, now)
-        for item in held:
-            heapq.heappush(self._ready, item)
+    def _move_due(self, now: float) -> None:
+        while self._later and (self._later[0][0] <= now or not self._is_current(self._later[0][2])):
+            entry = heapq.heappop(self._later)[2]
+            if self._is_current(entry):
+                self._line_up(entry)
+        soon = now + 1 / self.limiter.rate
+        if soon > self._next_last_at:
+            for key in [key for key, question in self._questions.items() if question.last_at < soon]:
+                self._hurry(self._planned[key])
+            self._next_last_at = min((question.last_at for question in self._questions.values()), default=inf)
 
-    def _may_start(self, entry: _Entry, now: float) -> bool:
-        if entry.urgency is Urgency.FREE or entry.key in self._running or not self._is_current(entry):
-            return True
-        return self._asking < _MOST_AT_ONCE and self.limiter.ready_at() <= now
+    def _line_up(self, entry: _Entry) -> None:
+        """Let a job that is due wait for its turn; while the same key runs, for its end first."""
+        if entry.key in self._running:
+            self._held[entry.key] = entry
+        elif entry.question is None:
+            heapq.heappush(self._ready, (entry.rank, entry))
+        else:
+            self._questions[entry.key] = entry.question
+            self._next_last_at = min(self._next_last_at, entry.question.last_at)
+
+    def _hurry(self, entry: _Entry) -> None:
+        """Let a question whose last chance has come go ahead of all that has time."""
+        del self._questions[entry.key]
+        entry.urgency = Urgency.PRESSED
+        heapq.heappush(self._ready, (entry.rank, entry))
+
+    def _next(self, now: float) -> _Entry | None:
+        """Take the job that goes now out of the line, if one may go."""
+        entry = self._most_urgent()
+        is_free = entry is not None and entry.urgency is Urgency.FREE
+        if not is_free and not self._may_ask(now):
+            return None
+        if self._questions and (entry is None or self._gives_way(entry)):
+            return self._first_question(now)
+        return heapq.heappop(self._ready)[1] if self._ready else None
+
+    def _first_question(self, now: float) -> _Entry:
+        if now >= self._ranked_at + order.RANK_HOLDS_SECONDS:
+            self._ranking.clear()
+        while True:
+            if not self._ranking:
+                self._rank(now)
+            key = self._ranking.pop()
+            if key in self._questions:
+                return self._planned[key]
+
+    def _rank(self, now: float) -> None:
+        crowd = sum(1 for entry in self._planned.values() if entry.question is not None)
+        self._ranking = order.ranked(self.people, self._questions, now, crowd=crowd, rate=self.limiter.rate)
+        self._ranked_at = now
+
+    def _most_urgent(self) -> _Entry | None:
+        while self._ready and not self._is_current(self._ready[0][1]):
+            heapq.heappop(self._ready)
+        return self._ready[0][1] if self._ready else None
+
+    def _gives_way(self, entry: _Entry) -> bool:
+        """Tell whether a job lets questions pass."""
+        return entry.urgency is Urgency.BACKGROUND and self._questions_in_a_row < _QUESTIONS_BEFORE_BACKGROUND
+
+    def _may_ask(self, now: float) -> bool:
+        return len(self._asked_at) < _MOST_AT_ONCE and self.limiter.ready_at() <= now
 
     def _arm(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         times = [self._later[0][0]] if self._later else []
-        if self._ready and self._asking < _MOST_AT_ONCE and self.limiter.ready_at() > now:
-            times.append(self.limiter.ready_at())
+        if (self._ready or self._questions) and len(self._asked_at) < _MOST_AT_ONCE:
+            times.append(max(now, self.limiter.ready_at()))
         if times:
             self._timer = self._loop.call_at(min(times), self._advance)
 
     def _launch(self, entry: _Entry, now: float) -> None:
         del self._planned[entry.key]
-        asks = entry.urgency is not Urgency.FREE
-        if asks:
-            self._asking += 1
+        self._questions.pop(entry.key, None)
+        if entry.urgency is not Urgency.FREE:
+            self._asked_at[entry.key] = now
             self.limiter.take(now)
+            self._count(entry)
         task = self._loop.create_task(self._run(entry.key), name=f"plexlink-{entry.key.kind}-{entry.key.id}")
         self._running[entry.key] = task
-        task.add_done_callback(lambda _: self._finish(entry.key, asks=asks))
+        task.add_done_callback(lambda _: self._finish(entry.key))
+
+    def _count(self, entry: _Entry) -> None:
+        if entry.urgency is Urgency.BACKGROUND:
+            self._questions_in_a_row = 0
+        elif entry.question is not None:
+            self._questions_in_a_row += 1
 
     async def _run(self, key: Key) -> None:
         if self._work is not None:
             await self._work(key)
 
-    def _finish(self, key: Key, *, asks: bool) -> None:
+    def _finish(self, key: Key) -> None:
         task = self._running.pop(key)
-        if asks:
-            self._asking -= 1
+        self._asked_at.pop(key, None)
+        held = self._held.pop(key, None)
+        if held is not None and self._is_current(held):
+            self._line_up(held)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("poller.job_raised kind=%s", key.kind, exc_info=error)
         self._advance()

@@ -106,7 +106,7 @@ class Presenter:
             attempt = await self._ledger.redraw(attempt)
             if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
                 await self._notifier.retire(attempt.answer)
-            return await self._ledger.renew_answer(attempt, answer)
+            return await self._ledger.move_to(attempt, answer)
 
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it."""
@@ -138,19 +138,10 @@ class Presenter:
             drawn, card, place = self._drawn[attempt.id]
             attempt = await self._ledger.shown(drawn, card, place)
             self._drawn.pop(attempt.id, None)
-            await self._take_back(drawn.answer, attempt)
         if attempt.place.lane is Lane.DM and attempt.answer is not None:
             await self._notifier.point(attempt)
             attempt = await self._ledger.answered(attempt, attempt.answer)
         return attempt
-
-    async def _take_back(self, drawn_in: Answer | None, attempt: Attempt) -> None:
-        """Retire the answer that a card was drawn in while a newer one took its place."""
-        answer = attempt.answer
-        if attempt.place.lane is Lane.DM or answer is None or drawn_in is None:
-            return
-        if answer.message_id != drawn_in.message_id:
-            await self._notifier.retire(drawn_in)
 
     async def _draw_what_differs(self, attempt: Attempt) -> None:
         card = flow.card_for(attempt, self._clock.now())
@@ -181,11 +172,11 @@ class Presenter:
             card=card,
             account_name=await self._ledger.account_name(attempt),
             note=note,
-            ready_at=self._ready_at() if card is Card.QUEUED else None,
+            ready_at=self._ready_at(attempt) if card is Card.QUEUED else None,
         )
 
-    def _ready_at(self) -> datetime:
-        wait = self._poller.expected_wait_seconds(Urgency.CREATE)
+    def _ready_at(self, attempt: Attempt) -> datetime:
+        wait = self._poller.expected_wait_seconds(Key(Kind.ATTEMPT, attempt.id))
         return self._clock.now() + timedelta(seconds=wait)
 
     def _failed(self, key: Key, error: NotifyError) -> None:

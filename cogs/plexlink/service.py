@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from . import flow
-from .errors import IllegalTransitionError, NotifyError, StaleAttemptError, StoreError, UnknownKeyError
-from .models import Lane, Place, Reason, Secret, Trouble
+from .aftercare import Status
+from .errors import IllegalTransitionError, NotifyError, StaleAttemptError, UnknownKeyError
+from .models import Lane, Place, Reason, Trouble
 
 if TYPE_CHECKING:
+    from .aftercare import Aftercare
     from .asker import Asker
     from .clock import Clock
     from .ledger import Change, Ledger
-    from .leftovers import Leftovers
     from .models import Answer, Attempt
     from .presenter import Presenter
-    from .sign_outs import SignOuts
     from .worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -66,14 +65,6 @@ class AlreadyOpen:
 
 
 @dataclass(frozen=True, slots=True)
-class AlreadyLinked:
-    """The member has a link."""
-
-    account_name: Secret
-    linked_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class TooManyStarts:
     """The member asked for too many codes."""
 
@@ -102,7 +93,7 @@ class Done:
     """It was done; the card shows it."""
 
 
-StartOutcome = Begun | AlreadyOpen | AlreadyLinked | TooManyStarts | TooBusy | Gone
+StartOutcome = Begun | AlreadyOpen | Status | TooManyStarts | TooBusy | Gone
 PressOutcome = Done | NotYours | Gone
 
 
@@ -116,8 +107,7 @@ class LinkService:
         worker: Worker,
         asker: Asker,
         presenter: Presenter,
-        sign_outs: SignOuts,
-        leftovers: Leftovers,
+        aftercare: Aftercare,
         clock: Clock,
         max_pending: int,
     ) -> None:
@@ -125,8 +115,7 @@ class LinkService:
         self._worker = worker
         self._asker = asker
         self._presenter = presenter
-        self._sign_outs = sign_outs
-        self._leftovers = leftovers
+        self._aftercare = aftercare
         self._clock = clock
         self._max_pending = max_pending
 
@@ -191,24 +180,60 @@ class LinkService:
         except (IllegalTransitionError, StaleAttemptError):
             attempt = await self._ledger.redraw(attempt)
         self._presenter.show_now(attempt)
-        await self._clean_up()
+        await self._aftercare.clean_up()
         return Done()
 
     async def undo(self, attempt_id: str, press: Press) -> PressOutcome:
-        """Erase the link that an attempt led to, and sign it out at Plex."""
+        """Erase the link that an attempt led to, and sign it out at Plex; its card tells how that goes."""
         attempt = await self._pressed(attempt_id, press)
+        if isinstance(attempt, Gone) and await self._is_undone(attempt_id):
+            return Done()
         if isinstance(attempt, NotYours | Gone):
             return attempt
         async with self._ledger.change() as change:
             link = await change.tx.links.from_attempt(attempt.id)
             if link is not None:
-                await change.remove_link(link, Reason.UNDONE)
+                report_id = await self._aftercare.end(
+                    change, link, Reason.UNDONE, place=attempt.place, answer=attempt.answer
+                )
+                await change.part_from_card(attempt.id)
         if link is None:
-            attempt = await self._ledger.redraw(attempt)
+            self._presenter.show_now(await self._ledger.redraw(attempt))
         else:
             _log.info("link.undone attempt=%s user=%s", attempt.id, attempt.user_id)
+            await self._aftercare.carry_on(change, report_id)
+        return Done()
+
+    async def _is_undone(self, attempt_id: str) -> bool:
+        """Tell whether a second press came before the first one's outcome was drawn."""
+        attempt = await self._ledger.get(attempt_id)
+        return attempt is not None and attempt.reason is Reason.UNDONE
+
+    async def move_here(self, attempt_id: str, press: Press) -> PressOutcome:
+        """Take an approved account over from the member who has linked it."""
+        attempt = await self._pressed(attempt_id, press)
+        if isinstance(attempt, NotYours | Gone):
+            return attempt
+        try:
+            attempt = await self._ledger.advance(attempt, flow.Claimed())
+            self._asker.go_on(attempt)
+        except (IllegalTransitionError, StaleAttemptError):
+            attempt = await self._ledger.redraw(attempt)
         self._presenter.show_now(attempt)
-        await self._clean_up()
+        return Done()
+
+    async def leave_there(self, attempt_id: str, press: Press) -> PressOutcome:
+        """Leave an approved account to the member who has linked it, and sign it out."""
+        attempt = await self._pressed(attempt_id, press)
+        if isinstance(attempt, NotYours | Gone):
+            return attempt
+        if flow.is_contested(attempt):
+            attempt = await self._ledger.refuse(attempt, Reason.TAKEN)
+            self._asker.release(attempt)
+        else:
+            attempt = await self._ledger.redraw(attempt)
+        self._presenter.show_now(attempt)
+        await self._aftercare.clean_up()
         return Done()
 
     async def _pressed(self, attempt_id: str, press: Press) -> Attempt | NotYours | Gone:
@@ -226,9 +251,8 @@ class LinkService:
                 return Gone()
             attempt = self._ledger.unsettled(successor.id) or successor
         if press.answer is not None and attempt.place.lane is not Lane.DM:
-            # An ephemeral card can be edited for 15 minutes more, unless it has moved to another answer meanwhile.
-            has_moved = attempt.answer is not None and attempt.answer.message_id != press.answer.message_id
-            return attempt if has_moved else await self._ledger.renew_answer(attempt, press.answer)
+            # An ephemeral card can be edited for 15 minutes more.
+            return await self._ledger.renew_answer(attempt, press.answer)
         if press.place is not None and attempt.place.lane is None:
             # The message was sent, but its place was not committed before a crash.
             return await self._ledger.found(attempt, press.place)
@@ -260,7 +284,8 @@ class LinkService:
         if link is not None and not request.may_replace_link and link.trouble is not Trouble.BROKEN:
             if link.trouble is Trouble.UNAVAILABLE:
                 raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
-            return AlreadyLinked(link.account_name, link.linked_at)
+            if not link.is_dead:
+                return Status(link=link, last_use=await change.tx.audit.last_use(link.user_id, since=link.linked_at))
         if self._ledger.open_count() >= self._max_pending:
             return TooBusy(self._ledger.first_deadline() or self._clock.now() + flow.ANSWER_CLOSES)
         return await self._too_many(change, request.user_id)
@@ -283,15 +308,8 @@ class LinkService:
             return None
         self._asker.release(attempt)
         self._went_on(successor)
-        await self._clean_up()
+        await self._aftercare.clean_up()
         return None
-
-    async def _clean_up(self) -> None:
-        """Plan what a press left to be done at plex.tv."""
-        # The press is committed and must not be answered as failed; what is not planned now, the next sweep plans.
-        with suppress(StoreError):
-            await self._sign_outs.wake()
-            await self._leftovers.wake()
 
     def _begin(self, request: Request) -> Attempt:
         return flow.begin(

@@ -33,6 +33,7 @@ _KEY_FILE = "plexlink.key"
 _DATABASE_FILE = "plexlink.sqlite3"
 _LEAST_RATE, _HIGHEST_RATE = 0.05, 1000.0
 _HIGHEST_PENDING = 100_000
+_MOST_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,7 @@ class PlexLinkSettings:
     max_pending: int = 60
     guilds: tuple[int, ...] = ()
     user_install: bool = False
+    audit_days: int = 365
 
     @property
     def key_file(self) -> Path:
@@ -82,6 +84,7 @@ class PlexLinkSettings:
             proxy=reader.read("PLEXLINK_PROXY", _proxy, None, "the http:// address of a proxy"),
             max_pending=reader.read("PLEXLINK_MAX_PENDING", _count, 60, "a whole number from 1 to 100000"),
             guilds=reader.read("PLEXLINK_GUILDS", _ids, (), "server ids, separated by commas"),
+            audit_days=reader.read("PLEXLINK_AUDIT_DAYS", _days, 365, "a whole number of days from 1 to 36500"),
             user_install=reader.read("PLEXLINK_USER_INSTALL", _boolean, False, "true or false"),  # noqa: FBT003 - a default
         )
         if settings.keys is not None:
@@ -188,6 +191,13 @@ def _count(text: str) -> int:
     if not 1 <= count <= _HIGHEST_PENDING:
         raise ValueError
     return count
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if not 1 <= days <= _MOST_DAYS:
+        raise ValueError
+    return days
 
 
 def _ids(text: str) -> tuple[int, ...]:

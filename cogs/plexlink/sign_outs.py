@@ -1,21 +1,33 @@
-"""Credentials that nobody needs any more are signed out at plex.tv, with patience but not for ever."""
+"""Credentials that nobody needs any more are signed out at plex.tv, with patience but not for ever.
+
+::
+
+    sign out ──▶ verify ──▶ done: plex.tv refuses the token
+        │           └ it still works ─▶ find our device ──▶ remove it ──▶ verify
+        └ plex.tv will not ──────────────────▲
+
+Each step is one request. A restart begins at the first one, which for a token that is dead already is also the last.
+"""
 
 from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from .errors import PlexError, PlexSlowDownError, TokenRejectedError
-from .models import Trouble
+from .errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
+from .models import Phase, Topic, Trouble
 from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from .clock import Clock
+    from .messenger import Messenger
     from .models import SignOut
     from .plex import PlexClient
     from .poller import Poller
-    from .store import Store
+    from .reporter import Reporter
+    from .store import Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -23,64 +35,159 @@ GIVES_UP_AFTER = timedelta(hours=24)
 
 _FIRST_RETRY_SECONDS = 30.0
 _LONGEST_RETRY_SECONDS = 1800.0
+_TRIES_BEFORE_THE_OTHER_WAY = 3
+
+
+class _Step(Enum):
+    SIGN_OUT = auto()
+    VERIFY = auto()
+    FIND_DEVICE = auto()
+    REMOVE_DEVICE = auto()
+    VERIFY_REMOVAL = auto()
 
 
 class SignOuts:
     """Work off the waiting sign-outs."""
 
-    def __init__(self, *, store: Store, plex: PlexClient, poller: Poller, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, plex: PlexClient, poller: Poller, reporter: Reporter, messenger: Messenger, clock: Clock
+    ) -> None:
         self._store = store
         self._plex = plex
         self._poller = poller
+        self._reporter = reporter
+        self._messenger = messenger
         self._clock = clock
+        self._steps: dict[str, _Step] = {}
+        self._devices: dict[str, str] = {}
+        self._waited_for: set[str] = set()
 
     async def wake(self) -> None:
         """Plan all that wait; whoever queued them, another process included."""
         async with self._store.transaction() as tx:
             waiting = await tx.sign_outs.ids()
         for row_id in waiting:
-            key = Key(Kind.SIGN_OUT, row_id)
-            if not self._poller.is_planned(key):
-                self._poller.put(key, Urgency.BACKGROUND)
+            if not self._poller.is_planned(Key(Kind.SIGN_OUT, row_id)):
+                self._plan(row_id)
+
+    def begin(self, row_id: str) -> None:
+        """Plan one whose member is looking on."""
+        self._waited_for.add(row_id)
+        self._plan(row_id)
+
+    def _plan(self, row_id: str) -> None:
+        urgency = Urgency.ACCOUNT if row_id in self._waited_for else Urgency.BACKGROUND
+        self._poller.put(Key(Kind.SIGN_OUT, row_id), urgency)
 
     async def sign_out(self, row_id: str) -> None:
-        """Tell plex.tv to forget one credential, then erase it here."""
+        """Take the next step in making plex.tv forget one credential; after the last one, erase it here."""
         async with self._store.transaction() as tx:
             row = await tx.sign_outs.get(row_id)
         if row is None or row.trouble is Trouble.UNAVAILABLE:
             return
         if row.trouble is Trouble.BROKEN:
-            await self._finish(row, "unreadable")
+            await self._finish(row, Phase.UNREADABLE)
         else:
             await self._try(row)
 
     async def _try(self, row: SignOut) -> None:
+        step = self._steps.get(row.id, _Step.SIGN_OUT)
         try:
-            await self._plex.sign_out(row.token, row.client_identifier)
+            following = await self._take(step, row)
         except TokenRejectedError:
-            await self._finish(row, "dead_already")
+            await self._finish(row, self._meaning(step, row))
         except PlexError as error:
-            await self._failed(row, error)
+            await self._failed(row, step, error)
         else:
             self._poller.limiter.recover()
-            await self._finish(row, "done")
+            self._steps[row.id] = following
+            self._plan(row.id)
 
-    async def _failed(self, row: SignOut, error: PlexError) -> None:
+    def _meaning(self, step: _Step, row: SignOut) -> Phase:
+        """Return what a dead token means; where an earlier answer was lost, most likely that we have signed out."""
+        if step is _Step.SIGN_OUT and self._poller.failures(Key(Kind.SIGN_OUT, row.id)) == 0:
+            return Phase.DEAD_ALREADY
+        return Phase.DEVICE_REMOVED if step is _Step.VERIFY_REMOVAL else Phase.SIGNED_OUT
+
+    async def _take(self, step: _Step, row: SignOut) -> _Step:
+        """Take one step and return the next one. Raise TokenRejectedError where plex.tv knows the token no more."""
+        match step:
+            case _Step.SIGN_OUT:
+                await self._plex.sign_out(row.token, row.client_identifier)
+                return _Step.VERIFY
+            case _Step.VERIFY:
+                await self._plex.account(row.token, row.client_identifier)
+                return _Step.FIND_DEVICE
+            case _Step.FIND_DEVICE:
+                return await self._find_device(row)
+            case _Step.REMOVE_DEVICE:
+                await self._plex.remove_device(row.token, row.client_identifier, self._devices[row.id])
+                return _Step.VERIFY_REMOVAL
+            case _Step.VERIFY_REMOVAL:
+                await self._plex.account(row.token, row.client_identifier)
+                raise PlexUnavailableError("plex.tv still accepts a token that it was told to forget")
+
+    async def _find_device(self, row: SignOut) -> _Step:
+        device = await self._plex.device_of(row.token, row.client_identifier)
+        if device is None:
+            return _Step.VERIFY_REMOVAL
+        self._devices[row.id] = device
+        return _Step.REMOVE_DEVICE
+
+    async def _failed(self, row: SignOut, step: _Step, error: PlexError) -> None:
         _log.info("sign_out.no_answer id=%s: %s", row.id, error)
         if self._clock.now() >= row.requested_at + GIVES_UP_AFTER:
-            await self._finish(row, "given_up")
+            await self._finish(row, Phase.GIVEN_UP)
             return
         if isinstance(error, PlexSlowDownError):
-            self._poller.limiter.slow_down(self._clock.monotonic(), error.retry_after_seconds)
+            self._poller.slow_down(Key(Kind.SIGN_OUT, row.id), error.retry_after_seconds)
+        self._waited_for.discard(row.id)
+        key = Key(Kind.SIGN_OUT, row.id)
+        self._steps[row.id] = _after_failure(step, error, self._poller.failures(key))
+        if isinstance(error, PlexRefusedError) and step is _Step.SIGN_OUT:
+            self._plan(row.id)
+            return
         self._poller.retry(
-            Key(Kind.SIGN_OUT, row.id),
-            Urgency.BACKGROUND,
-            first_seconds=_FIRST_RETRY_SECONDS,
-            longest_seconds=_LONGEST_RETRY_SECONDS,
+            key, Urgency.BACKGROUND, first_seconds=_FIRST_RETRY_SECONDS, longest_seconds=_LONGEST_RETRY_SECONDS
         )
+        async with self._store.transaction() as tx:
+            await _delay(tx, row.id)
+        self._reporter.plan(row.id)
 
-    async def _finish(self, row: SignOut, outcome: str) -> None:
+    async def _finish(self, row: SignOut, phase: Phase) -> None:
         async with self._store.transaction() as tx:
             await tx.sign_outs.remove(row.id)
+            await self._conclude(tx, row, phase)
         self._poller.succeeded(Key(Kind.SIGN_OUT, row.id))
-        _log.info("sign_out.%s id=%s user=%s", outcome, row.id, row.user_id)
+        self._waited_for.discard(row.id)
+        self._steps.pop(row.id, None)
+        self._devices.pop(row.id, None)
+        log = _log.warning if phase is Phase.GIVEN_UP else _log.info
+        log("sign_out.%s id=%s user=%s", phase, row.id, row.user_id)
+        self._reporter.plan(row.id)
+        await self._messenger.wake()
+
+    async def _conclude(self, tx: Transaction, row: SignOut, phase: Phase) -> None:
+        """Let the member know; who was told that it takes long, or that it was not done, by direct message."""
+        report = await tx.reports.get(row.id)
+        if report is not None:
+            await tx.reports.move(row.id, phase)
+        if phase in {Phase.GIVEN_UP, Phase.UNREADABLE}:
+            await tx.news.add(row.user_id, Topic.NOT_SIGNED_OUT, self._clock.now())
+        elif report is not None and Phase.DELAYED in {report.phase, report.shown}:
+            await tx.news.add(row.user_id, Topic.SIGNED_OUT, self._clock.now())
+
+
+def _after_failure(step: _Step, error: PlexError, failures: int) -> _Step:
+    """Return where to go on: the first way again, the other one where plex.tv refuses the first or keeps silent."""
+    if step is _Step.VERIFY:
+        return _Step.VERIFY
+    is_stuck = failures % (2 * _TRIES_BEFORE_THE_OTHER_WAY) >= _TRIES_BEFORE_THE_OTHER_WAY
+    goes_the_other_way = is_stuck or isinstance(error, PlexRefusedError)
+    return _Step.FIND_DEVICE if step is _Step.SIGN_OUT and goes_the_other_way else _Step.SIGN_OUT
+
+
+async def _delay(tx: Transaction, row_id: str) -> None:
+    report = await tx.reports.get(row_id)
+    if report is not None and report.phase is Phase.SIGNING_OUT:
+        await tx.reports.move(row_id, Phase.DELAYED)

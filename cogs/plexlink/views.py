@@ -15,14 +15,17 @@ import discord
 from discord import ui
 
 from . import messages
-from .models import Card, Lane, Place, Reason
+from .models import Card, Lane, Phase, Place, Reason, Topic, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from .models import Secret, Showing
+    from .aftercare import Status
+    from .models import News, Report, Secret, Showing
 
 PICTURE_FILE = "qr.png"
+EXPORT_FILE = "plexlink-export.json"
 
 AMBER = discord.Colour(0xE5A00D)
 GREEN = discord.Colour(0x2E9E5B)
@@ -34,6 +37,7 @@ _COLOURS = {
     Card.WAITING: AMBER,
     Card.UNSURE: AMBER,
     Card.APPROVED: AMBER,
+    Card.CONTESTED: AMBER,
     Card.LINKED: GREEN,
     Card.REFUSED: RED,
     Card.FAILED: RED,
@@ -46,24 +50,48 @@ class Action(StrEnum):
     CHECK = "check"
     NEW = "new"
     CANCEL = "cancel"
+    MOVE = "move"
+    LEAVE = "leave"
     UNDO = "undo"
     ANOTHER = "another"
+    STATUS = "status"
+    RECHECK = "recheck"
+    KEEP = "keep"
+    UNLINK = "unlink"
+    UNLINK_NOW = "unlink-now"
+    PRIVACY = "privacy"
+    EXPORT = "export"
+    FORGET = "forget"
+    FORGET_NOW = "forget-now"
 
+
+OF_MEMBERS = frozenset(Action) - {
+    Action.CHECK,
+    Action.NEW,
+    Action.CANCEL,
+    Action.MOVE,
+    Action.LEAVE,
+    Action.UNDO,
+}
+"""Whose subject is a member; that of the others is an attempt."""
 
 CUSTOM_ID = re.compile(rf"plexlink:(?P<action>{'|'.join(Action)}):(?P<subject>[A-Za-z0-9_-]{{1,22}})")
 
 
 _PRIMARY, _SECONDARY = discord.ButtonStyle.primary, discord.ButtonStyle.secondary
+_DANGER = discord.ButtonStyle.danger
 _BUTTONS = {
     Card.QUEUED: (messages.CANCEL, Action.CANCEL, _SECONDARY),
-    Card.LINKED: (messages.UNDO, Action.UNDO, _SECONDARY),
     Card.UNSURE: (messages.NEW_CODE, Action.NEW, _PRIMARY),
     Card.EXPIRED: (messages.NEW_CODE, Action.NEW, _PRIMARY),
     Card.REFUSED: (messages.TRY_AGAIN, Action.NEW, _PRIMARY),
     Card.FAILED: (messages.TRY_AGAIN, Action.NEW, _PRIMARY),
     Card.CANCELLED: (messages.START_AGAIN, Action.NEW, _SECONDARY),
     Card.UNDONE: (messages.LINK_AGAIN, Action.NEW, _SECONDARY),
+    Card.UNLINKED: (messages.LINK_AGAIN, Action.NEW, _SECONDARY),
     Card.REPLACED: (messages.LINK_AGAIN, Action.NEW, _SECONDARY),
+    Card.MOVED: (messages.LINK_AGAIN, Action.NEW, _SECONDARY),
+    Card.FORGOTTEN: (messages.LINK_AGAIN, Action.NEW, _SECONDARY),
 }
 
 
@@ -126,11 +154,98 @@ def pointer(place: Place, text: str = messages.SENT) -> CardView:
     return CardView(AMBER, ui.Section(ui.TextDisplay(text), accessory=link))
 
 
-def already_linked(*, account_name: Secret, linked_at: datetime, user_id: int) -> CardView:
-    """Return the answer to a member who is linked."""
-    text = messages.already_linked(account_name.reveal(), linked_at)
-    another = _button(messages.LINK_ANOTHER, Action.ANOTHER, str(user_id))
-    return CardView(GREEN, ui.TextDisplay(text), ui.ActionRow(another))
+def not_linked(user_id: int, text: str = messages.NOT_LINKED) -> CardView:
+    """Return the answer to a member who has no link, or none any more."""
+    link = _button(messages.LINK_YOURS, Action.ANOTHER, str(user_id), _PRIMARY)
+    return CardView(GREY, ui.TextDisplay(text), ui.ActionRow(link))
+
+
+def status(status: Status) -> CardView:
+    """Return the card of a member who has a link."""
+    link, subject = status.link, str(status.link.user_id)
+    text = ui.TextDisplay[CardView](messages.status(link, status.last_use, status.finding))
+    if link.trouble is Trouble.UNAVAILABLE:
+        return CardView(RED, text, ui.ActionRow(_button(messages.PRIVACY, Action.PRIVACY, subject)))
+    if link.is_dead or link.trouble is not None:
+        buttons = [_button(messages.LINK_AGAIN, Action.ANOTHER, subject, _PRIMARY)]
+    else:
+        buttons = [
+            _button(messages.RECHECK, Action.RECHECK, subject, _PRIMARY),
+            _button(messages.LINK_ANOTHER, Action.ANOTHER, subject),
+        ]
+    buttons.append(_button(messages.UNLINK, Action.UNLINK, subject))
+    buttons.append(_button(messages.PRIVACY, Action.PRIVACY, subject))
+    colour = RED if link.is_dead or link.trouble is not None else AMBER if link.health.rejected_at else GREEN
+    return CardView(colour, text, ui.ActionRow(*buttons))
+
+
+def ask_unlink(user_id: int) -> CardView:
+    """Return the question before an unlinking."""
+    return _question(messages.ASK_UNLINK, user_id, messages.UNLINK, Action.UNLINK_NOW)
+
+
+def ask_forget(user_id: int) -> CardView:
+    """Return the question before everything is deleted."""
+    return _question(messages.ASK_FORGET, user_id, messages.FORGET, Action.FORGET_NOW)
+
+
+def _question(text: str, user_id: int, label: str, action: Action) -> CardView:
+    yes = _button(label, action, str(user_id), _DANGER)
+    no = _button(messages.KEEP, Action.KEEP, str(user_id))
+    return CardView(RED, ui.TextDisplay(text), ui.ActionRow(yes, no))
+
+
+def report(report: Report) -> CardView:
+    """Return the card of an unlinking; once it is over, there is a way back."""
+    text = ui.TextDisplay[CardView](messages.report(report))
+    if report.phase in {Phase.SIGNING_OUT, Phase.DELAYED}:
+        return CardView(AMBER, text)
+    colour = RED if report.phase in {Phase.GIVEN_UP, Phase.UNREADABLE} else GREY
+    again = _button(messages.LINK_AGAIN, Action.ANOTHER, str(report.user_id))
+    return CardView(colour, text, ui.ActionRow(again))
+
+
+def news(news: News) -> CardView:
+    """Return a message that nobody asked for."""
+    subject = str(news.user_id)
+    text = ui.TextDisplay[CardView](messages.news(news.topic))
+    again = _button(messages.LINK_AGAIN, Action.ANOTHER, subject, _PRIMARY)
+    match news.topic:
+        case Topic.LINK_DEAD:
+            return CardView(RED, text, ui.ActionRow(again, _button(messages.UNLINK, Action.UNLINK, subject)))
+        case Topic.LINK_MOVED:
+            return CardView(RED, text, ui.ActionRow(again))
+        case Topic.SIGNED_OUT:
+            return CardView(GREY, text, ui.ActionRow(_button(messages.PRIVACY, Action.PRIVACY, subject)))
+        case Topic.NOT_SIGNED_OUT:
+            return CardView(RED, text, ui.ActionRow(_button(messages.PRIVACY, Action.PRIVACY, subject)))
+
+
+def headed_by(news: Sequence[News], answer: CardView | None) -> CardView:
+    """Return an answer with news in front of it, or news alone."""
+    text = "\n".join(messages.news(each.topic) for each in news)
+    if answer is None:
+        return notice(text)
+    items = answer.children
+    answer.clear_items()
+    answer.add_item(ui.TextDisplay(text))
+    for item in items:
+        answer.add_item(item)
+    return answer
+
+
+def privacy(user_id: int, audit_days: int) -> CardView:
+    """Return what is stored, with ways to have it and to be rid of it."""
+    buttons = [
+        _button(messages.EXPORT, Action.EXPORT, str(user_id)),
+        _button(messages.FORGET, Action.FORGET, str(user_id), _DANGER),
+    ]
+    return CardView(GREY, ui.TextDisplay(messages.privacy(audit_days)), ui.ActionRow(*buttons))
+
+
+def export(text: str) -> CardView:
+    """Return the message that carries the file of an export."""
+    return CardView(GREY, ui.TextDisplay(text), ui.File(f"attachment://{EXPORT_FILE}"))
 
 
 def _waiting(showing: Showing, surroundings: Surroundings) -> CardView:
@@ -176,23 +291,40 @@ def _text(showing: Showing) -> str:
         Card.EXPIRED: messages.EXPIRED,
         Card.UNSURE: messages.UNSURE,
         Card.UNDONE: messages.UNDONE,
+        Card.UNLINKED: messages.UNLINKED,
         Card.REPLACED: messages.REPLACED,
+        Card.MOVED: messages.MOVED,
+        Card.FORGOTTEN: messages.FORGOTTEN,
     }.get(showing.card)
     if fixed is not None:
         return fixed
     reason = showing.attempt.reason or Reason.UNREADABLE
     if showing.card is Card.QUEUED:
         return messages.queued(showing.ready_at or showing.attempt.requested_at, showing.note)
+    if showing.card is Card.CONTESTED:
+        return messages.contested(showing.attempt.deadline_at or showing.attempt.requested_at)
     if showing.card is Card.LINKED:
         return messages.linked(showing.account_name.reveal() if showing.account_name else "")
     return {**messages.REFUSED, **messages.FAILED}.get(reason, messages.BROKEN)
 
 
 def _buttons(showing: Showing) -> list[ui.Button[CardView]]:
+    attempt_id, member = showing.attempt.id, str(showing.attempt.user_id)
+    if showing.card is Card.LINKED:
+        return [
+            _button(messages.UNDO, Action.UNDO, attempt_id),
+            _button(messages.STATUS, Action.STATUS, member),
+            _button(messages.PRIVACY, Action.PRIVACY, member),
+        ]
+    if showing.card is Card.CONTESTED:
+        return [
+            _button(messages.MOVE_HERE, Action.MOVE, attempt_id, _PRIMARY),
+            _button(messages.LEAVE_THERE, Action.LEAVE, attempt_id),
+        ]
     if showing.card not in _BUTTONS:
         return []
     label, action, style = _BUTTONS[showing.card]
-    return [_button(label, action, showing.attempt.id, style)]
+    return [_button(label, action, attempt_id, style)]
 
 
 def _button(label: str, action: Action, subject: str, style: discord.ButtonStyle = _SECONDARY) -> ui.Button[CardView]:

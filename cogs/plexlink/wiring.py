@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING
 
 import discord
 
+from .aftercare import Aftercare
 from .asker import Asker
 from .clock import Clock
-from .cog import PlexLink
+from .cog import Desk, PlexLink
 from .errors import SettingError, StoreError, WrongKeysError
+from .grants import Grants
+from .health import HealthCheck
 from .ledger import Ledger
 from .leftovers import Leftovers
 from .limiter import Limiter
+from .messenger import Messenger
+from .models import Linked, TokenDead, Unlinked
 from .notifier import DiscordNotifier
 from .plex import PinStyle, PlexClient, header_text
 from .poller import Poller
 from .presenter import Presenter
+from .reporter import Reporter
 from .service import LinkService
 from .sign_outs import SignOuts
 from .store import Database, Store
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 
     from discord.ext import commands
 
+    from .models import LinkEvent
     from .settings import PlexLinkSettings
 
 _log = logging.getLogger(__name__)
@@ -44,7 +51,7 @@ def build(bot: commands.Bot, settings: PlexLinkSettings) -> PlexLink:
 
 
 @asynccontextmanager
-async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterator[LinkService]:
+async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterator[Desk]:
     """Open all that the service needs, innermost last, and close it in the opposite order.
 
     Raises:
@@ -64,43 +71,69 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
     async with Database.open(settings.database_url.reveal()) as database, client as plex:
         store = Store(database=database, vault=await _open_vault(database, settings))
         poller = Poller(limiter=Limiter(settings.plex_rate))
-        ledger = Ledger(store=store, clock=clock)
+        publish = _publisher(bot)
+        ledger = Ledger(store=store, clock=clock, publish=publish)
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
         )
         presenter = Presenter(ledger=ledger, poller=poller, notifier=notifier, clock=clock)
-        sign_outs = SignOuts(store=store, plex=plex, poller=poller, clock=clock)
+        messenger = Messenger(store=store, poller=poller, notifier=notifier, clock=clock)
+        reporter = Reporter(store=store, poller=poller, notifier=notifier, messenger=messenger, clock=clock)
+        sign_outs = SignOuts(store=store, plex=plex, poller=poller, reporter=reporter, messenger=messenger, clock=clock)
         leftovers = Leftovers(store=store, plex=plex, poller=poller, sign_outs=sign_outs, clock=clock)
+        health = HealthCheck(store=store, plex=plex, poller=poller, messenger=messenger, clock=clock, publish=publish)
         asker = Asker(
             ledger=ledger,
             plex=plex,
             poller=poller,
             presenter=presenter,
             sign_outs=sign_outs,
+            messenger=messenger,
             clock=clock,
             pin_style=pin_style,
         )
         worker = Worker(
+            store=store,
             ledger=ledger,
             poller=poller,
             asker=asker,
             presenter=presenter,
             sign_outs=sign_outs,
             leftovers=leftovers,
+            reporter=reporter,
+            messenger=messenger,
+            health=health,
+            clock=clock,
+            audit_days=settings.audit_days,
         )
+        aftercare = Aftercare(
+            store=store,
+            ledger=ledger,
+            asker=asker,
+            presenter=presenter,
+            health=health,
+            sign_outs=sign_outs,
+            leftovers=leftovers,
+            reporter=reporter,
+            messenger=messenger,
+            clock=clock,
+            audit_days=settings.audit_days,
+        )
+        links = LinkService(
+            ledger=ledger,
+            worker=worker,
+            asker=asker,
+            presenter=presenter,
+            aftercare=aftercare,
+            clock=clock,
+            max_pending=settings.max_pending,
+        )
+        grants = Grants(store=store, clock=clock)
         poller.start(worker.work)
         try:
-            yield LinkService(
-                ledger=ledger,
-                worker=worker,
-                asker=asker,
-                presenter=presenter,
-                sign_outs=sign_outs,
-                leftovers=leftovers,
-                clock=clock,
-                max_pending=settings.max_pending,
-            )
+            yield Desk(links=links, aftercare=aftercare, grants=grants, notifier=notifier)
         finally:
+            await grants.stop()
             await poller.stop()
 
 
@@ -109,6 +142,24 @@ async def check(settings: PlexLinkSettings) -> None:
     _make_folder(settings)
     async with Database.open(settings.database_url.reveal()) as database:
         await _open_vault(database, settings)
+
+
+async def believe_refusals(settings: PlexLinkSettings) -> int:
+    """Let the bot believe what it held back as a wave of refusals; return how many. Raise as `running` does."""
+    async with Database.visit(settings.database_url.reveal()) as database:
+        store = Store(database=database, vault=await _open_vault(database, settings))
+        async with store.transaction() as tx:
+            return await tx.links.believe()
+
+
+def _publisher(bot: commands.Bot) -> Callable[[LinkEvent], None]:
+    """Return how other extensions hear of links; what they do with it is theirs, and discord.py logs what fails."""
+    names = {Linked: "plexlink_linked", Unlinked: "plexlink_unlinked", TokenDead: "plexlink_token_dead"}
+
+    def publish(event: LinkEvent) -> None:
+        bot.dispatch(names[type(event)], event)
+
+    return publish
 
 
 def _product(bot: commands.Bot, settings: PlexLinkSettings) -> Callable[[], str]:

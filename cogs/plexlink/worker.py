@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from .errors import StoreError, StoreUnavailableError
@@ -10,16 +11,24 @@ from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from .asker import Asker
+    from .clock import Clock
+    from .health import HealthCheck
     from .ledger import Ledger
     from .leftovers import Leftovers
+    from .messenger import Messenger
     from .poller import Poller
     from .presenter import Presenter
+    from .reporter import Reporter
     from .sign_outs import SignOuts
+    from .store import Store
 
 _log = logging.getLogger(__name__)
 
 _SWEEP = Key(Kind.SWEEP, "all")
 _SWEEP_SECONDS = 300.0
+
+NEWS_KEPT = timedelta(days=30)
+"""How long news wait for a member who takes no messages and does not come."""
 
 
 class Worker:
@@ -28,19 +37,31 @@ class Worker:
     def __init__(
         self,
         *,
+        store: Store,
         ledger: Ledger,
         poller: Poller,
         asker: Asker,
         presenter: Presenter,
         sign_outs: SignOuts,
         leftovers: Leftovers,
+        reporter: Reporter,
+        messenger: Messenger,
+        health: HealthCheck,
+        clock: Clock,
+        audit_days: int,
     ) -> None:
+        self._store = store
         self._ledger = ledger
         self._poller = poller
         self._asker = asker
         self._presenter = presenter
         self._sign_outs = sign_outs
         self._leftovers = leftovers
+        self._reporter = reporter
+        self._messenger = messenger
+        self._health = health
+        self._clock = clock
+        self._audit_kept = timedelta(days=audit_days)
 
     async def resume(self) -> None:
         """Plan everything that is unfinished, now or as soon as the database can be used."""
@@ -55,7 +76,17 @@ class Worker:
                 self._presenter.wake_after_restart(attempt)
         await self._sign_outs.wake()
         await self._leftovers.wake()
+        await self._reporter.wake()
+        await self._health.wake()
+        await self._prune()
+        await self._messenger.wake()
         self._poller.succeeded(_SWEEP)
+
+    async def _prune(self) -> None:
+        now = self._clock.now()
+        async with self._store.transaction() as tx:
+            await tx.audit.prune(now - self._audit_kept)
+            await tx.news.prune(now - NEWS_KEPT)
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""
@@ -80,9 +111,15 @@ class Worker:
                 await self._sign_outs.sign_out(key.id)
             case Kind.LEFTOVER:
                 await self._leftovers.look(key.id)
+            case Kind.HEALTH:
+                await self._health.check(key.id)
+            case Kind.REPORT:
+                await self._reporter.draw(key.id)
+            case Kind.NEWS:
+                await self._messenger.tell(key.id)
             case Kind.SWEEP:
                 await self._sweep()
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
-        is_free = key.kind in {Kind.CARD, Kind.SWEEP}
+        is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.REPORT, Kind.NEWS}
         self._poller.retry(key, Urgency.FREE if is_free else Urgency.POLL, longest_seconds=longest_seconds)

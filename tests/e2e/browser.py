@@ -14,6 +14,8 @@ import zxingcpp
 from PIL import Image
 from playwright.async_api import Locator, Page, async_playwright, expect
 
+from processes import QR_CODE
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -99,6 +101,11 @@ class Conversation:
         """Press the newest button of this name."""
         await self.page.get_by_role("button", name=label, exact=True).last.click()
 
+    async def hurry(self) -> None:
+        """Press "I've approved it", unless the card has changed by itself already."""
+        buttons = self.page.get_by_role("button", name="I've approved it")
+        await buttons.evaluate_all("(buttons) => buttons.at(-1)?.click()")
+
     async def code(self) -> str:
         """Return the code that the newest waiting card shows."""
         text = await (await self.see("Your code:")).inner_text()
@@ -107,17 +114,18 @@ class Conversation:
         return found[1]
 
     async def settle(self) -> None:
-        """Wait until the page has drawn all that it knows of, and is not busy."""
+        """Wait until the page has drawn all that it knows of, no picture will move a button, and it is not busy."""
         await self.page.wait_for_function(
             "() => !simcordPreview.pendingAction"
             " && (simcordPreview.awaitingRevision ?? 0) <= simcordPreview.publishedRevision"
+            " && [...document.querySelectorAll('#channel-message-list img')].every((picture) => picture.naturalHeight)"
         )
 
     async def scan(self) -> str:
         """Return what a phone reads from the screen."""
         await self.page.get_by_role("img", name="QR code").last.scroll_into_view_if_needed()
         async with asyncio.timeout(PATIENCE_MS / 1000):
-            while not (codes := zxingcpp.read_barcodes(await self._screen())):
+            while not (codes := zxingcpp.read_barcodes(await self._screen(), formats=QR_CODE)):
                 pass
         (code,) = codes
         return code.text

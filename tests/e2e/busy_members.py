@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from processes import Deployment
     from small_discord import Interaction, Message
 
+HAS_NO_ATTEMPT = {"approved", "undone", "unlinked"}
+"""What cards tell whose buttons, if any, lead to no attempt."""
+
 IMPATIENT_SECONDS = 4.0
 """How long a member looks at the same card before doing something again."""
 
@@ -37,6 +40,7 @@ class Goal(StrEnum):
     CANCEL = "cancelled"
     RENEW = "linked with a new code"
     UNDO = "undone"
+    UNLINK = "unlinked"
     REPLACE = "linked with another account"
     REFUSE = "refused"
     ASK_TWICE = "linked after asking twice"
@@ -54,6 +58,8 @@ class Step(StrEnum):
     CANCEL = "Cancel"
     NEW = "New code"
     UNDO = "Not me: undo"
+    ASK_TO_UNLINK = "type /plexunlink"
+    UNLINK = "Unlink"
     ANOTHER = "Link another account"
     EXPIRE = "let it expire"
     RESTART = "begin again"
@@ -101,7 +107,7 @@ class Member:
 
     def card(self) -> Message | None:
         """Return the newest card of an attempt."""
-        cards = [one for one in self.messages() if attempt_of(one) is not None or says(one) == "approved"]
+        cards = [one for one in self.messages() if attempt_of(one) is not None or says(one) in HAS_NO_ATTEMPT]
         return cards[-1] if cards else None
 
     def state(self) -> str | None:
@@ -112,7 +118,12 @@ class Member:
     def has_arrived(self) -> bool:
         """Tell whether the goal is in sight."""
         state = self.state()
-        wanted = {Goal.CANCEL: "cancelled", Goal.UNDO: "undone", Goal.REFUSE: "refused"}.get(self.goal, "linked")
+        wanted = {
+            Goal.CANCEL: "cancelled",
+            Goal.UNDO: "undone",
+            Goal.UNLINK: "unlinked",
+            Goal.REFUSE: "refused",
+        }.get(self.goal, "linked")
         needed = {
             Goal.RENEW: {Step.NEW},
             Goal.ASK_TWICE: {Step.TYPE_AGAIN},
@@ -183,10 +194,19 @@ class Member:
     async def _after_the_link(self, card: Message) -> None:
         if self.goal is Goal.UNDO:
             await self._press(card, Step.UNDO)
+        elif self.goal is Goal.UNLINK:
+            await self._unlink()
         elif self.goal is Goal.REPLACE:
             await self._ask_for_another()
         else:  # the approval was faster than the member
             self.goal = Goal.LINK
+
+    async def _unlink(self) -> None:
+        questions = [one for one in self.messages() if "## Unlink your Plex account?" in one.text]
+        if questions:
+            await self._press(questions[-1], Step.UNLINK)
+        else:
+            await self._type(Step.ASK_TO_UNLINK)
 
     async def _ask_for_another(self) -> None:
         offers = [one for one in self.messages() if Step.ANOTHER in dict(one.buttons)]
@@ -197,7 +217,8 @@ class Member:
 
     async def _type(self, step: Step) -> None:
         self.watch(step)
-        self.commands.append(await self.place.plexlink(self.user))
+        command = "plexunlink" if step is Step.ASK_TO_UNLINK else "plexlink"
+        self.commands.append(await self.place.discord.slash(self.user, command, guild=self.place.guild))
         self.done.add(step)
 
     async def _approve(self, card: Message) -> None:

@@ -17,12 +17,12 @@ from busy_members import Goal, Step
 from plexlink_bot.sandbox.plex_requests import operation_of
 from plexlink_bot.sandbox.plex_tv import Exchange, Operation, PlexTV
 from small_discord import NotPossibleError
+from small_discord_model import Hold
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from small_discord import SmallDiscord, User
-    from small_discord_model import Hold
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,14 @@ class Point:
         lane = "answer" if self.closed else "message"
         moment = "after" if self.is_done else "before"
         return f"{self.goal} by {lane}, from {self.step!r}: {moment} {self.request}"
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether the last command is committed by then, so that the next process owes its answer.
+
+        A second command is committed when the answer to the first is out, so as not to leave two cards.
+        """
+        return self.then is not None and self.request != DEFER and self.goal is not Goal.ASK_TWICE
 
     @property
     def is_at_plex(self) -> bool:
@@ -94,6 +102,9 @@ POINTS = [
     *_both(Goal.UNDO, Step.UNDO, DEFER),
     *_both(Goal.UNDO, Step.UNDO, Operation.SIGN_OUT, EDIT, then="undone"),
     *_both(Goal.UNDO, Step.UNDO, ANSWER, then="undone", closed=(True,)),
+    *_both(Goal.UNLINK, Step.ASK_TO_UNLINK, DEFER, ANSWER),
+    *_both(Goal.UNLINK, Step.UNLINK, DEFER),
+    *_both(Goal.UNLINK, Step.UNLINK, Operation.SIGN_OUT, Operation.USER, ANSWER, EDIT, then="unlinked"),
     *_both(Goal.REPLACE, Step.TYPE_AGAIN, DEFER, ANSWER),
     *_both(Goal.REPLACE, Step.ANOTHER, DEFER, SEND),
     *_both(Goal.REPLACE, Step.ANOTHER, Operation.SIGN_OUT, then="linked"),
@@ -182,6 +193,11 @@ class Trap:
     def has_caught(self) -> bool:
         """Whether there is a request in it."""
         return self._held is not None and self._held.has_caught.is_set()
+
+    def drop_what_was_given_up(self) -> None:
+        """Let Discord forget a request that the bot, on a very busy machine, has given up and made again."""
+        if isinstance(self._held, Hold) and self._held.is_given_up:
+            self._held = None
 
     def open(self) -> None:
         """Let the request go on."""

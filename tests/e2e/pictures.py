@@ -4,31 +4,57 @@
 
 The README's picture is the real thing: /plexlink typed, and approved on the link page. The others are the cards'
 layouts, posted by the bot into the same conversation, because some of them take an outage or a quarter of an hour.
+Each of SHEETS becomes one sheet per width and scheme, to be looked at as a whole. A new `Card` is on its sheet by
+itself; an outcome of the service wants an entry in `outcomes`, anything else a Shot in one of the functions here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import sys
 import tempfile
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import discord
 from PIL import Image
 
 from browser import CHROMIUM, Conversation, a_browser
-from plexlink import messages, views
-from plexlink.models import Attempt, Card, Lane, Note, Place, Reason, Secret, Showing, State
+from plexlink import cog, messages, views
+from plexlink.aftercare import Forgotten, NotLinked, Status
+from plexlink.models import (
+    Attempt,
+    AuditEntry,
+    Card,
+    Deed,
+    Finding,
+    Health,
+    Lane,
+    Link,
+    News,
+    Note,
+    Phase,
+    Place,
+    Reason,
+    Report,
+    Secret,
+    Showing,
+    State,
+    Topic,
+    Trouble,
+    Verdict,
+)
 from plexlink.plex import PinStyle, verification_url
 from plexlink.qr import draw
+from plexlink.service import AlreadyOpen, Gone, NotYours, TooBusy, TooManyStarts
 from plexlink_bot.sandbox.app import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from playwright.async_api import Browser, ColorScheme
 
@@ -37,48 +63,126 @@ README_PICTURE = ROOT / "bot" / "sandbox" / "pictures" / "waiting-and-linked.png
 REVIEW = ROOT / "build" / "pictures"
 
 SCHEMES: tuple[ColorScheme, ...] = ("dark", "light")
-WIDTHS = {"desktop": 900, "phone": 390}
+WIDTHS = {"desktop": 720, "phone": 390}
+COLUMNS = {"desktop": 3, "phone": 6}
 GAP = 16
 BACKGROUND = {"dark": "#323339", "light": "#ffffff"}
 
+USER_ID = 1
 LONG_NAME = "The *Extraordinarily* Long-Named Cinema of Llanfairpwllgwyngyll and Its Surrounding Hills"
 SHORT, STRONG = Secret("7RQZ"), Secret("l91xft5ypr1n7588alsymxoy8")
+ALICE = Secret("alice")
 REASONS = {
     Card.REFUSED: (Reason.MANAGED, Reason.TAKEN, Reason.REVOKED),
     Card.FAILED: (Reason.PLEX_REFUSED, Reason.PLEX_SILENT, Reason.UNREADABLE),
 }
+NOTES = {Card.QUEUED: (None, Note.PLEX_SILENT, Note.UNSAVED)}
 
 
-def all_cards(now: datetime, plex_url: str) -> Iterator[tuple[str, views.CardView, Secret | None]]:
-    """Give every card by name, with the address that its picture holds."""
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """Something to take a picture of; `url` is the address that its QR code holds."""
+
+    name: str
+    view: views.CardView
+    url: Secret | None = None
+
+
+def waiting_cards(now: datetime, plex_url: str) -> Iterator[Shot]:
+    """Give the waiting card in all its forms."""
     for note in (None, *Note):
         yield _waiting(now, plex_url, f"waiting-{note or 'new'}", note=note)
     yield _waiting(now, plex_url, "waiting-ephemeral", is_ephemeral=True, origin=None)
     yield _waiting(now, plex_url, "waiting-strong", style=PinStyle.STRONG)
     yield _waiting(now, plex_url, "waiting-long-names", origin=LONG_NAME, product=LONG_NAME)
+
+
+def other_cards(now: datetime, _: str) -> Iterator[Shot]:
+    """Give every other card."""
     for card in Card:
         if card is Card.WAITING:
             continue
         for reason in REASONS.get(card, (None,)):
-            for note in (None, Note.PLEX_SILENT) if card is Card.QUEUED else (None,):
+            for note in NOTES.get(card, (None,)):
                 name = "-".join(filter(None, (card, reason, note)))
-                yield name, _card(now, card, reason=reason, note=note), None
+                yield Shot(name, _card(now, card, reason=reason, note=note))
+
+
+def a_status(now: datetime, *, use: str | None = None, finding: Finding | None = None, **others: Any) -> Status:
+    """Return a member's link, three weeks old."""
+    health = {name: others.pop(name) for name in ("verdict", "checked_at", "rejected_at") if name in others}
+    link = Link(
+        id="link",
+        user_id=USER_ID,
+        attempt_id="a" * 22,
+        account_id=Secret("1001"),
+        account_name=ALICE,
+        client_identifier=Secret("client"),
+        token=Secret("token"),
+        linked_at=now - timedelta(days=21),
+        health=Health(finding=Finding.ALIVE if health.get("checked_at") else None, **health),
+        **others,
+    )
+    entry = AuditEntry(at=now - timedelta(hours=3), actor_id=None, deed=Deed.USED, user_id=USER_ID, detail=use)
+    return Status(link=link, last_use=entry if use else None, finding=finding)
+
+
+def outcomes(now: datetime) -> Mapping[str, object]:
+    """Return what the service may answer, by the name of its picture."""
     in_dm, in_answer = (Place(lane=lane, channel_id=1, message_id=2) for lane in Lane)
-    user_id = 1
-    answers = {
-        "sent": views.pointer(in_dm),
-        "still-open": views.pointer(in_dm, messages.STILL_OPEN),
-        "still-open-ephemeral": views.pointer(in_answer, messages.STILL_OPEN),
-        "already-linked": views.already_linked(account_name=Secret("alice"), linked_at=now, user_id=user_id),
-        "not-yours": views.notice(messages.NOT_YOURS),
-        "gone": views.notice(messages.GONE),
-        "retired": views.notice(messages.RETIRED),
-        "too-many-starts": views.notice(messages.too_many_starts(now + timedelta(minutes=12))),
-        "too-busy": views.notice(messages.too_busy(now + timedelta(minutes=3))),
-        "something-broke": views.notice(messages.something_broke("b1f3c9"), views.RED),
+    return {
+        "already-open": AlreadyOpen(in_dm),
+        "already-open-ephemeral": AlreadyOpen(in_answer),
+        "status-new": a_status(now),
+        "status-used": a_status(now, use="watchlist", checked_at=now - timedelta(hours=5)),
+        "status-silent-now": a_status(now, use="watchlist", finding=Finding.SILENT),
+        "status-suspect": a_status(now, verdict=Verdict.SUSPECT, rejected_at=now - timedelta(minutes=1)),
+        "status-dead": a_status(now, use="watchlist", verdict=Verdict.DEAD, rejected_at=now - timedelta(hours=9)),
+        "status-broken": a_status(now, trouble=Trouble.BROKEN),
+        "status-key-missing": a_status(now, trouble=Trouble.UNAVAILABLE),
+        "not-linked": NotLinked(),
+        "all-deleted": Forgotten(),
+        "too-many-starts": TooManyStarts(now + timedelta(minutes=12)),
+        "too-busy": TooBusy(now + timedelta(minutes=3)),
+        "not-yours": NotYours(),
+        "gone": Gone(),
     }
-    for name, view in answers.items():
-        yield f"answer-{name}", view, None
+
+
+def answers(now: datetime, _: str) -> Iterator[Shot]:
+    """Give what is answered beside a card."""
+    for name, outcome in outcomes(now).items():
+        view = cog._view(outcome, USER_ID)  # so that the picture is of the real answer
+        assert view is not None, f"{outcome} is answered by a card"
+        yield Shot(name, view)
+    yield Shot("sent", views.pointer(Place(lane=Lane.DM, channel_id=1, message_id=2)))
+    yield Shot("retired", views.notice(messages.RETIRED))
+    yield Shot("not-saved", views.notice(messages.not_saved("b1f3c9"), views.RED))
+    yield Shot("ask-unlink", views.ask_unlink(USER_ID))
+    yield Shot("ask-forget", views.ask_forget(USER_ID))
+    yield Shot("privacy", views.privacy(USER_ID, 365))
+    yield Shot("exported", views.notice(messages.EXPORTED, views.GREEN))
+    yield Shot("something-broke", views.notice(messages.something_broke("b1f3c9"), views.RED))
+
+
+def unlinkings_and_news(now: datetime, _: str) -> Iterator[Shot]:
+    """Give the reports of unlinkings, and what members are told though they asked for nothing."""
+    for reason in (Reason.UNLINKED, Reason.UNDONE, Reason.FORGOTTEN):
+        for phase in Phase if reason is Reason.UNLINKED else (Phase.SIGNED_OUT,):
+            report = Report(id="r", user_id=USER_ID, reason=reason, phase=phase, requested_at=now)
+            yield Shot(f"report-{reason}-{phase}", views.report(report))
+    news = [News(id="n", user_id=USER_ID, topic=topic, at=now) for topic in Topic]
+    for one in news:
+        yield Shot(f"news-{one.topic}", views.news(one))
+    yield Shot("news-before-an-answer", views.headed_by(news[:1], views.not_linked(USER_ID)))
+
+
+SHEETS: Mapping[str, Callable[[datetime, str], Iterator[Shot]]] = {
+    "waiting": waiting_cards,
+    "cards": other_cards,
+    "answers": answers,
+    "unlinkings-and-news": unlinkings_and_news,
+}
 
 
 def _waiting(
@@ -91,7 +195,7 @@ def _waiting(
     is_ephemeral: bool = False,
     origin: str | None = "Home Cinema",
     product: str = "PlexLink",
-) -> tuple[str, views.CardView, Secret]:
+) -> Shot:
     code = SHORT if style is PinStyle.SHORT else STRONG
     identifier = Secret("3f0c2d1e-6c0b-4d39-9b55-0d7f0a4a6f11")
     url = Secret(
@@ -105,7 +209,7 @@ def _waiting(
         is_ephemeral=is_ephemeral,
         now=now,
     )
-    return name, _card(now, Card.WAITING, surroundings=surroundings, note=note, code=code), url
+    return Shot(name, _card(now, Card.WAITING, surroundings=surroundings, note=note, code=code), url)
 
 
 def _card(
@@ -119,7 +223,7 @@ def _card(
 ) -> views.CardView:
     attempt = Attempt(
         id="a" * 22,
-        user_id=1,
+        user_id=USER_ID,
         guild_id=1,
         device_name="Discord: robin via PlexLink",
         state=State.PENDING,
@@ -131,7 +235,7 @@ def _card(
     showing = Showing(
         attempt=attempt,
         card=card,
-        account_name=Secret("alice"),
+        account_name=ALICE,
         note=note,
         ready_at=now + timedelta(seconds=40),
     )
@@ -147,57 +251,64 @@ async def take_readme_picture(sandbox: Sandbox, browser: Browser) -> None:
     waiting = await _cut_out(conversation, "Your code:")
     sandbox.plex.approve(await conversation.code())
     linked = await _cut_out(conversation, "Linked as alice")
-    _side_by_side([waiting, linked], "dark").save(README_PICTURE, optimize=True)
+    README_PICTURE.parent.mkdir(exist_ok=True)
+    _in_columns([waiting, linked], columns=2, background=BACKGROUND["dark"], gap=0).save(README_PICTURE, optimize=True)
 
 
 async def _cut_out(conversation: Conversation, text: str) -> Image.Image:
     card = await conversation.see(text)
     await conversation.page.mouse.move(0, 0)
-    await asyncio.sleep(0.5)  # for the picture in it, and for hover effects to go
+    await conversation.settle()
+    await asyncio.sleep(0.5)  # for hover effects to go
     return Image.open(io.BytesIO(await card.screenshot(animations="disabled")))
 
 
 async def take_review_pictures(sandbox: Sandbox, browser: Browser) -> None:
     """Post every card, and take its picture in light and dark, wide and narrow."""
+    for sheet, give in SHEETS.items():
+        shots = list(give(datetime.now(UTC), sandbox.plex.url))
+        await _post(sandbox, shots)
+        for scheme in SCHEMES:
+            for name, width in WIDTHS.items():
+                page = await browser.new_page(viewport={"width": width, "height": 1200}, color_scheme=scheme)
+                conversation = await Conversation.open(page, sandbox.addresses["discord"])
+                pictures = await _take(conversation, shots, REVIEW / f"{scheme}-{name}")
+                whole = _in_columns(pictures, columns=COLUMNS[name], background=BACKGROUND[scheme])
+                whole.save(REVIEW / f"{sheet}-{scheme}-{name}.png")
+                await page.close()
+
+
+async def _post(sandbox: Sandbox, shots: Sequence[Shot]) -> None:
     member = await sandbox.bot.fetch_user(sandbox.room.member.id)
-    names = []
-    for name, view, url in all_cards(discord.utils.utcnow(), sandbox.plex.url):
-        files = [discord.File(io.BytesIO(draw(url.reveal())), views.PICTURE_FILE)] if url else []
-        await member.send(view=view, files=files)
-        names.append(name)
-    for scheme in SCHEMES:
-        for width_name, width in WIDTHS.items():
-            page = await browser.new_page(viewport={"width": width, "height": 1200}, color_scheme=scheme)
-            conversation = await Conversation.open(page, sandbox.addresses["discord"])
-            cards = await conversation.messages.all()
-            folder = REVIEW / f"{scheme}-{width_name}"
-            folder.mkdir(parents=True, exist_ok=True)
-            pictures = []
-            for number, (name, card) in enumerate(zip(names, cards[-len(names) :], strict=True)):
-                await card.screenshot(path=(path := folder / f"{number:02}-{name}.png"), animations="disabled")
-                pictures.append(Image.open(path))
-            for number in range(0, len(pictures), 12):
-                _in_columns(pictures[number : number + 12], scheme).save(folder / f"sheet-{number // 12}.png")
-            await page.close()
+    for shot in shots:
+        files = [discord.File(io.BytesIO(draw(shot.url.reveal())), views.PICTURE_FILE)] if shot.url else []
+        await member.send(view=shot.view, files=files)
 
 
-def _side_by_side(pictures: Sequence[Image.Image], scheme: str) -> Image.Image:
-    size = sum(each.width for each in pictures), max(each.height for each in pictures)
-    sheet = Image.new("RGB", size, BACKGROUND[scheme])
-    left = 0
+async def _take(conversation: Conversation, shots: Sequence[Shot], folder: Path) -> list[Image.Image]:
+    """Take a picture of each of the newest messages."""
+    await conversation.settle()
+    cards = (await conversation.messages.all())[-len(shots) :]
+    pictures = []
+    for shot, card in zip(shots, cards, strict=True):
+        path = folder / f"{shot.name}.png"
+        await card.screenshot(path=path, animations="disabled")
+        pictures.append(Image.open(path))
+    return pictures
+
+
+def _in_columns(pictures: Sequence[Image.Image], *, columns: int, background: str, gap: int = GAP) -> Image.Image:
+    """Put pictures side by side, each below the shortest column."""
+    width = max(picture.width for picture in pictures) + gap
+    heights = [0] * min(columns, len(pictures))
+    places = []
     for picture in pictures:
-        sheet.paste(picture, (left, 0))
-        left += picture.width
-    return sheet
-
-
-def _in_columns(pictures: Sequence[Image.Image], scheme: str) -> Image.Image:
-    size = max(each.width for each in pictures), sum(each.height + GAP for each in pictures)
-    sheet = Image.new("RGB", size, BACKGROUND[scheme])
-    top = 0
-    for picture in pictures:
-        sheet.paste(picture, (0, top))
-        top += picture.height + GAP
+        column = heights.index(min(heights))
+        places.append((column * width, heights[column]))
+        heights[column] += picture.height + gap
+    sheet = Image.new("RGB", (width * len(heights) - gap, max(heights) - gap), background)
+    for picture, place in zip(pictures, places, strict=True):
+        sheet.paste(picture, place)
     return sheet
 
 
@@ -205,6 +316,7 @@ async def main() -> None:
     """Take all pictures."""
     if CHROMIUM is None:
         sys.exit("There is no Chromium here; on Debian and Ubuntu: sudo apt install chromium")
+    logging.getLogger("plexlink").setLevel(logging.ERROR)
     async with a_browser() as browser:
         for take in (take_readme_picture, take_review_pictures):
             with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,6 @@ path and headers. Codes and PIN ids are long enough here not to turn up by chanc
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import re
 import secrets
@@ -17,9 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import zxingcpp
 from aiohttp import web
-from PIL import Image
 
 from plexlink_bot.sandbox.plex_requests import operation_of
 from plexlink_bot.sandbox.plex_tv import (
@@ -46,7 +43,7 @@ from plexlink_bot.sandbox.plex_tv import (
     WrongTypes,
 )
 from plexlink_bot.sandbox.plex_tv import RateLimited as PlexRateLimited
-from processes import Deployment
+from processes import Deployment, text_in
 from small_discord import SmallDiscord
 from small_discord_rest import _BODY, API, Rest, answer_json
 
@@ -55,7 +52,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plexlink_bot.sandbox.plex_tv import Exchange, Fault, Pin
-    from small_discord import Interaction, Message, User
+    from small_discord import Message, User
 
 ENVELOPE = re.compile(r"plk1:[^:]*:[A-Za-z0-9_=-]*")
 ECHO = "X-Echo"
@@ -66,19 +63,6 @@ PROXY_PASSWORD = "planted-proxy-password"
 PROXY_HEADER = "cHJveHktdXNlcjpwbGFudGVkLXByb3h5LXBhc3N3b3Jk"  # user and password as a proxy is sent them
 
 
-def secrets_of(place: Deployment, *interactions: Interaction) -> dict[str, str]:
-    """Return everything that must stay between Discord, plex.tv, the vault and the member."""
-    pins = list(place.plex.pins.values())
-    return {
-        **{f"PIN id {number}": str(pin.id) for number, pin in enumerate(pins)},
-        **{f"code {number}": pin.code for number, pin in enumerate(pins)},
-        **{f"client identifier {number}": pin.client_identifier for number, pin in enumerate(pins)},
-        **{f"Plex token {number}": token for number, token in enumerate(place.plex.tokens)},
-        **{f"interaction token {number}": one.token for number, one in enumerate(interactions)},
-        "bot token": place.discord.token,
-    }
-
-
 def assert_free_of(secrets: dict[str, str], text: str, what: str) -> None:
     # Four characters may well occur by chance in the base64 of an envelope, and four digits anywhere.
     without_envelopes = ENVELOPE.sub("", text)
@@ -87,9 +71,9 @@ def assert_free_of(secrets: dict[str, str], text: str, what: str) -> None:
     assert not seen, f"{what} holds {seen}"
 
 
-def assert_only_sealed(place: Deployment, *interactions: Interaction) -> None:
+def assert_only_sealed(place: Deployment) -> None:
     for name, content in place.stored_bytes().items():
-        assert_free_of(secrets_of(place, *interactions), content.decode("latin-1"), name)
+        assert_free_of(place.secrets(), content.decode("latin-1"), name)
 
 
 @dataclass(frozen=True)
@@ -105,10 +89,7 @@ class Sent:
 
     def text(self) -> str:
         """Return all that its reader could read, pictures included."""
-        images = (Image.open(io.BytesIO(picture)) for picture in self.pictures)
-        codes = [code.text for image in images for code in zxingcpp.read_barcodes(image)]
-        assert len(codes) == len(self.pictures)
-        return "\n".join((json.dumps(self.payload), *codes))
+        return "\n".join((json.dumps(self.payload), *map(text_in, self.pictures)))
 
 
 class WatchedRest(Rest):
@@ -266,7 +247,7 @@ class PlantedDeployment(Deployment):
     def secrets(self) -> dict[str, str]:
         """Return every secret of the run by a name."""
         return {
-            **secrets_of(self, *self.discord.interactions),
+            **super().secrets(),
             **{f"Plex token {number}": token for number, token in enumerate(self.plex.given)},
             "key": KEY,
             "proxy password": PROXY_PASSWORD,

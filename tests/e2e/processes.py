@@ -43,7 +43,11 @@ STOPS_WITHIN_SECONDS = 60.0
 PATIENCE_SECONDS = 180.0
 """For what takes a second or two; a busy machine must not fail a test."""
 
+SHORT_LENGTH = 11
+"""Codes and PIN ids: their characters may stand in a longer word by chance."""
+
 WAITING = "Your code:"
+QR_CODE = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
 
 
 class BotProcess:
@@ -121,14 +125,14 @@ class BotProcess:
         await self._draining
         return status
 
-    async def terminate(self) -> int:
+    async def terminate(self, seconds: float = STOPS_WITHIN_SECONDS) -> int:
         """Ask it to stop, as a supervisor does; return the exit status. Raise as `wait` does."""
-        return await self.stop(signal.SIGTERM)
+        return await self.stop(signal.SIGTERM, seconds)
 
-    async def stop(self, number: signal.Signals) -> int:
+    async def stop(self, number: signal.Signals, seconds: float = STOPS_WITHIN_SECONDS) -> int:
         """Ask it to stop with a signal; return the exit status. Raise as `wait` does."""
         self._process.send_signal(number)
-        return await self.wait(STOPS_WITHIN_SECONDS)
+        return await self.wait(seconds)
 
     async def kill(self) -> None:
         """End it without a chance to do anything more."""
@@ -254,6 +258,26 @@ class Deployment:
         """Return the newest PIN at plex.tv."""
         return list(self.plex.pins.values())[-1]
 
+    def secrets(self) -> dict[str, str]:
+        """Return everything that must stay between Discord, plex.tv, the vault and the member, by a name."""
+        pins = list(enumerate(self.plex.pins.values()))
+        return {
+            **{f"PIN id {number}": str(pin.id) for number, pin in pins},
+            **{f"code {number}": pin.code for number, pin in pins},
+            **{f"client identifier {number}": pin.client_identifier for number, pin in pins},
+            **{f"Plex token {number}": pin.token for number, pin in pins if pin.token},
+            **{f"interaction token {number}": one.token for number, one in enumerate(self.discord.interactions)},
+            "bot token": self.discord.token,
+        }
+
+    def leaks(self) -> list[str]:
+        """Name the secrets that stand in a log; what is short counts as a word of its own only."""
+        log = "\n".join(process.log for process in self._processes)
+        words = set(re.findall(r"[\w-]+", log))
+        return [
+            name for name, value in self.secrets().items() if value in (log if len(value) > SHORT_LENGTH else words)
+        ]
+
     def stored_bytes(self) -> dict[str, bytes]:
         """Return the contents of the data folder's files by name."""
         return {path.name: path.read_bytes() for path in self.data_dir.rglob("*") if path.is_file()}
@@ -261,7 +285,12 @@ class Deployment:
 
 @asynccontextmanager
 async def deployment(folder: Path, **environment: str) -> AsyncIterator[Deployment]:
-    """Give the surroundings in which bots can be started."""
+    """Give the surroundings in which bots can be started.
+
+    Raises:
+        AssertionError: one of them had a secret in its log.
+
+    """
     async with SmallDiscord() as discord, PlexTV() as plex:
         place = Deployment(discord=discord, plex=plex, folder=folder)
         place.environment |= environment
@@ -269,6 +298,8 @@ async def deployment(folder: Path, **environment: str) -> AsyncIterator[Deployme
             yield place
         finally:
             await place.end()
+        leaks = place.leaks()
+        assert not leaks, f"a log holds {leaks}"
 
 
 def code_of(card: Message) -> str:
@@ -288,5 +319,11 @@ def countdown_of(card: Message) -> int:
 def picture_of(card: Message) -> str:
     """Return what a phone reads from a card's QR code."""
     (content,) = card.files.values()
-    (code,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(content)))
+    return text_in(content)
+
+
+def text_in(picture: bytes) -> str:
+    """Return what a phone reads from a QR code."""
+    # One row in some hundred pictures would also pass for a bar code of another kind, "6683" for instance.
+    (code,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(picture)), formats=QR_CODE)
     return code.text

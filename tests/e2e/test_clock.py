@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plexlink_bot.sandbox.plex_tv import BOB, Operation, PlexTV
-from processes import PATIENCE_SECONDS, Deployment, code_of, countdown_of
+from processes import PATIENCE_SECONDS, Deployment, code_of, countdown_of, deployment
 from small_discord import SmallDiscord
 
 if TYPE_CHECKING:
@@ -22,11 +22,12 @@ HOUR = timedelta(hours=1)
 LIFE_SECONDS = 900
 
 STEPPED = """
-import datetime, os, sys, time
+import datetime, sys, time
 import discord.utils
 real, file = time.time, sys.argv.pop()
 def seconds():
-    return real() + os.path.exists(file) * float(open(file).read() if os.path.exists(file) else 0)
+    with open(file) as step:
+        return real() + float(step.read())
 time.time = seconds
 discord.utils.utcnow = lambda: datetime.datetime.fromtimestamp(seconds(), datetime.UTC)
 from plexlink_bot.cli import main
@@ -97,4 +98,42 @@ async def test_link_does_not_depend_on_the_hosts_clock(tmp_path: Path, host: str
         await place.card_saying("Linked as alice")
         place.plex.approve(bobs_code, BOB)
         await place.answer_saying(command, "Linked as bob")
+        assert "Traceback" not in bot.log
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
+async def test_clock_that_is_set_while_the_bot_runs_ends_no_code_and_moves_no_countdown(
+    tmp_path: Path, step: timedelta
+) -> None:
+    clock = tmp_path / "clock"
+    stepped = ("-c", STEPPED, "run", str(clock))
+    clock.write_text("0")
+    async with deployment(tmp_path) as place:
+        bot = await place.start(arguments=stepped)
+        bob, carol = place.join("bob"), place.join("carol")
+        card = await place.waiting_card()
+        bob.dms_closed = 50007
+        command = await place.plexlink(bob)
+        await place.answer_saying(command, "Your code:")
+        bobs_code = place.pin().code
+
+        (draft := tmp_path / "draft").write_text(str(step.total_seconds()))
+        draft.replace(clock)
+        await asked(place, more=2)
+        countdowns = {card: countdown_of(card)}
+        assert abs(countdowns[card] - place.discord.now().timestamp() - LIFE_SECONDS) < 60
+        await place.answer_saying(command, "Your code:")
+        later = await place.waiting_card(carol)
+        countdowns[later] = countdown_of(later)
+        assert abs(countdowns[later] - place.discord.now().timestamp() - LIFE_SECONDS) < 60
+        place.plex.approve(bobs_code, BOB)
+        await place.answer_saying(command, "Linked as bob")
+        await bot.kill()
+
+        bot = await place.start(arguments=stepped)
+        await asked(place, more=2)
+        assert {each: countdown_of(each) for each in countdowns} == countdowns
+        place.plex.approve(code_of(card))
+        await place.card_saying("Linked as alice")
+        assert await bot.terminate() == 0
         assert "Traceback" not in bot.log

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from planted import assert_free_of, assert_only_sealed, secrets_of
+from planted import assert_free_of, assert_only_sealed
 from plexlink.models import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import Hang, Operation
@@ -64,7 +64,7 @@ async def test_member_links_an_account_from_the_command_to_the_sealed_token(plac
     assert dict(card.buttons)["Open Plex"] == f"{place.plex.url}/link/?pin={pin.code}" == picture_of(card)
     assert [label for label, _ in card.buttons] == ["Open Plex", "I've approved it", "New code", "Cancel"]
     assert "You asked for this with /plexlink in *Home Cinema*" in card.text
-    assert_only_sealed(place, command)
+    assert_only_sealed(place)
 
     token = place.plex.approve(pin.code)
     linked = await place.card_saying("Linked as alice")
@@ -73,11 +73,11 @@ async def test_member_links_an_account_from_the_command_to_the_sealed_token(plac
     assert pin.code not in card.text
     assert not any(pin.code in target for _, target in card.buttons)
     assert place.plex.is_alive(token)
-    assert_only_sealed(place, command)
+    assert_only_sealed(place)
 
     assert await bot.terminate() == 0
     assert_tidy(bot)
-    assert_only_sealed(place, command)
+    assert_only_sealed(place)
     assert stored_token(place) == token
     assert place.discord.syncs == 1
     assert {request.status for request in place.discord.requests} - {None} <= {200, 201, 204}
@@ -385,18 +385,18 @@ async def test_card_in_the_answer_goes_on_after_a_restart(place: Deployment) -> 
     command = await place.plexlink()
     card = await place.answer_saying(command, "Your code:")
     await bot.kill()
-    assert_only_sealed(place, command)
+    assert_only_sealed(place)
     first_code = code_of(card)
 
     successor = await place.start()
-    press = await place.press(card, "New code")
+    await place.press(card, "New code")
     assert await place.answer_saying(command, "Your code:", but_not=first_code) is card
     await successor.kill()
     place.plex.approve(place.pin().code)
 
     await place.start()
     assert await place.answer_saying(command, "Linked as alice") is card
-    assert_only_sealed(place, command, press)
+    assert_only_sealed(place)
     assert place.discord.dm(place.alice) == []
 
 
@@ -484,12 +484,12 @@ async def test_bot_that_cannot_reach_discord_for_long_gives_up(place: Deployment
     if missing == "api":
         await place.discord.stop()
     place.discord.refuse_gateway = True
-    shortened = "from plexlink_bot import app, cli; app.GIVES_UP_AFTER_SECONDS = 1.0; cli.main()"
+    shortened = "from plexlink_bot import app, cli; app.GIVES_UP_AFTER_SECONDS = 4.0; cli.main()"
 
     bot = await place.spawn(arguments=("-c", shortened, "run"))
 
     assert await bot.wait() == 69
-    assert bot.log.count("bot.unreachable") == 1
+    assert "bot.unreachable" in bot.log
     last = bot.log.splitlines()[-1]
     assert "bot.gave_up" in last
     assert not [line for line in bot.log.splitlines() if line != last and any(word in line for word in UNTIDY)]
@@ -546,15 +546,14 @@ async def test_log_of_the_whole_main_job_is_json_and_holds_no_secret(place: Depl
     card = await place.card_saying("Your code:")
     await place.answer_saying(command, "I sent you a direct message")
     first = code_of(card)
-    renewal = await place.press(card, "New code")
+    await place.press(card, "New code")
     await place.card_saying("Your code:", but_not=first)
     place.plex.approve(place.pin().code)
-    check = await place.press(card, "I've approved it")
+    await place.press(card, "I've approved it")
     await place.card_saying("Linked as alice")
-    secrets = {**secrets_of(place, command, renewal, check), "key": A_KEY}
-    undo = await place.press(card, "Not me: undo")
+    await place.press(card, "Not me: undo")
     await place.card_saying("Undone")
-    await bot.logged("sign_out.done")
+    await bot.logged("sign_out.signed_out")
     assert await bot.terminate() == 0
 
     lines = [json.loads(line) for line in bot.log.splitlines()]
@@ -562,8 +561,9 @@ async def test_log_of_the_whole_main_job_is_json_and_holds_no_secret(place: Depl
     assert {"DEBUG", "INFO"} <= {line["level"] for line in lines}
     assert any("link.linked" in line["message"] for line in lines)
     assert not [line for line in lines if "exception" in line]
-    assert_free_of({**secrets, "interaction token of undo": undo.token}, bot.log, "the log")
-    assert len(secrets) == 12
+    secrets = {**place.secrets(), "key": A_KEY}
+    assert len(secrets) == 13
+    assert_free_of(secrets, bot.log, "the log")
 
 
 # A token that comes while its member goes another way.

@@ -30,6 +30,7 @@ SEED = os.environ.get("PLEXLINK_SEED", "1")
 SECONDS_A_KILL = 5
 
 CROWD = 8
+CROWDED = {"PLEXLINK_PLEX_RATE": "200", "PLEXLINK_MAX_PENDING": "1000", "PLEXLINK_LOG_LEVEL": "DEBUG"}
 SHARE_OF_STARTS = 0.35
 STARTS_WITHIN_SECONDS = 1.2
 LIVES_SECONDS = 2.5
@@ -98,7 +99,7 @@ class BusyRun:
 @pytest.mark.timeout(600 + 2 * SECONDS_A_KILL * KILLS)
 @pytest.mark.parametrize("token_reads", [None, 1], ids=["token can be read again", "token can be read once"])
 async def test_nothing_is_lost_whenever_the_bot_is_killed(tmp_path: Path, token_reads: int | None) -> None:
-    async with deployment(tmp_path, PLEXLINK_PLEX_RATE="200", PLEXLINK_MAX_PENDING="1000") as place:
+    async with deployment(tmp_path, **CROWDED) as place:
         place.plex.token_reads = token_reads
         busy = BusyRun(place, random.Random(f"{SEED} {token_reads}"))  # noqa: S311 - it shall be foreseeable
         await busy.run(KILLS)

@@ -6,7 +6,7 @@ import asyncio
 import re
 import signal
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -14,6 +14,8 @@ import pytest
 from playwright.async_api import expect
 
 from browser import PATIENCE_MS, Conversation, a_browser, approve, needs_chromium
+from plexlink.errors import SettingError
+from plexlink_bot.sandbox.app import Sandbox
 from processes import PATIENCE_SECONDS, BotProcess
 
 if TYPE_CHECKING:
@@ -42,6 +44,11 @@ async def addresses(sandbox: BotProcess) -> dict[str, str]:
     return dict(re.findall(r"^  (Discord|plex\.tv|control) +(http://127\.0\.0\.1:\S+)$", sandbox.log, re.MULTILINE))
 
 
+async def status(sandbox: BotProcess) -> int:
+    """Wait until a sandbox that cannot start has ended."""
+    return await sandbox.wait(2 * PATIENCE_SECONDS)
+
+
 def temporary_folders(folder: Path) -> list[Path]:
     return list(folder.glob("plexlink-sandbox-*"))
 
@@ -66,9 +73,6 @@ async def test_a_newcomer_links_an_account_in_the_browser(sandbox: BotProcess, c
     await discord.say("/plexlink")
     card = await discord.see("Your code:")
     code = await discord.code()
-    await discord.page.get_by_role("link", name="Go to the message").click()
-    await discord.page.wait_for_timeout(300)
-    assert len(context.pages) == 1, "it leads to the card, not to Discord itself"
     button = card.get_by_role("link", name="Open Plex")
     assert await discord.scan() == await button.get_attribute("href")
     async with context.expect_page() as opened:
@@ -133,34 +137,15 @@ async def test_every_way_of_stopping_leaves_nothing_behind(
     assert "Traceback" not in sandbox.log
     async with aiohttp.ClientSession() as client:
         for page in pages.values():
-            with pytest.raises(aiohttp.ClientConnectorError):
-                await client.get(page)
-
-
-@needs_chromium
-async def test_a_kept_folder_knows_its_members_again(tmp_path: Path, context: BrowserContext) -> None:
-    options = ("--data-dir", str(tmp_path / "kept"))
-    async with a_sandbox(tmp_path, *options) as sandbox:
-        discord = await Conversation.open(await context.new_page(), (await addresses(sandbox))["Discord"])
-        await discord.say("/plexlink")
-        async with context.expect_page() as opened:
-            await (await discord.see("Your code:")).get_by_role("link", name="Open Plex").click()
-        await approve(await opened.value, "alice")
-        await discord.press("I've approved it")
-        await discord.see("Linked as alice")
-        assert await sandbox.stop(signal.SIGINT) == 0
-    async with a_sandbox(tmp_path, *options) as sandbox:
-        discord = await Conversation.open(await context.new_page(), (await addresses(sandbox))["Discord"])
-        await discord.say("/plexlink")
-        await discord.see("Linked as alice", "Since")
-        assert await sandbox.stop(signal.SIGINT) == 0
+            with suppress(aiohttp.ClientError):  # another program may have the port by now
+                assert (await client.get(page)).status != 200
 
 
 async def test_the_folder_of_a_real_bot_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "plexlink.sqlite3").write_bytes(b"")
     async with a_sandbox(tmp_path, "--data-dir", str(tmp_path / "real")) as sandbox:
-        assert await sandbox.wait() == 78
+        assert await status(sandbox) == 78
     assert "the sandbox wants a folder of its own" in sandbox.log
     assert "Traceback" not in sandbox.log
 
@@ -169,20 +154,26 @@ async def test_without_its_packages_it_says_what_to_install(tmp_path: Path) -> N
     without_simcord = "import sys; sys.modules['simcord'] = None; from plexlink_bot.cli import main; main()"
     process = BotProcess({}, tmp_path, arguments=("-c", without_simcord, "sandbox"))
     await process.start()
-    assert await process.wait() == 78
+    assert await status(process) == 78
     assert "pip install 'plexlink[bot,sandbox]'" in process.log
     assert "Traceback" not in process.log
 
 
-@pytest.mark.parametrize("offset", [0, 1, 2])
-async def test_a_taken_port_ends_with_one_sentence(tmp_path: Path, offset: int) -> None:
+async def test_a_taken_port_ends_with_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
-        port = somebody.getsockname()[1] - offset
-        async with a_sandbox(tmp_path, "--port", str(port)) as sandbox:
-            assert await sandbox.wait() == 78
+        async with a_sandbox(tmp_path, "--port", str(somebody.getsockname()[1])) as sandbox:
+            assert await status(sandbox) == 78
     assert "Choose other ports with --port" in sandbox.log
     assert "Traceback" not in sandbox.log
     assert not temporary_folders(tmp_path)
+
+
+@pytest.mark.parametrize("offset", [1, 2])
+async def test_the_ports_after_the_first_are_wanted_too(tmp_path: Path, offset: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        sandbox = Sandbox(tmp_path / "sandbox", port=somebody.getsockname()[1] - offset)
+        with pytest.raises(SettingError, match="Choose other ports with --port"):
+            await sandbox.__aenter__()
 
 
 async def test_a_folder_in_use_ends_with_one_sentence(tmp_path: Path) -> None:
@@ -190,7 +181,7 @@ async def test_a_folder_in_use_ends_with_one_sentence(tmp_path: Path) -> None:
     async with a_sandbox(tmp_path, *options) as first:
         await addresses(first)
         async with a_sandbox(tmp_path, *options) as second:
-            assert await second.wait() == 78
+            assert await status(second) == 78
     assert "another sandbox runs on it" in second.log
     assert "Traceback" not in second.log
     assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700

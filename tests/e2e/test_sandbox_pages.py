@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Browser, BrowserContext
+    from playwright.async_api import Browser, BrowserContext, Page, Route
 
 SHOWS = {"discord": "your conversation", "plex": "Enter a code", "control": "canary"}
 
@@ -34,8 +36,11 @@ async def browser() -> AsyncIterator[Browser]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     context = await browser.new_context(viewport={"width": 900, "height": 1000})
     context.set_default_timeout(PATIENCE_MS)
+    errors: list[str] = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
     yield context
     await context.close()
+    assert not errors
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -65,7 +70,10 @@ async def test_closed_direct_messages_bring_the_card_as_an_answer(sandbox: Sandb
     pages = sandbox.addresses
     control = await context.new_page()
     await control.goto(pages["control"])
-    await control.get_by_role("switch", name="open").uncheck()
+    switch = control.get_by_role("switch", name="open")
+    await expect(switch).to_be_checked()
+    await switch.uncheck()
+    await expect(control.get_by_text("Direct messages are closed.")).to_be_attached()
     discord = await Conversation.open(await context.new_page(), pages["discord"])
     await discord.say("/plexlink")
     await discord.see("Only you can see this", "Your code:", "did not let me send you a direct message")
@@ -75,6 +83,25 @@ async def test_closed_direct_messages_bring_the_card_as_an_answer(sandbox: Sandb
     await expect(since).not_to_have_text(await since.inner_text())  # it ticks, though nobody touches the card
     await discord.press("Cancel")
     await discord.see("Cancelled")
+
+
+async def test_the_control_page_takes_no_wish_before_it_knows_how_things_stand(
+    sandbox: Sandbox, context: BrowserContext
+) -> None:
+    control, known = await context.new_page(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await known.wait()
+        await route.continue_()
+
+    await control.route("**/state", hold)
+    await control.goto(sandbox.addresses["control"])
+    for role in ("switch", "radio"):
+        await expect(control.get_by_role(role).first).to_be_disabled()
+    known.set()
+    for role in ("switch", "radio"):
+        await expect(control.get_by_role(role).first).to_be_enabled()
+        await expect(control.get_by_role(role).first).to_be_checked()
 
 
 @pytest.mark.parametrize(
@@ -90,13 +117,29 @@ async def test_what_plex_suffers_is_seen_on_the_card(
     control = await context.new_page()
     await control.goto(pages["control"])
     await control.get_by_role("radio", name=mood).check()
+    await expect(control.get_by_text(f"plex.tv is {mood}.")).to_be_attached()
     await discord.press("I've approved it")
     await discord.see(note)
     plex = await context.new_page()
     await plex.goto(f"{pages['plex']}link/?pin={await discord.code()}")
     await approve(plex, "alice")
     await control.get_by_role("radio", name="working").check()
+    await expect(control.get_by_text("plex.tv is working.")).to_be_attached()
+    await discord.hurry()
     await discord.see("Linked as alice")
+
+
+async def test_a_kept_folder_knows_its_members_again(tmp_path: Path, context: BrowserContext) -> None:
+    async with Sandbox(tmp_path / "kept", plex_rate=50) as sandbox:
+        discord = await Conversation.open(await context.new_page(), sandbox.addresses["discord"])
+        await discord.say("/plexlink")
+        sandbox.plex.approve(await discord.code())
+        await discord.hurry()
+        await discord.see("Linked as alice")
+    async with Sandbox(tmp_path / "kept", plex_rate=50) as sandbox:
+        discord = await Conversation.open(await context.new_page(), sandbox.addresses["discord"])
+        await discord.say("/plexlink")
+        await discord.see("Linked as alice", "Since")
 
 
 async def test_a_strong_code_is_approved_on_a_page_of_its_own(context: BrowserContext) -> None:
@@ -133,7 +176,7 @@ async def test_every_page_fits_a_phone(sandbox: Sandbox, context: BrowserContext
     await page.set_viewport_size({"width": 320, "height": 640})
     await page.goto(sandbox.addresses[address])
     await page.get_by_text(SHOWS[address]).wait_for()
-    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert await fits(page)
 
 
 async def test_a_managed_profile_and_the_account_of_a_neighbour_are_refused(
@@ -144,10 +187,13 @@ async def test_a_managed_profile_and_the_account_of_a_neighbour_are_refused(
     control, plex = await context.new_page(), await context.new_page()
     await control.goto(pages["control"])
     await discord.say("/plexlink")
-    for account, refusal in (("Kid", "This profile cannot be linked"), ("bob", "This Plex account is linked already")):
+    for account, refusal in (("Kid", "This profile cannot be linked"), ("bob", "Left where it is")):
         await plex.goto(f"{pages['plex']}link/?pin={await discord.code()}")
         await approve(plex, account)
-        await discord.press("I've approved it")
+        await discord.hurry()
+        if account == "bob":
+            await discord.see("Another member here has linked this Plex account")
+            await discord.press("Leave it there")
         await discord.see(refusal)
         await expect(control.locator("[data-key=plexlink_links]")).to_contain_text("1 row")  # the neighbour's
         await discord.press("Try again")
@@ -207,3 +253,126 @@ async def test_the_page_says_that_the_sandbox_has_ended(
     _, other = two_windows
     await sandbox.__aexit__()
     await expect(other.page.get_by_text("The sandbox does not answer")).to_be_visible()
+
+
+async def test_what_is_done_while_the_page_is_busy_is_done_next(sandbox: Sandbox, context: BrowserContext) -> None:
+    discord = await Conversation.open(await context.new_page(), sandbox.addresses["discord"])
+    await discord.say("/plexlink")
+    await discord.see("Your code:")
+    await discord.settle()
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await discord.page.route("**/api/action", hold)
+    await discord.press("I've approved it")
+    await discord.page.get_by_role("button", name="Cancel").click(force=True)
+    await discord.pick("/plexlink")
+    await discord.page.keyboard.press("Enter")
+    held.set()
+    await discord.see("Cancelled")
+    await discord.see("Your code:")
+
+
+async def test_the_link_to_the_message_leads_to_the_card(sandbox: Sandbox, context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 900, "height": 320})
+    discord = await Conversation.open(page, sandbox.addresses["discord"])
+    await discord.say("/plexlink")
+    code = (await discord.see("Your code:")).get_by_text("Your code:")
+    link = page.get_by_role("link", name="Go to the message")
+    await discord.settle()
+    await link.scroll_into_view_if_needed()
+    await expect(code).not_to_be_in_viewport()
+    await link.click()
+    await expect(code).to_be_in_viewport()
+    assert len(context.pages) == 1, "it leads to the card, not to Discord itself"
+
+
+async def test_whoever_is_at_the_end_of_the_conversation_stays_there(sandbox: Sandbox, context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 900, "height": 400})
+    discord = await Conversation.open(page, sandbox.addresses["discord"])
+    await discord.say("/plexlink")
+    for label, end in (("Cancel", "Nothing was stored"), ("Start again", "You asked for this")):
+        await discord.press(label)
+        await expect((await discord.see(end)).get_by_text(end)).to_be_in_viewport(ratio=1)
+
+
+async def test_a_card_keeps_its_size_while_its_picture_is_loaded_again(
+    sandbox: Sandbox, context: BrowserContext
+) -> None:
+    discord = await Conversation.open(await context.new_page(), sandbox.addresses["discord"])
+    await discord.say("/plexlink")
+    picture = (await discord.see("Your code:")).get_by_role("img", name="QR code")
+    await discord.settle()
+    size = "(picture) => [picture.offsetWidth, picture.offsetHeight]"
+    before = await picture.evaluate(size)
+    await discord.page.route("**/api/assets/**", lambda _: None)
+    await discord.press("I've approved it")
+    await discord.see("Plex has not seen your approval yet")
+    assert await picture.evaluate("(picture) => picture.naturalHeight") == 0
+    assert await picture.evaluate(size) == before
+
+
+async def test_whoever_reads_earlier_messages_is_not_carried_away(sandbox: Sandbox, context: BrowserContext) -> None:
+    discord = await a_long_conversation(sandbox, context, messages=40)
+    await expect(discord.card("message 40")).to_be_in_viewport()
+    await discord.card("message 15").scroll_into_view_if_needed()
+    await tell(sandbox, "news")
+    await discord.page.get_by_role("button", name="New messages").wait_for()
+    await expect(discord.card("message 15")).to_be_in_viewport()
+    await discord.page.get_by_role("button", name="New messages").click()
+    await expect(discord.card("news")).to_be_in_viewport()
+    await discord.card("message 15").scroll_into_view_if_needed()
+    await discord.say("/plexlink")
+    await expect((await discord.see("Your code:")).get_by_text("You asked for this")).to_be_in_viewport()
+
+
+async def test_a_long_conversation_shows_its_newest_messages_first(sandbox: Sandbox, context: BrowserContext) -> None:
+    discord = await a_long_conversation(sandbox, context, messages=40)
+    await expect(discord.messages).to_have_count(30)
+    await discord.page.get_by_role("button", name="Load earlier messages").click()
+    await expect(discord.page.get_by_text("message 1", exact=True)).to_be_attached()
+
+
+async def test_a_phone_is_enough_to_link_an_account(sandbox: Sandbox, context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 320, "height": 640})
+    discord = await Conversation.open(page, sandbox.addresses["discord"])
+    await discord.pick("/plexlink")
+    await expect(page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
+    await page.get_by_role("button", name="Send").click()
+    await expect(await discord.see("Your code:")).to_contain_text(re.compile(r"ends in 1[45] minutes"))
+    assert await fits(page)
+    async with context.expect_page() as opened:
+        await page.get_by_role("link", name="Open Plex").click()
+    plex = await opened.value
+    await plex.set_viewport_size({"width": 320, "height": 640})
+    await expect(plex.get_by_text("alice")).to_be_visible()
+    assert await fits(plex)
+    await plex.get_by_role("button", name="Approve").click()
+    await discord.see("Linked as alice")
+
+
+async def fits(page: Page) -> bool:
+    """Tell whether one need not scroll sideways."""
+    return bool(await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+async def a_long_conversation(sandbox: Sandbox, context: BrowserContext, *, messages: int) -> Conversation:
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 900, "height": 320})
+    discord = await Conversation.open(page, sandbox.addresses["discord"])
+    await tell(sandbox, *(f"message {number}" for number in range(1, messages + 1)))
+    await discord.see(f"message {messages}")
+    return discord
+
+
+async def tell(sandbox: Sandbox, *texts: str) -> None:
+    """Let the bot write to the member."""
+    member = await sandbox.bot.fetch_user(sandbox.room.member.id)
+    for text in texts:
+        await member.send(text)

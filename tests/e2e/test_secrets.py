@@ -79,6 +79,16 @@ async def undo(place: PlantedDeployment, user: User) -> Message:
     return await place.says(user, "Undone")
 
 
+async def unlink(place: PlantedDeployment, user: User) -> Message:
+    """Look at the link and at what is stored, then end it."""
+    await link(place, user)
+    for name, text in (("plexstatus", "Linked as"), ("plexprivacy", "What is stored about you")):
+        await place.answer_saying(await place.discord.slash(user, name, guild=place.guild), text)
+    command = await place.discord.slash(user, "plexunlink", guild=place.guild)
+    await place.press(await place.answer_saying(command, "Unlink your Plex account?"), "Unlink", user)
+    return await place.answer_saying(command, "no longer accepts the token")
+
+
 async def be_managed(place: PlantedDeployment, user: User) -> Message:
     card = await start(place, user)
     place.plex.approve(place.pins_of(user)[-1].code, KID)
@@ -94,7 +104,8 @@ async def be_second(place: PlantedDeployment, user: User) -> Message:
     card = await start(place, user)
     place.plex.approve(place.pins_of(user)[-1].code, account)
     await place.press(card, CHECK, user)
-    return await place.says(user, "linked already")
+    await place.press(await place.says(user, "Another member here has linked"), "Leave it there", user)
+    return await place.says(user, "Left where it is")
 
 
 async def run_out(place: PlantedDeployment, user: User) -> Message:
@@ -135,6 +146,7 @@ async def renew(place: PlantedDeployment, user: User) -> Message:
 ENDS: dict[str, Callable[[PlantedDeployment, User], Awaitable[Message]]] = {
     "linked": link,
     "undone": undo,
+    "unlinked": unlink,
     "managed": be_managed,
     "taken": be_second,
     "expired": run_out,
@@ -361,7 +373,7 @@ def test_no_secret_is_in_the_log(day: Day) -> None:
     for event in (
         "plex.no_answer",
         "card.failed",
-        "sign_out.done",
+        "sign_out.signed_out",
         "link.cancelled",
         "interaction.failed",
         "aiosqlite",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness import Card, a_world
 from plexlink import flow, views
 from plexlink.models import Place
-from plexlink.views import CUSTOM_ID, Action
+from plexlink.views import CUSTOM_ID, OF_MEMBERS, Action
 from plexlink_bot.sandbox.plex_tv import BOB, Operation, RateLimited
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Scene:
         others = [self.world.alice, self.linked, self.cancelled]
         rows: list[object] = [
             row
-            for table in ("attempts", "links", "sign_outs")
+            for table in ("attempts", "links", "sign_outs", "reports", "news", "audit")
             for row in self.world.rows(table)
             if row["user_id"] != self.mallory.id
         ]
@@ -154,7 +154,7 @@ def expected(action: Action | None, target: str) -> str | None:
     """Return what a press is answered with, or nothing where it starts or shows what is mallory's own."""
     if action is None:
         return None
-    if target in {"pending", "linked", "cancelled"} or action is Action.ANOTHER:
+    if target in {"pending", "linked", "cancelled"} or action in OF_MEMBERS:
         return NOT_YOURS
     return None if action is Action.NEW else GONE
 

@@ -40,7 +40,7 @@ class Pace(RuleBasedStateMachine):
     def be_told_to_slow_down(self, retry_after: float | None, times: int, *, is_patient: bool) -> None:
         before = self.limiter.rate
         for _ in range(times):
-            self.limiter.slow_down(self.now, retry_after)
+            self.limiter.slow_down(self.now, retry_after, asked_at=self.now)
             self.quiet_until = max(self.quiet_until, self.now + (5.0 if retry_after is None else retry_after))
             self.now = max(self.now, self.limiter.paused_until()) if is_patient else self.now
         assert self.limiter.rate <= before

@@ -28,8 +28,11 @@ from plexlink.plex.answers import (
     Answer,
     decompress,
     read_account,
+    read_device,
+    read_device_removal,
     read_pin,
     read_pin_state,
+    read_ping,
     read_sign_out,
 )
 
@@ -55,6 +58,9 @@ READERS: dict[str, tuple[Read, tuple[type[Exception], ...]]] = {
     "create": (read_pin, documented(read_pin)),
     "ask": (lambda answer: read_pin_state(answer, PIN_ID), documented(read_pin_state)),
     "account": (read_account, documented(read_account)),
+    "ping": (read_ping, documented(read_ping)),
+    "device": (lambda answer: read_device(answer, CLIENT), documented(read_device)),
+    "device_removal": (read_device_removal, documented(read_device_removal)),
     "sign_out": (read_sign_out, documented(read_sign_out)),
 }
 readers = pytest.mark.parametrize("name", READERS)
@@ -65,6 +71,8 @@ def keeps_its_word(result: object) -> bool:  # noqa: PLR0911 - one a kind
     match result:
         case None | Expired() | Pending(None):
             return True
+        case str():
+            return re.fullmatch(r"[0-9]{1,19}", result) is not None
         case errors.PlexSlowDownError(retry_after_seconds=float(seconds)):
             return 0 <= seconds <= 3600
         case errors.PlexError():
@@ -151,7 +159,9 @@ error_lists = st.lists(
 
 
 def members_of(text: bytes) -> list[tuple[str, str]]:
-    return [(json.dumps(key), json.dumps(value)) for key, value in json.loads(text).items()]
+    answer = json.loads(text)
+    members = answer[0] if isinstance(answer, list) else answer
+    return [(json.dumps(key), json.dumps(value)) for key, value in members.items()]
 
 
 GOOD = [
@@ -185,6 +195,31 @@ def bodies(draw: st.DrawFn) -> bytes:
         at = draw(st.integers(0, len(body)))
         body = body[:at] + draw(st.binary(max_size=4)) + body[at + draw(st.integers(0, 4)) :]
     return body
+
+
+# --- lists of devices ---
+
+DEVICES = (Path(__file__).parent.parent / "data" / "plex" / "devices_xml_200.xml").read_text(encoding="utf-8")
+OPENING, *ROWS = re.split(r"(?=<Device )", DEVICES.removesuffix("</MediaContainer>\n"))
+OURS = f'<Device clientIdentifier="{CLIENT.reveal()}" id="4711" token="planted"/>'
+TAGS = ["<MediaContainer>", "</MediaContainer>", "<Device ", "<a>", "</a>", "/>", "<a" * 100, "<a>" * 20, "]]>"]
+MARKUP = ["<!DOCTYPE a>", '<!DOCTYPE a [<!ENTITY b "&b;&b;">]>', "<!--", "-->", "<![CDATA[", "<?xml version='1.0'?>"]
+ENTITIES = ["&b;", "&lt;", "&#0;", "&#x10FFFF;", "&#xD800;", "&", "%b;"]
+ATTRIBUTES = [f'clientIdentifier="{CLIENT.reveal()}"', 'id="x"', 'id=""', "id='\u0661'", f'id="{"9" * 20}"', ' id="1']
+
+scraps = st.sampled_from(TAGS + MARKUP + ENTITIES + ATTRIBUTES) | st.text(max_size=5)
+
+
+@st.composite
+def device_lists(draw: st.DrawFn) -> bytes:
+    """Take the list that was recorded, with our device or without, and write into it."""
+    others = draw(st.lists(st.sampled_from(ROWS), max_size=3))
+    rows = draw(st.permutations([*others, draw(st.sampled_from([OURS, ""]))]))
+    text = "".join([OPENING, *rows, "</MediaContainer>"])
+    for scrap in draw(st.lists(scraps, max_size=3)):
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + scrap + text[at + draw(st.just(0) | st.integers(0, 40)) :]
+    return text.encode(draw(st.sampled_from(ENCODINGS)), errors="replace")
 
 
 DAY = "Mon, 16 Nov 2026 13:30:00"
@@ -233,6 +268,17 @@ def test_any_answer_is_a_sound_outcome_or_a_documented_error(
     name: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
     check(name, Answer(status, headers, body))
+
+
+@given(status=st.just(200) | statuses, body=device_lists())
+def test_any_list_of_devices_is_the_id_of_ours_or_a_documented_error(status: int, body: bytes) -> None:
+    check("device", Answer(status, {}, body))
+
+
+def test_untouched_list_of_devices_is_read() -> None:
+    body = "".join([OPENING, *ROWS, OURS, "</MediaContainer>"]).encode()
+    assert READERS["device"][0](Answer(200, {}, body)) == "4711"
+    check("device", Answer(200, {}, body))
 
 
 @given(headers)
@@ -347,6 +393,9 @@ CALLS = {
     "create": lambda client: client.create_pin(CLIENT, device_name="Discord: alice", style=PinStyle.SHORT),
     "ask": lambda client: client.ask(PIN_ID, CLIENT),
     "account": lambda client: client.account(Secret(TOKEN), CLIENT),
+    "ping": lambda client: client.ping(Secret(TOKEN), CLIENT),
+    "device": lambda client: client.device_of(Secret(TOKEN), CLIENT),
+    "device_removal": lambda client: client.remove_device(Secret(TOKEN), CLIENT, "4711"),
     "sign_out": lambda client: client.sign_out(Secret(TOKEN), CLIENT),
 }
 
@@ -362,7 +411,7 @@ header_lines = st.sampled_from(HEADERS + ODD_HEADERS + LEADING_AWAY) | st.binary
 
 @st.composite
 def raw_answers(draw: st.DrawFn) -> bytes:
-    body = draw(bodies())
+    body = draw(bodies() | device_lists())
     body = draw(st.sampled_from([body, gzip.compress(body), b"5\r\nhello\r\n0\r\n\r\n", bytes(100_000)]))
     lines = [draw(status_lines), *draw(st.lists(header_lines, max_size=4))]
     if draw(st.booleans()):

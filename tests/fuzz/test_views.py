@@ -15,7 +15,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from plexlink import messages, qr, views
-from plexlink.models import Attempt, Card, Lane, Note, Place, Reason, Secret, Showing, State
+from plexlink.aftercare import Status
+from plexlink.models import Attempt, AuditEntry, Card, Deed, Lane, Link, Note, Place, Reason, Secret, Showing, State
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
 
 if TYPE_CHECKING:
@@ -197,7 +198,18 @@ def test_no_stranger_makes_a_card_that_discord_refuses_or_that_says_more_than_ou
 
 @given(strangers, instants, st.integers(1, 2**63 - 1))
 def test_no_stranger_spoils_the_answer_to_a_linked_member(account_name: str, linked_at: datetime, user_id: int) -> None:
-    view = views.already_linked(account_name=Secret(account_name), linked_at=linked_at, user_id=user_id)
+    link = Link(
+        id="link",
+        user_id=user_id,
+        attempt_id="attempt",
+        account_id=Secret("1001"),
+        account_name=Secret(account_name),
+        client_identifier=Secret("client"),
+        token=Secret("token"),
+        linked_at=linked_at,
+    )
+    use = AuditEntry(at=linked_at, actor_id=None, deed=Deed.USED, user_id=user_id, detail="watch_list")
+    view = views.status(Status(link=link, last_use=use))
     assert is_taken_by_discord(view)
     assert not re.search(r"## Linked as\s+✓", words(view))
     assert f"plexlink:another:{user_id}" in json.dumps(view.to_components())

@@ -231,5 +231,5 @@ async def test_undo_of_a_link_that_was_replaced_changes_nothing(world: World) ->
     world.open_dms()
     first = world.messages()[0]
     await world.alice.user.click(to_discord_message(world.env, first), label="Not me: undo")
-    assert "You have linked another Plex account since" in Card(world.messages()[0]).text
+    assert "You have linked a Plex account anew since" in Card(world.messages()[0]).text
     assert await world.stored_token() == token

@@ -21,17 +21,17 @@ def registered(world: World) -> list[dict[str, Any]]:
 
 
 async def test_the_command_works_in_servers_and_in_the_bots_messages_only(world: World) -> None:
-    (command,) = registered(world)
-    assert command["name"] == "plexlink"
-    assert command["contexts"] == [0, 1]
-    assert command["integration_types"] == [0]
+    commands = registered(world)
+    assert {command["name"] for command in commands} == {"plexlink", "plexstatus", "plexunlink", "plexprivacy"}
+    assert all(command["contexts"] == [0, 1] for command in commands)
+    assert all(command["integration_types"] == [0] for command in commands)
 
 
 async def test_a_user_installed_app_is_the_operators_choice(tmp_path: Path) -> None:
     async with a_world(tmp_path, user_install=True) as world:
-        (command,) = registered(world)
-        assert sorted(command["contexts"]) == [0, 1, 2]
-        assert sorted(command["integration_types"]) == [0, 1]
+        for command in registered(world):
+            assert sorted(command["contexts"]) == [0, 1, 2]
+            assert sorted(command["integration_types"]) == [0, 1]
 
 
 async def test_commands_of_chosen_servers_exist_there_and_nowhere_else(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def test_an_approval_after_the_card_closed_is_stored_and_told(world: World
     await world.advance(880)
     assert "The code ran out" in Card(result.response).text
     world.approve()
-    await world.advance(14)
+    await world.advance(19.5)
     assert "Linked as alice" in Card(result.response).text
     assert await world.stored_token()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def ledger(store: Store) -> Ledger:
-    return Ledger(store=store, clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0))
+    return Ledger(store=store, clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0), publish=lambda _: None)
 
 
 def an_answer(message_id: int) -> Answer:
@@ -95,10 +96,21 @@ async def test_a_second_new_code_finds_the_first_one_done(ledger: Ledger) -> Non
     assert ledger.open_count() == 1
 
 
-async def test_a_card_drawn_into_an_answer_that_was_renewed_meanwhile_is_drawn_again(ledger: Ledger) -> None:
+async def test_a_press_on_an_answer_that_the_card_has_left_does_not_bring_it_back(ledger: Ledger) -> None:
+    moved = await ledger.move_to(await waiting(ledger, Place(lane=Lane.ANSWER), an_answer(1)), an_answer(2))
+    assert (await ledger.renew_answer(moved, an_answer(1))).answer == an_answer(2)
+
+
+async def test_a_press_renews_the_answer_that_shows_the_card(ledger: Ledger) -> None:
+    attempt = await waiting(ledger, Place(lane=Lane.ANSWER), an_answer(1))
+    newer = replace(an_answer(1), token=Secret("newer"))
+    assert (await ledger.renew_answer(attempt, newer)).answer == newer
+
+
+async def test_a_card_drawn_while_it_moved_to_another_answer_is_drawn_again(ledger: Ledger) -> None:
     place = Place(lane=Lane.ANSWER)
     drawn = await ledger.advance(await begun(ledger, Place(), an_answer(1)), PIN)
-    await ledger.renew_answer(drawn, an_answer(2))
+    await ledger.move_to(drawn, an_answer(2))
     seen = await ledger.shown(drawn, Card.WAITING, place)
     assert seen.shown_state is None
     assert seen.answer == an_answer(2)

@@ -140,8 +140,8 @@ async def test_fresh_attempts_are_asked_about_often_and_old_ones_rarely(world: W
     await world.advance(240)
     before = world.asked()
     await world.advance(60)
-    assert 18 <= fresh <= 21
-    assert 5 <= world.asked() - before <= 7
+    assert 25 <= fresh <= 30
+    assert 3 <= world.asked() - before <= 7
 
 
 async def test_a_managed_profile_is_refused_and_signed_out(world: World) -> None:
@@ -154,20 +154,6 @@ async def test_a_managed_profile_is_refused_and_signed_out(world: World) -> None
     assert not world.plex.is_alive(token)
     assert world.rows("links") == []
     assert world.rows("sign_outs") == []
-
-
-async def test_an_account_of_another_member_is_refused_and_signed_out(world: World) -> None:
-    bob = world.join("bob")
-    await world.plexlink()
-    kept = world.approve(ALICE)
-    await world.advance(6)
-    await world.plexlink(bob)
-    token = world.approve(ALICE)
-    await world.advance(6)
-    assert "linked already" in world.card(bob).text
-    assert not world.plex.is_alive(token)
-    assert world.plex.is_alive(kept)
-    assert [row["user_id"] for row in world.rows("links")] == [world.alice.id]
 
 
 async def test_a_linked_member_is_told_so_and_can_link_another_account(world: World) -> None:
@@ -184,7 +170,7 @@ async def test_a_linked_member_is_told_so_and_can_link_another_account(world: Wo
 
     first, second = (Card(message) for message in world.messages())
     assert "Linked as bob" in second.text
-    assert "You have linked another Plex account since" in first.text
+    assert "You have linked a Plex account anew since" in first.text
     assert await world.stored_token() == new
     assert not world.plex.is_alive(old)
     assert world.plex.is_alive(new)

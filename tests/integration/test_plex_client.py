@@ -92,26 +92,33 @@ async def new_token(plex: PlexTV, client: PlexClient) -> Secret:
 
 @dataclass(frozen=True)
 class Known:
-    """What the four calls are made with."""
+    """What the calls are made with."""
 
     client: PlexClient
     pin_id: Secret
     token: Secret
+    device_id: str = "4711"
 
 
 CALLS: dict[Operation, Callable[[Known], Awaitable[object]]] = {
     Operation.CREATE_PIN: lambda known: new_pin(known.client),
     Operation.GET_PIN: lambda known: known.client.ask(known.pin_id, CLIENT),
     Operation.USER: lambda known: known.client.account(known.token, CLIENT),
+    Operation.PING: lambda known: known.client.ping(known.token, CLIENT),
+    Operation.DEVICES: lambda known: known.client.device_of(known.token, CLIENT),
     Operation.SIGN_OUT: lambda known: known.client.sign_out(known.token, CLIENT),
+    Operation.DELETE_DEVICE: lambda known: known.client.remove_device(known.token, CLIENT, known.device_id),
 }
 calls = pytest.mark.parametrize("operation", CALLS)
+WITH_TOKEN = list(CALLS)[2:]
+OF_XML = {Operation.DEVICES, Operation.DELETE_DEVICE}
 
 
 @pytest.fixture
 async def known(plex: PlexTV, client: PlexClient) -> Known:
     pin = await new_pin(client)
-    known = Known(client, pin.id, await new_token(plex, client))
+    token = await new_token(plex, client)
+    known = Known(client, pin.id, token, str(plex.tokens[token.reveal()].id))
     plex.requests.clear()
     return known
 
@@ -195,6 +202,40 @@ async def test_signing_out_kills_no_other_token(plex: PlexTV, client: PlexClient
     assert plex.is_alive(other.reveal())
 
 
+async def test_ping_says_that_a_token_is_alive_and_that_it_is_not(plex: PlexTV, client: PlexClient) -> None:
+    token = await new_token(plex, client)
+    await client.ping(token, CLIENT)
+    plex.revoke(token.reveal())
+    assert await outcome(client.ping(token, CLIENT)) is TokenRejectedError
+
+
+async def test_exactly_our_device_is_found_and_removed(plex: PlexTV, client: PlexClient) -> None:
+    other = await client.create_pin(Secret("another-client"), device_name=DEVICE, style=PinStyle.SHORT)
+    others = Secret(plex.approve(other.code.reveal(), BOB))
+    token = await new_token(plex, client)
+    device_id = await client.device_of(token, CLIENT)
+    assert device_id == str(plex.tokens[token.reveal()].id)
+    await client.remove_device(token, CLIENT, device_id)
+    assert (plex.is_alive(token.reveal()), plex.is_alive(others.reveal())) == (False, True)
+    assert await client.device_of(others, CLIENT) is None
+
+
+async def test_list_of_a_thousand_devices_is_read(plex: PlexTV, client: PlexClient) -> None:
+    for number in range(1000):
+        pin = await client.create_pin(Secret(f"client-{number}"), device_name=DEVICE, style=PinStyle.SHORT)
+        plex.approve(pin.code.reveal(), BOB)
+    token = await new_token(plex, client)
+    assert await client.device_of(token, CLIENT) == str(plex.tokens[token.reveal()].id)
+
+
+@pytest.mark.parametrize("device_id", ["", "x", "1.xml?", "../user", "-1", "\u0661", "1\n", "9" * 20])
+async def test_what_is_no_device_is_never_asked_to_be_removed(plex: PlexTV, known: Known, device_id: str) -> None:
+    with pytest.raises(ValueError, match="a number") as raised:
+        await known.client.remove_device(known.token, CLIENT, device_id)
+    assert device_id not in str(raised.value) or not device_id
+    assert plex.requests == []
+
+
 async def test_managed_profile_is_told_apart(plex: PlexTV, client: PlexClient) -> None:
     token = plex.approve((await new_pin(client)).code.reveal(), KID)
     account = await client.account(Secret(token), CLIENT)
@@ -213,7 +254,7 @@ async def test_expired_unknown_and_foreign_pins_are_expired(plex: PlexTV, client
 
 
 @calls
-async def test_every_call_says_who_asks_and_wants_json(plex: PlexTV, known: Known, operation: Operation) -> None:
+async def test_every_call_says_who_asks_and_what_it_can_read(plex: PlexTV, known: Known, operation: Operation) -> None:
     await CALLS[operation](known)
     [call] = plex.requests
     said = {name: call.headers.get(name) for name in call.headers if name.startswith("X-Plex-") and "Token" not in name}
@@ -226,19 +267,18 @@ async def test_every_call_says_who_asks_and_wants_json(plex: PlexTV, known: Know
         "X-Plex-Device": "Discord Bot",
         **named,
     }
-    assert call.headers["Accept"] == "application/json"
+    assert call.headers["Accept"] == ("application/xml" if operation in OF_XML else "application/json")
     assert "br" not in call.headers["Accept-Encoding"]
     assert "Cookie" not in call.headers
     assert call.operation is operation
-    assert call.path.startswith("/api/v2/")
+    assert call.path.startswith("/devices" if operation in OF_XML else "/api/v2/")
 
 
 @calls
 async def test_token_travels_in_its_header_only(plex: PlexTV, known: Known, operation: Operation) -> None:
     await CALLS[operation](known)
     [call] = plex.requests
-    needs_token = operation in {Operation.USER, Operation.SIGN_OUT}
-    assert call.headers.get("X-Plex-Token") == (known.token.reveal() if needs_token else None)
+    assert call.headers.get("X-Plex-Token") == (known.token.reveal() if operation in WITH_TOKEN else None)
     assert known.token.reveal() not in f"{call.path} {call.query}"
     others = [value for name, value in call.headers.items() if name != "X-Plex-Token"]
     assert known.token.reveal() not in " ".join(others)
@@ -294,17 +334,19 @@ async def test_proxy_is_used_for_every_call(plex: PlexTV) -> None:
 
 # --- what can go wrong at plex.tv ---
 
-UNAVAILABLE = (PlexUnavailableError,) * 4
-REFUSED = (PlexRefusedError,) * 4
-SLOW_DOWN = (PlexSlowDownError,) * 4
-NOT_SIGNED_IN = (PlexRefusedError, PlexRefusedError, TokenRejectedError, TokenRejectedError)
+# In the order of CALLS: first those that read a body as JSON, then those that read one at all.
+UNAVAILABLE = (PlexUnavailableError,) * 7
+REFUSED = (PlexRefusedError,) * 7
+SLOW_DOWN = (PlexSlowDownError,) * 7
+NOT_SIGNED_IN = (PlexRefusedError,) * 2 + (TokenRejectedError,) * 5
+EXPIRED = (PlexRefusedError, Expired(), *REFUSED[2:])
 
 FAULTS: list[tuple[Fault, tuple[object, ...]]] = [
     (ServerError(500), UNAVAILABLE),
     (ServerError(502), UNAVAILABLE),
     (ServerError(503), UNAVAILABLE),
     (ServerError(504), UNAVAILABLE),
-    (Html(200), UNAVAILABLE),
+    (Html(200), (*UNAVAILABLE[:6], None)),
     (Html(400), UNAVAILABLE),
     (Html(401), UNAVAILABLE),
     (Html(403), UNAVAILABLE),
@@ -314,19 +356,20 @@ FAULTS: list[tuple[Fault, tuple[object, ...]]] = [
     (Empty(403), UNAVAILABLE),
     (Empty(404), UNAVAILABLE),
     (Empty(500), UNAVAILABLE),
-    (Empty(410), (PlexUnavailableError, Expired(), PlexUnavailableError, PlexUnavailableError)),
+    (Empty(410), (PlexUnavailableError, Expired(), *UNAVAILABLE[2:])),
     (ForeignJson(400), UNAVAILABLE),
     (ForeignJson(401), UNAVAILABLE),
     (ForeignJson(403), UNAVAILABLE),
     (ForeignJson(404), UNAVAILABLE),
     (JsonError(400, 1000), REFUSED),
     (JsonError(401, 1001), NOT_SIGNED_IN),
-    (JsonError(401, 1029), NOT_SIGNED_IN),
+    (JsonError(401, 1029), REFUSED),
     (JsonError(403, 1041), REFUSED),
-    (JsonError(404, 1020), (PlexRefusedError, Expired(), PlexRefusedError, PlexRefusedError)),
-    (JsonError(404, 1020, tells_status=False), (PlexRefusedError, Expired(), PlexRefusedError, PlexRefusedError)),
+    (JsonError(404, 1020), EXPIRED),
+    (JsonError(404, 1020, tells_status=False), EXPIRED),
     (JsonError(404, 7), REFUSED),
-    (JsonError(422, 7), NOT_SIGNED_IN),
+    (JsonError(422, 7), REFUSED),
+    (JsonError(422, 7, "Invalid token"), NOT_SIGNED_IN),
     (JsonError(498, 7), REFUSED),
     (JsonError(500, 1001), UNAVAILABLE),
     (JsonError(503, 1020), UNAVAILABLE),
@@ -335,15 +378,15 @@ FAULTS: list[tuple[Fault, tuple[object, ...]]] = [
     (Empty(429), SLOW_DOWN),
     (Html(429), SLOW_DOWN),
     (Reset("accept"), UNAVAILABLE),
-    (Reset("headers"), UNAVAILABLE[:3]),
-    (Reset("body"), UNAVAILABLE[:3]),
-    (Truncated(), UNAVAILABLE[:3]),
-    (AfterStoring(Reset("accept")), UNAVAILABLE[:3]),
+    (Reset("headers"), UNAVAILABLE[:5]),
+    (Reset("body"), UNAVAILABLE[:5]),
+    (Truncated(), UNAVAILABLE[:5]),
+    (AfterStoring(Reset("accept")), UNAVAILABLE[:5]),
     (AfterStoring(ServerError()), UNAVAILABLE),
     (Huge(2**20), UNAVAILABLE),
     (GzipBomb(2**20), UNAVAILABLE),
     (DeepJson(100_000), UNAVAILABLE),
-    (DeepJson(20_000), UNAVAILABLE[:3]),
+    (DeepJson(20_000), UNAVAILABLE[:5]),
     (Redirect(), UNAVAILABLE),
     (Redirect("https://example.com/", 301), UNAVAILABLE),
     (Redirect("//[", 307), UNAVAILABLE),
@@ -351,11 +394,11 @@ FAULTS: list[tuple[Fault, tuple[object, ...]]] = [
     (Body(b"not gzip", encoding="gzip"), UNAVAILABLE),
     (Body(b"{}", encoding="br"), UNAVAILABLE),
     (Body(b"{}", encoding="zstd"), UNAVAILABLE),
-    (Body(b"\xff\xfe\xfd", content_type="application/json; charset=utf-8"), UNAVAILABLE[:3]),
-    (Body(b"{}", content_type="application/json; charset=nonsense"), UNAVAILABLE[:3]),
-    (Body(b'<?xml version="1.0"?><pin id="1"/>', content_type="application/xml"), UNAVAILABLE[:3]),
-    (Body(b"null"), UNAVAILABLE[:3]),
-    (Body(b"[]"), UNAVAILABLE[:3]),
+    (Body(b"\xff\xfe\xfd", content_type="application/json; charset=utf-8"), UNAVAILABLE[:5]),
+    (Body(b"{}", content_type="application/json; charset=nonsense"), UNAVAILABLE[:5]),
+    (Body(b'<?xml version="1.0"?><pin id="1"/>', content_type="application/xml"), UNAVAILABLE[:5]),
+    (Body(b"null"), UNAVAILABLE[:5]),
+    (Body(b"[]"), UNAVAILABLE[:5]),
     (WrongTypes(id="eleven"), UNAVAILABLE[:3]),
     (WrongTypes(id=ABSENT), UNAVAILABLE[:3]),
     (WrongTypes(id=None), UNAVAILABLE[:3]),

@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 def service(world: World) -> Any:
-    return world.env.bot.get_cog("PlexLink")._service
+    return world.env.bot.get_cog("PlexLink")._desk.links
 
 
 async def test_the_pace_recovers_after_plex_asked_for_less(tmp_path: Path) -> None:
-    async with a_world(tmp_path, plex_rate=1.0, settle=0.8) as world:
+    async with a_world(tmp_path, plex_rate=0.6, settle=1.5) as world:
         limiter = service(world)._asker._poller.limiter
         await world.plexlink()
         world.plex.fail(RateLimited(), calls=Operation.GET_PIN, times=3)
         await world.advance(60)
         slowed = limiter.rate
-        assert slowed < 1.0
+        assert slowed < 0.6
         await world.advance(120)
         assert limiter.rate > slowed
         await world.advance(300)
-        assert limiter.rate == 1.0
+        assert limiter.rate == 0.6
 
 
 async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(tmp_path: Path) -> None:
-    async with a_world(tmp_path, settle=0.8) as world:
+    async with a_world(tmp_path, settle=1.5) as world:
         await world.plexlink()
         before = world.asked()
         for _ in range(8):
@@ -81,7 +81,7 @@ async def test_an_end_that_was_not_shown_yet_does_not_draw_over_its_successor(wo
 
 @pytest.mark.parametrize("lane", ["dm", "answer"])
 async def test_a_press_before_the_new_code_is_drawn_means_the_new_code(tmp_path: Path, lane: str) -> None:
-    async with a_world(tmp_path, plex_rate=0.5, settle=0.8) as world:
+    async with a_world(tmp_path, plex_rate=0.5, settle=1.5) as world:
         if lane == "answer":
             world.close_dms()
         command = await world.plexlink()
@@ -98,7 +98,7 @@ async def test_a_press_before_the_new_code_is_drawn_means_the_new_code(tmp_path:
 
 
 async def test_a_press_on_the_old_code_does_not_draw_its_end_over_the_new_one(tmp_path: Path) -> None:
-    async with a_world(tmp_path, plex_rate=0.5, settle=0.8) as world:
+    async with a_world(tmp_path, plex_rate=0.5, settle=1.5) as world:
         await world.plexlink()
         await world.press("New code")
         await world.press("I've approved it")

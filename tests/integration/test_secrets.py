@@ -42,7 +42,7 @@ async def test_no_secret_is_in_a_log_an_error_a_repr_or_the_database(
 
     async with a_world(tmp_path, pin_style="strong", keys=Secret(f"planted:{KEY}")) as world:
         tokens = await _live(world)
-        service = world.env.bot.get_cog("PlexLink")._service
+        service = world.env.bot.get_cog("PlexLink")._desk.links
         texts = {
             "log": caplog.text,
             "repr": repr([vars(service), vars(service._ledger), vars(service._asker), world.env.bot.plexlink_settings]),
@@ -148,7 +148,7 @@ LATE_ENDS: dict[str, tuple[Callable[[World], Awaitable[None]], str, str]] = {
     "revoked": (be_revoked, "Plex ended the sign-in", "Plex ended the sign-in"),
     "unsure": (run_out_in_silence, "Plex does not answer at the moment", "The code ran out"),
     "unreadable": (become_unreadable, "Something broke", "Something broke"),
-    "replaced": (be_replaced, "You have linked another Plex account", "Linked as alice"),
+    "replaced": (be_replaced, "You have linked a Plex account anew", "Linked as alice"),
     "moved": (move_on, "Linked as alice", "This card has moved"),
 }
 

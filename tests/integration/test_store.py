@@ -25,7 +25,22 @@ from sqlalchemy import insert, inspect, select, text, update
 
 from plexlink import flow
 from plexlink.errors import DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
-from plexlink.models import Answer, Attempt, Card, Cell, Lane, Leftover, Link, Place, Reason, Secret, State, Trouble
+from plexlink.models import (
+    Answer,
+    Attempt,
+    Card,
+    Cell,
+    Lane,
+    Leftover,
+    Link,
+    Phase,
+    Place,
+    Reason,
+    Report,
+    Secret,
+    State,
+    Trouble,
+)
 from plexlink.store import Database, Store, Transaction, migrations, tables
 from plexlink.vault import Key, KeyRing, Vault
 
@@ -845,12 +860,14 @@ async def test_link_comes_back_as_it_was_after_a_restart(url: str) -> None:
     async with opened(url) as store, store.transaction() as tx:
         assert await tx.links.of(42) == link
         assert await tx.links.from_attempt("an-attempt") == link
-        assert await tx.links.holder_of(planted("account-12345")) == 42
+        held = await tx.links.holding(planted("account-12345"))
+        assert held is not None
+        assert held.user_id == 42
         assert (await tx.links.of(43), await tx.links.from_attempt("other")) == (None, None)
-        assert await tx.links.holder_of(planted("account-6")) is None
+        assert await tx.links.holding(planted("account-6")) is None
         await tx.links.remove(link)
         assert await tx.links.of(42) is None
-        assert await tx.links.holder_of(planted("account-12345")) is None
+        assert await tx.links.holding(planted("account-12345")) is None
 
 
 @pytest.mark.parametrize(
@@ -893,6 +910,17 @@ async def test_sign_out_comes_back_as_it_was_after_a_restart(url: str) -> None:
 # --- secrets ---
 
 
+def a_report() -> Report:
+    return Report(
+        id="report",
+        user_id=42,
+        reason=Reason.UNLINKED,
+        phase=Phase.SIGNING_OUT,
+        requested_at=NOW,
+        answer=Answer(message_id=7, token=planted("interaction"), at=NOW),
+    )
+
+
 async def write_everything(tx: Transaction) -> None:
     attempt = full()
     await tx.attempts.add(replace(attempt, state=State.REQUESTED, ended_at=None))
@@ -901,6 +929,7 @@ async def write_everything(tx: Transaction) -> None:
     await tx.links.add(a_link())
     await tx.sign_outs.add(user_id=42, client_identifier=planted("client"), token=planted("token"), now=NOW)
     await tx.leftovers.add(a_leftover())
+    await tx.reports.add(a_report())
 
 
 async def test_no_secret_stands_in_any_file_of_the_database(store: Store, path: Path) -> None:
@@ -911,6 +940,26 @@ async def test_no_secret_stands_in_any_file_of_the_database(store: Store, path: 
     content = b"".join(file.read_bytes() for file in files)
     assert b"Discord: alice via PlexLink" in content, "the rows are there"
     assert b"planted" not in content
+
+
+async def test_erased_envelopes_are_in_no_file_once_the_bot_has_stopped(url: str, path: Path) -> None:
+    async with opened(url) as store:
+        async with store.transaction() as tx:
+            await write_everything(tx)
+        sealed = set(re.findall(rb"plk1:a:[\w-]{40,}", path.with_name(f"{path.name}-wal").read_bytes()))
+        async with store.transaction() as tx:
+            for row_id in await tx.sign_outs.ids():
+                await tx.sign_outs.remove(row_id)
+            await tx.leftovers.remove((await tx.leftovers.all())[0].id)
+            await tx.reports.remove("report")
+            link = await tx.links.of(42)
+            assert link is not None
+            await tx.links.remove(link)
+            await tx.attempts.prune(seen_before=NOW + timedelta(days=1), unseen_before=NOW + timedelta(days=1))
+    assert len(sealed) > 8
+    left = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert b"plexlink_sign_outs" in left, "it is the database"
+    assert not [envelope for envelope in sealed if envelope in left]
 
 
 async def test_every_secret_column_holds_an_envelope_of_its_own_cell(store: Store, database: Database) -> None:

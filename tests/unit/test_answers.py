@@ -29,8 +29,11 @@ from plexlink.plex.answers import (
     Answer,
     decompress,
     read_account,
+    read_device,
+    read_device_removal,
     read_pin,
     read_pin_state,
+    read_ping,
     read_sign_out,
 )
 
@@ -41,6 +44,7 @@ RECORDINGS = Path(__file__).parent.parent / "data" / "plex"
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 PIN_ID = Secret("1174342418")
+CLIENT = Secret("0a1b2c3d")
 TOKEN = "aB3-dE6_gH9.jK2mN5pQ"
 
 PENDING = {"id": 1174342418, "code": "KYLX", "expiresIn": 876, "authToken": None, "newRegistration": None}
@@ -68,12 +72,20 @@ def ask(said: Answer) -> object:
     return read_pin_state(said, PIN_ID)
 
 
+def find(said: Answer) -> object:
+    return read_device(said, CLIENT)
+
+
 READERS: dict[str, Callable[[Answer], object]] = {
     "create": read_pin,
     "ask": ask,
     "account": read_account,
+    "ping": read_ping,
+    "device": find,
+    "device_removal": read_device_removal,
     "sign_out": read_sign_out,
 }
+BLIND = {read_sign_out, read_device_removal}
 readers = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
 
@@ -281,13 +293,21 @@ def test_account_name_can_be_sealed_and_compared_whatever_plex_says() -> None:
     ("status", "body", "of_account", "of_sign_out"),
     [
         (401, recorded("error_401_invalid_token.json"), TokenRejectedError, TokenRejectedError),
-        (401, {"error": "Unauthorized"}, TokenRejectedError, TokenRejectedError),
+        (401, {"errors": [{"code": 7}, {"code": 1001}]}, TokenRejectedError, TokenRejectedError),
+        (401, {"error": "Unauthorized"}, PlexRefusedError, PlexRefusedError),
+        (401, error("1001"), PlexRefusedError, PlexRefusedError),
+        (401, error(1029), PlexRefusedError, PlexRefusedError),
         (422, error(1, message="Invalid token"), TokenRejectedError, TokenRejectedError),
         (422, {"error": "Invalid token"}, TokenRejectedError, TokenRejectedError),
         (401, b"", PlexUnavailableError, PlexUnavailableError),
         (401, HTML, PlexUnavailableError, PlexUnavailableError),
         (401, GATEWAY, PlexUnavailableError, PlexUnavailableError),
+        (422, error(1001), PlexRefusedError, PlexRefusedError),
+        (422, {"error": "signature verification failed"}, PlexRefusedError, PlexRefusedError),
+        (422, b"Invalid token", PlexUnavailableError, PlexUnavailableError),
+        (422, {"message": "Invalid token"}, PlexUnavailableError, PlexUnavailableError),
         (422, b"", PlexUnavailableError, PlexUnavailableError),
+        (403, error(1001), PlexRefusedError, PlexRefusedError),
         (403, error(1041), PlexRefusedError, PlexRefusedError),
         (403, HTML, PlexUnavailableError, PlexUnavailableError),
         (404, error(1020), PlexRefusedError, PlexRefusedError),
@@ -309,6 +329,124 @@ def test_calls_with_a_token_follow_the_table(
 ) -> None:
     said = answer(status, body)
     assert (outcome(read_account, said), outcome(read_sign_out, said)) == (of_account, of_sign_out)
+    if status >= 300:
+        assert {outcome(read, said) for read in (read_ping, find, read_device_removal)} == {of_account}
+
+
+# --- keeping it alive: section 5.2 ---
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (recorded("ping_200.json"), None),
+        ({"pong": 1, "more": []}, None),
+        ({"pong": False}, PlexUnavailableError),
+        ({}, PlexUnavailableError),
+        (True, PlexUnavailableError),
+        (b"<pong>1</pong>", PlexUnavailableError),
+    ],
+)
+def test_only_a_pong_says_that_the_token_is_alive(body: object, expected: object) -> None:
+    assert outcome(read_ping, answer(200, body)) is expected
+
+
+# --- finding and removing our device: section 5.4 ---
+
+DEVICES = '<?xml version="1.0" encoding="UTF-8"?><MediaContainer size="1">{}</MediaContainer>'
+OURS = '<Device name="Discord: alice" clientIdentifier="0a1b2c3d" id="123456" token="planted"/>'
+OTHERS = '<Device clientIdentifier="other" id="7" token="planted"><Connection uri="http://a"/></Device>'
+
+
+def devices(rows: str, **replaced: str) -> bytes:
+    text = DEVICES.format(rows)
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    return text.encode()
+
+
+@pytest.mark.parametrize(
+    ("rows", "device_id"),
+    [
+        (OURS, "123456"),
+        (OTHERS + OURS + OTHERS, "123456"),
+        (OURS + OURS.replace("123456", "8"), "123456"),
+        (OURS.replace("123456", "9" * 19), "9" * 19),
+        (OTHERS, None),
+        ("", None),
+        (OURS.replace("clientIdentifier", "identifier"), None),
+        (OURS.replace("0a1b2c3d", "0A1B2C3D"), None),
+        (OURS.replace("Device", "Server"), None),
+        (f"<Device>{OURS}</Device>", None),
+    ],
+)
+def test_device_is_the_row_with_our_identifier(rows: str, device_id: str | None) -> None:
+    assert find(answer(200, devices(rows))) == device_id
+
+
+@pytest.mark.parametrize("number", [1, 2, 24, 26])
+def test_recorded_device_is_found(number: int) -> None:
+    said = answer(200, recorded("devices_xml_200.xml"))
+    assert read_device(said, Secret(str(number))) == "123456"
+    assert read_device(said, Secret("the-bot")) is None
+
+
+@pytest.mark.parametrize("device_id", ["", " 1", "1 ", "x", "-1", "1.5", "../user", "\u0661", "9" * 20])
+def test_device_whose_id_is_no_number_is_no_answer(device_id: str) -> None:
+    assert outcome(find, answer(200, devices(OURS.replace("123456", device_id)))) is PlexUnavailableError
+
+
+def test_device_without_an_id_is_no_answer() -> None:
+    assert outcome(find, answer(200, devices(OURS.replace(' id="123456"', "")))) is PlexUnavailableError
+
+
+LAUGHS = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10 if n else "ha"}">' for n in range(20))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        recorded("ping_200.json"),
+        HTML,
+        b"<html><body>Just a moment...</body></html>",
+        b'<errors><error code="1001"/></errors>',
+        b"<MediaContainer/><MediaContainer/>",
+        b"<Device/>",
+        devices(OURS)[:-3],
+        devices(OURS) + b"<",
+        devices(OURS) + b"\x00",
+        devices(OURS + "&a1;"),
+        devices(OURS + "&#0;"),
+        devices(OURS + '<Device clientIdentifier="&a1;"/>'),
+        devices(OURS + "<x:Device"),
+        devices(OURS).replace(b"alice", b"\xff"),
+        devices(OURS).replace(b"<MediaContainer", b"<!DOCTYPE MediaContainer><MediaContainer"),
+        devices(OURS).replace(b"<MediaContainer", b"<!DOCTYPE html SYSTEM 'file:///etc/passwd'><MediaContainer"),
+        devices("&a19;" + OURS).replace(b"<MediaContainer", f"<!DOCTYPE x [{LAUGHS}]><MediaContainer".encode()),
+        devices("<a>" * 8 + "</a>" * 8 + OURS),
+        b"<MediaContainer>" * 60_000,
+    ],
+    ids=lambda body: body[-24:],
+)
+def test_what_is_no_list_of_devices_says_nothing_about_ours(body: bytes) -> None:
+    assert outcome(find, answer(200, body)) is PlexUnavailableError
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_mark_of_xml_does_no_harm(encoding: str) -> None:
+    assert find(answer(200, devices(OTHERS + OURS).decode().encode(encoding))) == "123456"
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "utf-7", "rot13", "iso-8859-1", "utf-16"])
+def test_devices_are_read_as_utf_8_whatever_their_first_line_says(encoding: str) -> None:
+    assert find(answer(200, devices(OURS, **{"UTF-8": encoding}))) == "123456"
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_any_2xx_has_removed_the_device(status: int) -> None:
+    assert outcome(read_device_removal, answer(status)) is None
 
 
 # --- the error list: section 7 ---
@@ -393,7 +531,7 @@ def test_one_of_several_errors_may_say_that_the_code_is_gone() -> None:
     ids=lambda body: body[:12],
 )
 def test_body_that_is_not_the_object_we_asked_for_is_no_answer(read: Callable[[Answer], object], body: bytes) -> None:
-    assert outcome(read, Answer(200, {}, body)) is PlexUnavailableError or read is read_sign_out
+    assert outcome(read, Answer(200, {}, body)) is PlexUnavailableError or read in BLIND
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
@@ -491,6 +629,14 @@ def test_64_kib_are_the_limit_after_decompression(pack: Callable[[bytes], bytes]
         decompress(pack(limit + b"x"), encoding)
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_caller_may_set_another_limit(pack: Callable[[bytes], bytes]) -> None:
+    encoding = {bytes: "", gzip.compress: "gzip"}[pack]
+    assert decompress(pack(b"x" * 100_000), encoding, limit=100_000) == b"x" * 100_000
+    with pytest.raises(PlexUnavailableError):
+        decompress(pack(b"x" * 100_001), encoding, limit=100_000)
+
+
 def test_gzip_bomb_is_refused_before_it_unfolds() -> None:
     bomb = gzip.compress(bytes(50 * 2**20))
     tracemalloc.start()
@@ -561,7 +707,7 @@ def check_outcome(read: Callable[[Answer], object], said: Answer) -> None:
         result = read(said)
     except LEAVES:
         return
-    assert isinstance(result, Pin | Pending | Approved | Expired | Account | None)
+    assert isinstance(result, Pin | Pending | Approved | Expired | Account | str | None)
     if isinstance(result, Approved):
         assert re.fullmatch(r"[A-Za-z0-9._-]{10,4096}", result.token.reveal())
     if isinstance(result, Pin):

@@ -262,11 +262,38 @@ def test_each_state_has_its_card(state: State, lane: Lane | None) -> None:
 
 @pytest.mark.parametrize("reason", [None, *Reason])
 @pytest.mark.parametrize("state", sorted(ENDS))
-def test_only_a_link_that_was_undone_or_replaced_has_another_card(state: State, reason: Reason | None) -> None:
+def test_only_what_became_of_a_link_or_of_its_members_data_has_another_card(
+    state: State, reason: Reason | None
+) -> None:
     attempt = replace(attempt_in(state), reason=reason)
-    annotated = {Reason.UNDONE: Card.UNDONE, Reason.REPLACED: Card.REPLACED}
-    expected = annotated.get(reason, Card.LINKED) if state is State.LINKED and reason else PLAIN_CARDS[state]
-    assert flow.card_for(attempt, NOW) is expected
+    fates = {
+        Reason.UNDONE: Card.UNDONE,
+        Reason.UNLINKED: Card.UNLINKED,
+        Reason.REPLACED: Card.REPLACED,
+        Reason.MOVED: Card.MOVED,
+    }
+    expected = fates.get(reason, Card.LINKED) if state is State.LINKED and reason else PLAIN_CARDS[state]
+    assert flow.card_for(attempt, NOW) is (Card.FORGOTTEN if reason is Reason.FORGOTTEN else expected)
+
+
+def test_account_of_another_member_waits_for_a_decision() -> None:
+    later = NOW + timedelta(minutes=10)
+    contested = flow.advance(attempt_in(State.APPROVED), flow.Contested(later), NOW)
+    assert (contested.state, contested.reason, contested.deadline_at) == (State.APPROVED, Reason.TAKEN, later)
+    assert contested.token is not None
+    assert flow.card_for(contested, NOW) is Card.CONTESTED
+    assert flow.next_call(contested) is flow.Call.DECIDE
+    claimed = flow.advance(contested, flow.Claimed(), NOW)
+    assert flow.next_call(claimed) is flow.Call.READ_ACCOUNT
+    assert flow.card_for(claimed, NOW) is Card.APPROVED
+    assert flow.advance(claimed, flow.Accepted(), NOW).reason is None
+    assert flow.advance(contested, flow.Rejected(Reason.TAKEN), NOW).state is State.REFUSED
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_a_contested_account_can_be_claimed(state: State) -> None:
+    with pytest.raises(IllegalTransitionError):
+        flow.advance(attempt_in(state), flow.Claimed(), NOW)
 
 
 @pytest.mark.parametrize("lane", [None, Lane.DM])

@@ -33,10 +33,15 @@ def go(limiter: Limiter, now: float) -> float:
     return at
 
 
+def slow_down(limiter: Limiter, now: float, retry_after: float | None, *, asked_at: float | None = None) -> None:
+    """Hear a 429, which is answered at once if nothing else is said."""
+    limiter.slow_down(now, retry_after, asked_at=now if asked_at is None else asked_at)
+
+
 def slowed(rate: float, *, times: int) -> Limiter:
     limiter, now = Limiter(rate), 100.0
     for _ in range(times):
-        limiter.slow_down(now, None)
+        slow_down(limiter, now, None)
         now = limiter.ready_at()
     return limiter
 
@@ -65,32 +70,41 @@ def test_rate_is_halved_by_a_429() -> None:
 @pytest.mark.parametrize("retry_after", [None, 0.0, 1.0, 30.0])
 def test_burst_of_429_counts_once(retry_after: float | None) -> None:
     limiter = Limiter(1.0)
-    for _ in range(8):
-        limiter.slow_down(100.0, retry_after)
+    for sent_at in range(8):
+        slow_down(limiter, 100.0 + sent_at / 10, retry_after, asked_at=92.0 + sent_at)
     assert limiter.rate == 0.5
 
 
-def test_429_after_the_pause_counts_again() -> None:
+def test_429_of_the_burst_that_arrives_after_the_pause_counts_no_more_than_the_others() -> None:
     limiter = Limiter(1.0)
-    limiter.slow_down(100.0, 10.0)
-    limiter.slow_down(109.999, 10.0)
+    slow_down(limiter, 100.0, 5.0, asked_at=98.0)
+    go(limiter, 105.0)
+    slow_down(limiter, 110.0, 5.0, asked_at=99.0)
     assert limiter.rate == 0.5
-    limiter.slow_down(limiter.paused_until(), 10.0)
+    assert limiter.paused_until() == 115.0
+
+
+def test_429_to_a_request_at_the_halved_rate_halves_it_again() -> None:
+    limiter = Limiter(1.0)
+    slow_down(limiter, 100.0, 5.0, asked_at=98.0)
+    asked_at = go(limiter, 100.0)
+    slow_down(limiter, 106.0, 5.0, asked_at=99.0)
+    slow_down(limiter, 107.0, 5.0, asked_at=asked_at)
     assert limiter.rate == 0.25
 
 
 @pytest.mark.parametrize(("retry_after", "pause"), [(None, 5.0), (1.0, 1.0), (60.0, 60.0), (3600.0, 3600.0)])
 def test_pause_is_what_plex_asks_for(retry_after: float | None, pause: float) -> None:
     limiter = Limiter(1.0)
-    limiter.slow_down(100.0, retry_after)
+    slow_down(limiter, 100.0, retry_after)
     assert limiter.paused_until() == limiter.ready_at() == 100.0 + pause
 
 
 def test_shorter_retry_after_does_not_end_a_longer_pause() -> None:
     limiter = Limiter(1.0)
-    limiter.slow_down(100.0, 60.0)
-    limiter.slow_down(101.0, 1.0)
-    limiter.slow_down(102.0, None)
+    slow_down(limiter, 100.0, 60.0)
+    slow_down(limiter, 101.0, 1.0)
+    slow_down(limiter, 102.0, None)
     assert limiter.paused_until() == 160.0
 
 
@@ -98,13 +112,13 @@ def test_pause_is_kept_by_requests_that_were_taken_before() -> None:
     limiter = Limiter(1.0)
     for _ in range(20):
         go(limiter, 0.0)
-    limiter.slow_down(1.0, 2.0)
+    slow_down(limiter, 1.0, 2.0)
     assert limiter.ready_at() == pytest.approx(20.0)
 
 
 def test_after_a_pause_requests_go_at_the_lower_rate() -> None:
     limiter = Limiter(1.0)
-    limiter.slow_down(100.0, 10.0)
+    slow_down(limiter, 100.0, 10.0)
     assert [go(limiter, 100.0) for _ in range(3)] == [110.0, 112.0, 114.0]
 
 
@@ -138,7 +152,7 @@ def test_rate_stays_between_floor_and_full_whatever_happens(rate: float, steps: 
             case "wait":
                 now += value or 0.0
             case "slow_down":
-                limiter.slow_down(now, value)
+                slow_down(limiter, now, value)
                 assert limiter.ready_at() >= limiter.paused_until() >= now
             case "recover":
                 limiter.recover()
@@ -154,7 +168,7 @@ def test_rate_stays_between_floor_and_full_whatever_happens(rate: float, steps: 
 def test_no_request_goes_while_plex_wants_to_be_left_alone(rate: float, pauses: list[float | None]) -> None:
     limiter, now = Limiter(rate), 0.0
     for pause in pauses:
-        limiter.slow_down(now, pause)
+        slow_down(limiter, now, pause)
         until = now + (5.0 if pause is None else pause)
         now = go(limiter, now)
         assert now >= until

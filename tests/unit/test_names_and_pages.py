@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from plexlink import messages
-from plexlink.models import Secret
+from plexlink.models import Link, Secret
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -267,5 +267,15 @@ def test_name_cannot_turn_the_text_around_it(mark: str) -> None:
 def test_card_of_a_link_shows_the_name_hardened() -> None:
     said = messages.linked("[Plex](https://evil.example)")
     assert "[" not in live(said)
-    said = messages.already_linked("@everyone", datetime(2026, 11, 23, tzinfo=UTC))
+    link = Link(
+        id="link",
+        user_id=42,
+        attempt_id="attempt",
+        account_id=Secret("1001"),
+        account_name=Secret("@everyone"),
+        client_identifier=Secret("client"),
+        token=Secret("token"),
+        linked_at=datetime(2026, 11, 23, tzinfo=UTC),
+    )
+    said = messages.status(link, None, None)
     assert "@" not in live(said)

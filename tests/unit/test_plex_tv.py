@@ -24,7 +24,17 @@ from plex_tv_client import (
     shape,
     sign_in,
 )
-from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Account, CodeError, Operation, PlexTV
+from plexlink_bot.sandbox.plex_tv import (
+    ALICE,
+    BOB,
+    KID,
+    Account,
+    CodeError,
+    Connection,
+    Operation,
+    PlexTV,
+    Server,
+)
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20}")
 
@@ -354,6 +364,7 @@ async def test_ping_is_text_in_xml(client: Client, token: str) -> None:
     [
         ("GET", "/api/v2/user"),
         ("GET", "/api/v2/ping"),
+        ("GET", "/api/v2/resources"),
         ("DELETE", "/api/v2/users/signout"),
         ("GET", "/devices.xml"),
         ("DELETE", "/devices/1.xml"),
@@ -397,6 +408,63 @@ async def test_dead_token_cannot_be_revoked(plex: PlexTV, token: str) -> None:
     plex.revoke(token)
     with pytest.raises(KeyError, match="no device has this token"):
         plex.revoke(token)
+
+
+# --- servers ---
+
+
+def a_server(name: str = "Box", **others: object) -> Server:
+    connections = (Connection(uri="https://box.example:32400", local=True), Connection(uri="http://[2001:db8::1]:1"))
+    given = {"name": name, "client_identifier": "box", "access_token": f"of-{name}", "connections": connections}
+    return Server(**given | others)  # type: ignore[arg-type]
+
+
+async def test_resources_have_the_keys_and_types_of_the_recording(plex: PlexTV, client: Client, token: str) -> None:
+    plex.share(a_server())
+    reply = await client.with_token(token, "GET", "/api/v2/resources")
+    _, server = json.loads(reply.raw)
+    assert reply.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert [shape(server)] == shape(recorded("resources_200_min.json"))
+
+
+async def test_resources_are_the_servers_of_the_account_and_what_is_none(plex: PlexTV, client: Client) -> None:
+    plex.share(a_server("hers"), ALICE)
+    plex.share(a_server("his", is_near=False), BOB)
+    plex.share(a_server("theirs"), BOB)
+    reply = await client.with_token(await sign_in(plex, client, BOB), "GET", "/api/v2/resources")
+    television, *servers = json.loads(reply.raw)
+    assert ("server" in television["provides"], television["accessToken"], television["connections"]) == (
+        False,
+        None,
+        [],
+    )
+    assert [(server["name"], server["accessToken"], server["publicAddressMatches"]) for server in servers] == [
+        ("his", "of-his", False),
+        ("theirs", "of-theirs", True),
+    ]
+
+
+async def test_connections_are_told_apart(plex: PlexTV, client: Client, token: str) -> None:
+    plex.share(a_server())
+    reply = await client.with_token(token, "GET", "/api/v2/resources")
+    near, far = json.loads(reply.raw)[1]["connections"]
+    assert near == {
+        "protocol": "https",
+        "address": "box.example",
+        "port": 32400,
+        "uri": "https://box.example:32400",
+        "local": True,
+        "relay": False,
+        "IPv6": False,
+    }
+    assert (far["address"], far["local"], far["IPv6"]) == ("2001:db8::1", False, True)
+
+
+async def test_resources_are_xml_without_an_accept_header(plex: PlexTV, client: Client, token: str) -> None:
+    plex.share(a_server())
+    headers = {"X-Plex-Client-Identifier": "old", "X-Plex-Token": token}
+    reply = await client.ask("GET", "/api/v2/resources", headers=headers)
+    assert [row.get("provides") for row in reply.xml] == ["client,player,pubsub-player", "server"]
 
 
 # --- devices ---

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plexlink.limiter import Limiter
+from plexlink.order import Question
 from plexlink.poller import Key, Kind, Poller, Urgency
+from virtual_time import armed, in_virtual_time, play
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
 MOST_AT_ONCE = 8
 DRAIN_SECONDS = 6.0
@@ -26,50 +28,8 @@ SLACK = 1e-6
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only by jumping to the next timer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._virtual = 1000.0
-
-    def time(self) -> float:
-        return self._virtual
-
-    def armed(self) -> list[float]:
-        """Return when the timers go off that are not cancelled."""
-        return sorted(handle.when() for handle in self._scheduled if not handle.cancelled())  # type: ignore[attr-defined]
-
-    def _run_once(self) -> None:
-        if not self._ready:  # type: ignore[attr-defined]
-            armed = self.armed()
-            if not armed and not self._stopping:  # type: ignore[attr-defined]
-                raise AssertionError("everything waits, and nothing will wake it")
-            self._virtual = max(self._virtual, *armed[:1], self._virtual)
-        super()._run_once()  # type: ignore[misc]
-
-
-def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
-
-
-def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        play(lambda: test(*args, **kwargs))
-
-    return run
-
-
 def key(name: str, kind: Kind = Kind.ATTEMPT) -> Key:
     return Key(kind, name)
-
-
-def armed() -> list[float]:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    return loop.armed()
 
 
 class Bench:
@@ -86,6 +46,11 @@ class Bench:
         self.running: list[str] = []
         self.most_at_once = 0
         self.overlaps = 0
+
+    def slow_down(self, retry_after: float | None = None) -> None:
+        """Let plex.tv answer a request of this moment with 429."""
+        now = asyncio.get_running_loop().time()
+        self.limiter.slow_down(now, retry_after, asked_at=now)
 
     @property
     def now(self) -> float:
@@ -219,7 +184,7 @@ async def test_most_urgent_job_goes_first_when_the_limiter_holds_them_up() -> No
 async def test_of_the_same_urgency_the_earlier_due_goes_first() -> None:
     bench = Bench()
     bench.start()
-    bench.limiter.slow_down(asyncio.get_running_loop().time(), 10)
+    bench.slow_down(10)
     for delay in (3, 1, 2):
         bench.poller.put(key(f"due after {delay}"), Urgency.POLL, delay)
     bench.poller.put(key("pressed last"), Urgency.PRESSED, 9)
@@ -262,7 +227,7 @@ async def test_free_jobs_wait_for_nobody() -> None:
         bench.lasts[f"poll {number}"] = 1000
         bench.poller.put(key(f"poll {number}"), Urgency.PRESSED)
     await bench.until(20)
-    bench.limiter.slow_down(asyncio.get_running_loop().time(), 3600)
+    bench.slow_down(3600)
     for number in range(20):
         bench.lasts[f"free {number}"] = 1000
         bench.poller.put(key(f"free {number}"), Urgency.FREE, number % 2)
@@ -491,7 +456,7 @@ def test_requests_never_exceed_the_rate_over_any_window(
             bench.lasts[f"{number}"] = lasts
             bench.poller.put(key(f"{number}"), urgency, delay)
         for at, retry_after in slowed_at:
-            loop.call_at(bench.began + at, lambda after=retry_after: bench.limiter.slow_down(loop.time(), after))
+            loop.call_at(bench.began + at, lambda after=retry_after: bench.slow_down(after))
         await bench.until(100_000)
         assert len(bench.ran) == len(jobs)
         for first, begin in enumerate(bench.times):
@@ -530,7 +495,7 @@ async def perform(bench: Bench, operation: tuple[Any, ...]) -> None:
         case "lasts", name, seconds:
             bench.lasts[name] = seconds
         case "slow_down", retry_after:
-            bench.limiter.slow_down(asyncio.get_running_loop().time(), retry_after)
+            bench.slow_down(retry_after)
         case ("recover",):
             bench.limiter.recover()
         case "wait", seconds:
@@ -664,30 +629,40 @@ async def test_job_that_raises_is_logged_and_the_others_go_on() -> None:
 async def test_expected_wait_is_nothing_while_nobody_waits() -> None:
     bench = Bench()
     bench.start()
-    assert [bench.poller.expected_wait_seconds(urgency) for urgency in Urgency] == [0.0] * len(Urgency)
-    bench.poller.put(key("later"), Urgency.PRESSED, 100)
-    assert bench.poller.expected_wait_seconds(Urgency.CREATE) == 0.0
+    assert bench.poller.expected_wait_seconds(key("unknown")) == 0.0
+    bench.lasts["runs"] = 5
+    bench.poller.put(key("runs"), Urgency.CREATE)
+    await bench.until(1)
+    assert bench.poller.expected_wait_seconds(key("runs")) == 0.0
 
 
 @in_virtual_time
-async def test_expected_wait_counts_those_that_go_before() -> None:
+async def test_expected_wait_counts_those_that_go_before_and_nobody_else() -> None:
     bench = Bench(rate=0.5)
     bench.start()
-    for number, urgency in enumerate([Urgency.CREATE, Urgency.PRESSED, Urgency.CREATE, Urgency.POLL, Urgency.POLL]):
+    for number, urgency in enumerate([Urgency.CREATE, Urgency.PRESSED, Urgency.CREATE, Urgency.CREATE, Urgency.POLL]):
         bench.poller.put(key(f"{number}"), urgency)
     # The first went at once; the limiter is ready in 2 s.
-    assert bench.poller.expected_wait_seconds(Urgency.PRESSED) == 2 + 1 * 2
-    assert bench.poller.expected_wait_seconds(Urgency.CREATE) == 2 + 2 * 2
-    assert bench.poller.expected_wait_seconds(Urgency.BACKGROUND) == 2 + 4 * 2
+    assert [bench.poller.expected_wait_seconds(key(f"{number}")) for number in range(5)] == [0, 2, 4, 6, 8]
 
 
 @in_virtual_time
 async def test_expected_wait_counts_the_pause_that_plex_asked_for() -> None:
     bench = Bench()
     bench.start()
-    bench.limiter.slow_down(asyncio.get_running_loop().time(), 60)
-    bench.poller.put(key("waits"), Urgency.CREATE)
-    assert bench.poller.expected_wait_seconds(Urgency.CREATE) == 60 + 1 / 0.5
+    bench.slow_down(60)
+    for name in ("first", "second"):
+        bench.poller.put(key(name), Urgency.CREATE)
+    assert bench.poller.expected_wait_seconds(key("first")) == 60
+    assert bench.poller.expected_wait_seconds(key("second")) == 60 + 1 / 0.5
+
+
+@in_virtual_time
+async def test_expected_wait_counts_the_time_until_the_job_is_due() -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.put(key("failed"), Urgency.CREATE, 12)
+    assert bench.poller.expected_wait_seconds(key("failed")) == 12
 
 
 @unhurried
@@ -696,11 +671,193 @@ def test_expected_wait_is_what_the_wait_will_be(rate: float, ahead: list[Urgency
     async def scenario() -> None:
         bench = Bench(rate=rate)
         bench.start()
-        for number, urgency in enumerate(ahead):
+        for number, urgency in enumerate([*ahead, Urgency.CREATE]):
             bench.poller.put(key(f"{number}"), urgency)
-        expected = bench.poller.expected_wait_seconds(Urgency.CREATE)
-        bench.poller.put(key("mine"), Urgency.CREATE)
+        mine = key(f"{len(ahead)}")
+        expected = bench.poller.expected_wait_seconds(mine)
         await bench.until(10_000)
-        assert dict((name, at) for at, name in bench.ran)["mine"] == pytest.approx(expected, abs=SLACK)  # noqa: C402
+        assert next(at for at, name in bench.ran if name == mine.id) == pytest.approx(expected, abs=SLACK)
 
     play(scenario)
+
+
+# --- questions about pending codes ---
+
+
+def ask(bench: Bench, name: str, *, shown: float = 0.0, asked: float | None = None, last: float = 900.0) -> None:
+    """Plan a question about a code, instants counted from the beginning."""
+    question = Question(bench.began + shown, bench.began + (shown if asked is None else asked), bench.began + last)
+    bench.poller.put_question(key(name), question)
+
+
+def asks_again(bench: Bench, name: str, *, last: float = 900.0) -> None:
+    """Let a code be asked about in vain, again and again, until its last chance."""
+
+    async def again(_: Key) -> None:
+        if bench.now < last:
+            ask(bench, name, asked=bench.now, last=last)
+
+    bench.does[name] = again
+    ask(bench, name, last=last)
+
+
+@in_virtual_time
+async def test_nobody_is_asked_about_in_the_first_three_seconds() -> None:
+    bench = Bench()
+    bench.start()
+    ask(bench, "a")
+    await bench.until(60)
+    assert bench.ran == [(3.0, "a")]
+
+
+@in_virtual_time
+async def test_questions_about_one_code_are_two_seconds_apart_and_rarer_as_it_grows_old() -> None:
+    bench = Bench()
+    bench.start()
+    asks_again(bench, "a")
+    await bench.until(899)
+    gaps = [later - sooner for sooner, later in pairwise(bench.times)]
+    assert min(gaps[:-1]) >= 2.0
+    assert gaps[:10] == [2.0] * 10
+    assert max(gaps) == pytest.approx(20)
+
+
+@in_virtual_time
+async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_has_time() -> None:
+    bench = Bench()
+    bench.start()
+    ask(bench, "ends", asked=5.0, last=30.0)
+    for number in range(50):
+        bench.poller.put(key(f"create {number}"), Urgency.CREATE)
+    await bench.until(60)
+    assert dict((name, at) for at, name in bench.ran)["ends"] in {29.0, 30.0}  # noqa: C402
+
+
+@in_virtual_time
+async def test_question_of_highest_gain_goes_first_when_the_limiter_holds_them_up() -> None:
+    bench = Bench()
+    bench.start()
+    bench.slow_down(600)
+    await bench.until(597)
+    for name, shown, asked in [("old", 0, 580), ("newest", 597, 597), ("fresh", 570, 590), ("forgotten", 0, 530)]:
+        ask(bench, name, shown=shown, asked=asked)
+    await bench.until(650)
+    assert bench.names == ["fresh", "newest", "forgotten", "old"]
+
+
+@in_virtual_time
+async def test_nobody_waits_more_than_90_seconds_among_thirty_codes() -> None:
+    bench = Bench()
+    bench.start()
+    for number in range(25):
+        asks_again(bench, f"old {number}")
+    for number in range(5):
+        for again in range(60):
+            shown = 100.0 + again * 13
+            bench.poller._loop.call_at(bench.began + shown, lambda n=number, at=shown: ask(bench, f"new {n}", shown=at))
+    await bench.until(890)
+    for number in range(25):
+        times = [at for at, name in bench.ran if name == f"old {number}"]
+        assert max(later - sooner for sooner, later in pairwise([0.0, *times, 890.0])) <= 90.0
+
+
+@in_virtual_time
+async def test_dropped_question_is_not_asked_though_it_waits_for_the_limiter() -> None:
+    bench = Bench()
+    bench.start()
+    bench.slow_down(20)
+    for name in ("dropped", "kept", "pressed"):
+        ask(bench, name)
+    await bench.until(10)
+    bench.poller.drop(key("dropped"))
+    bench.poller.put(key("pressed"), Urgency.PRESSED)
+    await bench.until(100)
+    assert bench.names == ["pressed", "kept"]
+    assert armed() == []
+
+
+@in_virtual_time
+async def test_question_waits_for_the_end_of_the_same_job() -> None:
+    bench = Bench()
+    bench.start()
+    bench.lasts["a"] = 30
+    ask(bench, "a")
+    await bench.until(5)
+    ask(bench, "a", asked=3.0)
+    await bench.until(100)
+    assert bench.times == [3.0, 33.0]
+    assert bench.overlaps == 0
+
+
+@in_virtual_time
+async def test_question_does_not_put_off_what_is_planned_sooner() -> None:
+    bench = Bench()
+    bench.start()
+    bench.poller.put(key("a"), Urgency.PRESSED, 1)
+    ask(bench, "a")
+    await bench.until(60)
+    assert bench.times == [1.0]
+
+
+@in_virtual_time
+async def test_background_gets_one_request_in_twenty_one_while_questions_take_all_others() -> None:
+    bench = Bench()
+    bench.start()
+    for number in range(40):
+        asks_again(bench, f"{number}")
+    await bench.until(100)
+    for number in range(5):
+        bench.poller.put(key(f"sign-out {number}"), Urgency.BACKGROUND)
+    await bench.until(203)
+    places = [place for place, (at, name) in enumerate(bench.ran) if name.startswith("sign-out")]
+    assert len(places) == 5
+    assert {later - sooner for sooner, later in pairwise(places)} == {21}
+
+
+@in_virtual_time
+async def test_what_members_wait_for_goes_before_background_that_has_waited() -> None:
+    bench = Bench()
+    bench.start()
+    for number in range(40):
+        asks_again(bench, f"{number}")
+    await bench.until(60)
+    bench.poller.put(key("sign-out"), Urgency.BACKGROUND)
+    for number in range(30):
+        bench.poller.put(key(f"create {number}"), Urgency.CREATE)
+    await bench.until(100)
+    assert bench.names.index("sign-out") > max(bench.names.index(f"create {number}") for number in range(30))
+
+
+# --- too many requests ---
+
+
+@in_virtual_time
+async def test_late_answers_of_one_burst_halve_the_rate_once() -> None:
+    bench = Bench()
+
+    async def be_refused(job: Key) -> None:
+        await asyncio.sleep(7)
+        bench.poller.slow_down(job, 5)
+
+    for name in ("a", "b", "c", "d"):
+        bench.does[name] = be_refused
+        bench.poller.put(key(name), Urgency.POLL)
+    bench.start()
+    await bench.until(60)
+    assert bench.times == [0.0, 1.0, 2.0, 3.0]
+    assert bench.limiter.rate == 0.5
+
+
+@in_virtual_time
+async def test_answer_that_the_halved_rate_is_too_fast_halves_it_again() -> None:
+    bench = Bench()
+
+    async def be_refused(job: Key) -> None:
+        bench.poller.slow_down(job, 5)
+
+    for name in ("a", "b"):
+        bench.does[name] = be_refused
+        bench.poller.put(key(name), Urgency.POLL)
+    bench.start()
+    await bench.until(60)
+    assert bench.limiter.rate == 0.25

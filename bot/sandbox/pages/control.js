@@ -54,6 +54,7 @@ function show(state) {
   sync(byId("links"), Object.entries(state.links), ([name]) => name, () => clone("link"), showLink);
   for (const radio of byId("moods").querySelectorAll("input")) radio.checked = radio.value === state.mood;
   byId("direct-messages").checked = state.directMessagesAreOpen;
+  for (const input of document.querySelectorAll("main input")) input.disabled = false; // now it says how things stand
   byId("no-codes").hidden = state.codes.length > 0;
   sync(byId("codes"), state.codes, ({ code }) => code, createCode, showCode);
   write(byId("calls-recent"), state.calls.inTheLastMinute);

@@ -1,5 +1,5 @@
-// What simcord's preview lacks as a conversation: countdowns that tick, a hint, links that stay in the room, patience
-// with somebody quick, and a word when the connection is lost.
+// What simcord's preview lacks as a conversation: countdowns that tick, a hint, links that stay in the room, an end
+// that stays in sight, patience with somebody quick, and a word when the connection is lost.
 
 const UNITS = [["second", 1, 60], ["minute", 60, 3600], ["hour", 3600, 86400], ["day", 86400, Infinity]];
 const BUTTONS = "button.component-button, .send-message";
@@ -21,14 +21,56 @@ function tick() {
   }
 }
 
+// simcord lists every message once more, unseen, in a picker of its own.
+function drawnMessage(id) {
+  return document.querySelector(`#channel-message-list [data-message-id="${id}"]`);
+}
+
 // "Go to the message" leads to Discord itself, where this message is not.
 function stay(event) {
   const link = event.target.closest?.('a[href^="https://discord.com/channels/"]');
   if (!link) return;
   event.preventDefault();
-  const message = document.querySelector(`[data-message-id="${link.href.split("/").pop()}"]`);
-  message?.scrollIntoView({ behavior: "smooth", block: "start" });
+  drawnMessage(link.href.split("/").pop())?.scrollIntoView({ behavior: "smooth", block: "start" });
 }
+
+// Whoever is at the conversation's end stays there, whatever comes or grows; who sends goes there. simcord wants the
+// same, but loses its place where two changes come shortly after another: it may no longer scroll.
+const timeline = document.getElementById("channel-timeline");
+const messages = document.getElementById("channel-message-list");
+const position = Object.getOwnPropertyDescriptor(Element.prototype, "scrollTop");
+let isAtEnd = true;
+let extent = "";
+
+function extentNow() {
+  return `${timeline.scrollHeight} ${timeline.clientHeight}`;
+}
+
+function goToEnd() {
+  isAtEnd = true;
+  timeline.scrollTo(0, timeline.scrollHeight);
+}
+
+function onResize() {
+  if (isAtEnd) goToEnd();
+  extent = extentNow();
+}
+
+// A change of size scrolls too; only where there was none, it was the reader.
+function onScroll() {
+  if (extent === extentNow()) isAtEnd = timeline.scrollHeight - timeline.scrollTop - timeline.clientHeight < 2;
+}
+
+function onSend({ key, target }) {
+  if (key === "Enter" || target.closest(".send-message")) goToEnd();
+}
+
+Object.defineProperty(timeline, "scrollTop", { get: () => position.get.call(timeline), set() {} });
+timeline.addEventListener("scroll", onScroll, { passive: true });
+document.getElementById("new-messages").addEventListener("click", goToEnd);
+for (const type of ["click", "keydown"]) document.querySelector(COMPOSER).addEventListener(type, onSend);
+const sizes = new ResizeObserver(onResize);
+for (const element of [timeline, messages]) sizes.observe(element);
 
 // simcord drops what one does while it is busy with the action before: do it when it is not, if it can still be done.
 let turn = Promise.resolve();
@@ -53,7 +95,7 @@ function intention({ type, key, target }) {
   if (place) {
     const id = place.dataset.messageId;
     return () => {
-      const drawn = id ? document.querySelector(`[data-message-id="${id}"]`) : place;
+      const drawn = id ? drawnMessage(id) : place;
       [...(drawn?.querySelectorAll(BUTTONS) ?? [])].find((each) => each.textContent === button.textContent)?.click();
     };
   }

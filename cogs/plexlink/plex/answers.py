@@ -1,7 +1,8 @@
 """What an answer of plex.tv means: pure functions from status, headers and body to an outcome.
 
-Decide by the HTTP status first and plex.tv's error code second, never by a message. A status that only plex.tv's
-own JSON error makes credible (401, 403, 404 come from firewalls and edge outages too) counts only with one.
+Decide by the HTTP status first and plex.tv's error code second, by a message only where there is no code. A status
+that only plex.tv's own JSON error makes credible (401, 403, 404 come from firewalls and edge outages too) counts only
+with one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from xml.parsers import expat
 
 from ..errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
 from ..models import Account, Approved, Expired, Pending, Pin, PinAnswer, Secret
@@ -22,9 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_DEVICES_BYTES = 512 * 1024
+"""An account's devices take some 450 bytes each, and nobody tidies them away."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{10,4096}")
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}")
+_DEVICE_ID = re.compile(r"[0-9]{1,19}")
+_DEEPEST_ELEMENT = 8
+_NOT_AUTHENTICATED = 1001
 _CODE_GONE = 1020
 _HIGHEST_ERROR_CODE = 9999
 _MOST_ERROR_CODES = 5
@@ -93,6 +100,54 @@ def read_account(answer: Answer) -> Account:
     return Account(id=Secret(str(account_id)), name=Secret(_name(body)), is_managed=body.get("restricted") is True)
 
 
+def read_ping(answer: Answer) -> None:
+    """Read the answer to "is this token alive?", which keeps it from dying of idleness.
+
+    Raises:
+        TokenRejectedError: plex.tv does not accept the token.
+        PlexRefusedError, PlexSlowDownError, PlexUnavailableError: it is not known.
+
+    """
+    _check_token_accepted(answer)
+    if not _success(answer).get("pong"):
+        raise PlexUnavailableError("plex.tv's pong is not readable")
+
+
+def read_device(answer: Answer, client_identifier: Secret) -> str | None:
+    """Read the answer to "which devices are there?"; return the id of the one that signed in with our identifier.
+
+    Nothing else leaves the body, which holds the tokens of all.
+
+    Raises:
+        TokenRejectedError: plex.tv does not accept the token.
+        PlexRefusedError, PlexSlowDownError, PlexUnavailableError: it is not known.
+
+    """
+    _check_token_accepted(answer)
+    _check_success(answer)
+    device_id = _DeviceRow(client_identifier).find(answer.body)
+    if device_id is not None and not is_device_id(device_id):
+        raise PlexUnavailableError("plex.tv's device is not readable")
+    return device_id
+
+
+def is_device_id(text: str) -> bool:
+    """Tell whether a text can stand for a device in a path."""
+    return _DEVICE_ID.fullmatch(text) is not None
+
+
+def read_device_removal(answer: Answer) -> None:
+    """Read the answer to "remove this device". Any 2xx will do: `read_account` tells whether its token is dead.
+
+    Raises:
+        TokenRejectedError: plex.tv does not accept the token.
+        PlexRefusedError, PlexSlowDownError, PlexUnavailableError: the device may still be there.
+
+    """
+    _check_token_accepted(answer)
+    _check_success(answer)
+
+
 def read_sign_out(answer: Answer) -> None:
     """Read the answer to "forget this token".
 
@@ -107,8 +162,8 @@ def read_sign_out(answer: Answer) -> None:
         raise _failure(answer)
 
 
-def decompress(body: bytes, encoding: str) -> bytes:
-    """Return the plain body of at most `MAX_BODY_BYTES`.
+def decompress(body: bytes, encoding: str, *, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Return the plain body of at most `limit` bytes.
 
     Raises:
         PlexUnavailableError: it is longer, damaged, or in an encoding that we did not ask for.
@@ -117,42 +172,85 @@ def decompress(body: bytes, encoding: str) -> bytes:
     if not body or encoding.lower() in {"", "identity"}:
         plain = body
     elif encoding.lower() in {"gzip", "x-gzip", "deflate"}:
-        plain = _inflate(body)
+        plain = _inflate(body, limit)
     else:
         raise PlexUnavailableError("plex.tv's answer is in an unknown encoding")
-    if len(plain) > MAX_BODY_BYTES:
+    if len(plain) > limit:
         raise PlexUnavailableError("plex.tv's answer is too long")
     return plain
 
 
-def _inflate(body: bytes) -> bytes:
+def _inflate(body: bytes, limit: int) -> bytes:
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        plain = inflater.decompress(body, MAX_BODY_BYTES + 1)
+        plain = inflater.decompress(body, limit + 1)
     except zlib.error:
         raise PlexUnavailableError("plex.tv's answer is damaged") from None
-    if len(plain) <= MAX_BODY_BYTES and not inflater.eof:
+    if len(plain) <= limit and not inflater.eof:
         raise PlexUnavailableError("plex.tv's answer is incomplete")
     return plain
 
 
+class _DeviceRow:
+    """The search for one device in the body of /devices.xml."""
+
+    def __init__(self, client_identifier: Secret) -> None:
+        self._client_identifier = client_identifier
+        self._path: list[str] = []
+        self._ids: list[str] = []
+
+    def find(self, body: bytes) -> str | None:
+        """Return the id of the first row that is ours; None only if plex.tv's list was read to its end without one."""
+        parser = expat.ParserCreate("UTF-8")
+        parser.StartDoctypeDeclHandler = self._refuse  # and with it every entity that could grow
+        parser.StartElementHandler = self._enter
+        parser.EndElementHandler = self._leave
+        try:
+            parser.Parse(body, True)  # noqa: FBT003 - pyexpat knows its arguments by position only
+        except expat.ExpatError:
+            raise PlexUnavailableError("plex.tv's devices are not XML") from None
+        return self._ids[0] if self._ids else None
+
+    def _enter(self, name: str, attributes: dict[str, str]) -> None:
+        self._path.append(name)
+        if self._path[0] != "MediaContainer" or len(self._path) > _DEEPEST_ELEMENT:
+            self._refuse()
+        if self._path[1:] == ["Device"] and attributes.get("clientIdentifier") == self._client_identifier.reveal():
+            self._ids.append(attributes.get("id", ""))
+
+    def _leave(self, _: str) -> None:
+        self._path.pop()
+
+    def _refuse(self, *_: object) -> None:
+        raise PlexUnavailableError("plex.tv's devices are not readable")
+
+
 def _success(answer: Answer) -> dict[str, Any]:
-    if not _is_success(answer.status):
-        raise _failure(answer)
+    _check_success(answer)
     body = _json(answer)
     if not isinstance(body, dict):
         raise PlexUnavailableError("plex.tv's answer is not a JSON object")
     return body
 
 
-def _is_success(status: int) -> bool:
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+def _check_success(answer: Answer) -> None:
+    if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        raise _failure(answer)
 
 
 def _check_token_accepted(answer: Answer) -> None:
-    # 422 "Invalid token" is read as 401 by python-plexapi (plexapi/myplex.py:266).
-    if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY} and _is_plex_error(answer):
+    if _is_token_rejected(answer):
         raise TokenRejectedError("plex.tv does not accept the token")
+
+
+def _is_token_rejected(answer: Answer) -> bool:
+    """Judge the token, for every call that sends one; members lose their link by it, so only plex.tv's own words count.
+
+    422 "Invalid token", without a code that anybody recorded, is what python-plexapi takes for 401 (myplex.py:266).
+    """
+    if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return _is_plex_error(answer) and b"invalid token" in answer.body.lower()
+    return answer.status == HTTPStatus.UNAUTHORIZED and _NOT_AUTHENTICATED in _error_codes(answer)
 
 
 def _failure(answer: Answer) -> PlexError:

@@ -1,4 +1,4 @@
-"""The plex.tv client: four calls, each bounded in time and size.
+"""The plex.tv client: a call a method, each bounded in time and size.
 
 The client identifier of an attempt goes with every call; without it, or with another one, plex.tv answers as if
 the PIN had expired. The token travels in the `X-Plex-Token` header only. No body, URL or header is ever logged:
@@ -14,11 +14,16 @@ import aiohttp
 from ..errors import PlexUnavailableError
 from .answers import (
     MAX_BODY_BYTES,
+    MAX_DEVICES_BYTES,
     Answer,
     decompress,
+    is_device_id,
     read_account,
+    read_device,
+    read_device_removal,
     read_pin,
     read_pin_state,
+    read_ping,
     read_sign_out,
 )
 from .pages import PinStyle
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 
     from ..models import Account, Pin, PinAnswer, Secret
 
+_API = "/api/v2"
+_XML = {"Accept": "application/xml"}
 _MOST_CONNECTIONS = 8
 
 
@@ -48,7 +55,7 @@ class PlexClient:
         proxy: str | None = None,
         timeout_seconds: float = 15.0,
     ) -> None:
-        self._api = f"{base_url}/api/v2"
+        self._base_url = base_url
         self._product = product
         self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=timeout_seconds / 3)
@@ -78,20 +85,43 @@ class PlexClient:
         """Create a PIN. Raise as `read_pin` does."""
         query = {"strong": "true"} if style is PinStyle.STRONG else {}
         headers = {"X-Plex-Device-Name": device_name}
-        return read_pin(await self._request("POST", "/pins", client_identifier, headers=headers, query=query))
+        return read_pin(await self._request("POST", f"{_API}/pins", client_identifier, headers=headers, query=query))
 
     async def ask(self, pin_id: Secret, client_identifier: Secret) -> PinAnswer:
         """Ask whether a PIN has been approved. Raise as `read_pin_state` does."""
-        answer = await self._request("GET", f"/pins/{pin_id.reveal()}", client_identifier)
+        answer = await self._request("GET", f"{_API}/pins/{pin_id.reveal()}", client_identifier)
         return read_pin_state(answer, pin_id)
 
     async def account(self, token: Secret, client_identifier: Secret) -> Account:
         """Read the account of a token. Raise as `read_account` does."""
-        return read_account(await self._request("GET", "/user", client_identifier, token=token))
+        return read_account(await self._request("GET", f"{_API}/user", client_identifier, token=token))
+
+    async def ping(self, token: Secret, client_identifier: Secret) -> None:
+        """Keep a token from dying of idleness. Raise as `read_ping` does."""
+        read_ping(await self._request("GET", f"{_API}/ping", client_identifier, token=token))
+
+    async def device_of(self, token: Secret, client_identifier: Secret) -> str | None:
+        """Return the id of the account's device that signed in with the identifier. Raise as `read_device` does."""
+        answer = await self._request(
+            "GET", "/devices.xml", client_identifier, token=token, headers=_XML, limit=MAX_DEVICES_BYTES
+        )
+        return read_device(answer, client_identifier)
+
+    async def remove_device(self, token: Secret, client_identifier: Secret, device_id: str) -> None:
+        """Remove a device, and with it its token. Raise as `read_device_removal` does.
+
+        Raises:
+            ValueError: the id is not a device's.
+
+        """
+        if not is_device_id(device_id):
+            raise ValueError("a device's id is a number")
+        path = f"/devices/{device_id}.xml"
+        read_device_removal(await self._request("DELETE", path, client_identifier, token=token, headers=_XML))
 
     async def sign_out(self, token: Secret, client_identifier: Secret) -> None:
         """Make plex.tv forget exactly this token. Raise as `read_sign_out` does."""
-        read_sign_out(await self._request("DELETE", "/users/signout", client_identifier, token=token))
+        read_sign_out(await self._request("DELETE", f"{_API}/users/signout", client_identifier, token=token))
 
     async def _request(
         self,
@@ -102,6 +132,7 @@ class PlexClient:
         token: Secret | None = None,
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
+        limit: int = MAX_BODY_BYTES,
     ) -> Answer:
         all_headers = {
             **self._constant_headers,
@@ -114,23 +145,23 @@ class PlexClient:
         try:
             async with self._session.request(
                 method,
-                self._api + path,
+                self._base_url + path,
                 headers=all_headers,
                 params=query,
                 proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
-                return await _read(response)
+                return await _read(response, limit)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # The library's own text may hold the URL, and with it the PIN id.
             raise PlexUnavailableError(f"plex.tv cannot be reached: {type(error).__name__}") from None
 
 
-async def _read(response: aiohttp.ClientResponse) -> Answer:
+async def _read(response: aiohttp.ClientResponse, limit: int) -> Answer:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > limit:
             raise PlexUnavailableError("plex.tv's answer is too long")
     encoding = response.headers.get("Content-Encoding", "")
-    return Answer(response.status, response.headers, decompress(bytes(body), encoding))
+    return Answer(response.status, response.headers, decompress(bytes(body), encoding, limit=limit))

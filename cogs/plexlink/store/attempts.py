@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, exists, insert, or_, select, update
 
-from ..models import Answer, Attempt, Card, Lane, Place, Reason, State
+from ..models import LINK_FATES, Attempt, Card, Lane, Reason, State
 from .cells import Opening, Sealing
+from .surface import read_answer, read_place, surface_columns
 from .tables import attempts, links
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class Attempts:
         found = await self._select(and_(attempts.c.user_id == user_id, _OPEN))
         return found[0] if found else None
 
+    async def all_of(self, user_id: int) -> list[Attempt]:
+        """Return all attempts of a member that are still known, oldest first."""
+        return await self._select(attempts.c.user_id == user_id)
+
     async def unfinished(self) -> list[Attempt]:
         """Return all attempts that are open, or that their member does not know the end of, oldest first."""
         return await self._select(or_(_OPEN, _is_behind()))
@@ -88,12 +93,23 @@ class Attempts:
         """Note what became of an ended attempt's link."""
         await self._connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(reason=reason))
 
+    async def forget(self, user_id: int) -> None:
+        """Delete a member's ended attempts; mark those whose card still tells something, to go when it does not."""
+        is_over = and_(attempts.c.user_id == user_id, attempts.c.ended_at.is_not(None))
+        names_the_account = and_(attempts.c.state == State.LINKED, attempts.c.reason.is_(None))
+        await self._connection.execute(delete(attempts).where(is_over, ~_is_behind(), ~names_the_account))
+        await self._connection.execute(update(attempts).where(is_over).values(reason=Reason.FORGOTTEN))
+
+    async def remove(self, attempt_id: str) -> None:
+        """Delete one attempt."""
+        await self._connection.execute(delete(attempts).where(attempts.c.id == attempt_id))
+
     async def prune(self, *, seen_before: datetime, unseen_before: datetime) -> int:
         """Delete attempts that ended long ago and that no link came from, unseen ones later; return how many."""
         result = await self._connection.execute(
             delete(attempts).where(
                 or_(
-                    and_(attempts.c.ended_at < seen_before, ~_is_behind()),
+                    and_(or_(attempts.c.ended_at < seen_before, _is_forgotten()), ~_is_behind()),
                     attempts.c.ended_at < unseen_before,
                 ),
                 ~exists().where(links.c.attempt_id == attempts.c.id),
@@ -125,21 +141,11 @@ class Attempts:
 
     def _surface_of(self, attempt: Attempt) -> dict[str, Any]:
         seal = Sealing(self._vault, attempts, attempt.id, attempt.user_id)
-        answer = attempt.answer
-        return {
-            "shown_state": attempt.shown_state,
-            "lane": attempt.place.lane,
-            "channel_id": attempt.place.channel_id,
-            "message_id": attempt.place.message_id,
-            "answer_token_envelope": seal("answer_token_envelope", answer.token if answer else None),
-            "answer_message_id": answer.message_id if answer else None,
-            "answer_at": answer.at if answer else None,
-        }
+        return {"shown_state": attempt.shown_state, **surface_columns(seal, attempt.place, attempt.answer)}
 
     def _load(self, row: Row[Any]) -> Attempt:
         opening = Opening(self._vault, attempts, row)
-        answer_token = opening.optional("answer_token_envelope")
-        opening.trouble = None  # an unreadable answer is only a lost answer
+        answer = read_answer(row, opening)
         return Attempt(
             id=row.id,
             user_id=row.user_id,
@@ -155,23 +161,20 @@ class Attempts:
             user_code=opening.optional("user_code_envelope"),
             token=opening.optional("token_envelope"),
             shown_state=Card(row.shown_state) if row.shown_state else None,
-            place=_place(row),
-            answer=None
-            if answer_token is None
-            else Answer(message_id=row.answer_message_id, token=answer_token, at=row.answer_at),
+            place=read_place(row),
+            answer=answer,
             trouble=opening.trouble,
         )
 
 
-def _place(row: Row[Any]) -> Place:
-    lane = Lane(row.lane) if row.lane else None
-    return Place(lane=lane, channel_id=row.channel_id, message_id=row.message_id)
+def _is_forgotten() -> ColumnElement[bool]:
+    return and_(attempts.c.reason.is_not(None), attempts.c.reason == Reason.FORGOTTEN)
 
 
 def _is_behind() -> ColumnElement[bool]:
     """Tell in SQL what `flow.needs_showing` tells of an ended attempt."""
-    # Its card is called as its state, unless its link was undone or replaced.
-    is_annotated = attempts.c.reason.in_([Reason.UNDONE, Reason.REPLACED])
-    card = case((is_annotated, attempts.c.reason), else_=attempts.c.state)
+    # Its card is called as its state, unless something became of its link, or of its member's data.
+    is_annotated = and_(attempts.c.state == State.LINKED, attempts.c.reason.in_(LINK_FATES))
+    card = case((or_(is_annotated, _is_forgotten()), attempts.c.reason), else_=attempts.c.state)
     is_answer_owed = and_(attempts.c.lane == Lane.DM, attempts.c.answer_token_envelope.is_not(None))
     return or_(attempts.c.shown_state.is_(None), attempts.c.shown_state != card, is_answer_owed)

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from ..errors import DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
 from . import tables
 from .anchor import Anchor, with_companions
-from .migrations import migrate
+from .migrations import is_current, migrate
 from .troubles import translated, translated_files
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _WRITE = "PRAGMA user_version = 0"
 class Database:
     """One SQLite file, held by this process alone among bots; the command line may share it."""
 
-    def __init__(self, engine: AsyncEngine, lock: filelock.BaseFileLock, anchor: Anchor) -> None:
+    def __init__(self, engine: AsyncEngine, lock: filelock.BaseFileLock, anchor: Anchor | None) -> None:
         self._engine = engine
         self._lock = lock
         self._anchor = anchor
@@ -93,6 +93,28 @@ class Database:
         finally:
             lock.release()
 
+    @classmethod
+    @asynccontextmanager
+    async def visit(cls, url: str) -> AsyncIterator[Database]:
+        """Open a database beside the bot that may run on it, to read or to leave work for it.
+
+        Raises:
+            SettingError: the URL is not one that PlexLink can use.
+            StoreError: no bot of this version has run on it.
+
+        """
+        parsed = _parse_url(url)
+        _check_presence(parsed)
+        engine = _create_engine(parsed)
+        database = cls(engine, filelock.FileLock(f"{parsed.database}.lock"), anchor=None)
+        try:
+            async with database._transaction() as connection:
+                if not await connection.run_sync(is_current):
+                    raise StoreError("The database is of another version; start this version's bot first.")
+            yield database
+        finally:
+            await engine.dispose()
+
     def watch(self, look: Callable[[], None]) -> None:
         """Call `look` before and after each transaction; where it raises OSError, nothing is saved."""
         self._looks.append(look)
@@ -127,20 +149,20 @@ class Database:
 
     async def _stay_in_place(self) -> None:
         """Put the files back if somebody took them away."""
-        if not self._anchor.holds():
-            await self._put_back()
+        if self._anchor is not None and not self._anchor.holds():
+            await self._put_back(self._anchor)
         with translated_files():
             for look in self._looks:
                 look()
 
-    async def _put_back(self) -> None:
+    async def _put_back(self, anchor: Anchor) -> None:
         # On the loop, for all its waiting for the disk: nothing may cancel it half-way.
-        self._anchor.save()
+        anchor.save()
         _acquire_again(self._lock)
         try:
             await self._engine.dispose()
         finally:
-            self._anchor.renew()
+            anchor.renew()
 
     def _tell(self, trouble: str) -> None:
         """Say once what is wrong, however many meet it."""
@@ -193,6 +215,11 @@ def _parse_url(url: str) -> URL:
     if not is_file or parsed.host or parsed.username or parsed.query:
         raise SettingError("PLEXLINK_DATABASE_URL must name an SQLite file: sqlite:///path/to/file.")
     return parsed.set(drivername="sqlite+aiosqlite")
+
+
+def _check_presence(url: URL) -> None:
+    if not Path(url.database or "").is_file():
+        raise StoreError("There is no database yet; start the bot first.")
 
 
 def _acquire(lock: filelock.BaseFileLock) -> None:

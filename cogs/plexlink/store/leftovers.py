@@ -11,6 +11,8 @@ from .cells import Opening, Sealing
 from .tables import leftovers
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,6 +43,13 @@ class Leftovers:
         """Return all of them, those that run out first at the front."""
         rows = await self._connection.execute(select(leftovers).order_by(leftovers.c.deadline_at))
         return [self._load(row) for row in rows]
+
+    async def of(self, user_id: int) -> list[datetime]:
+        """Return when the given-up codes of a member run out."""
+        rows = await self._connection.execute(
+            select(leftovers.c.deadline_at).where(leftovers.c.user_id == user_id).order_by(leftovers.c.deadline_at)
+        )
+        return list(rows.scalars())
 
     async def get(self, attempt_id: str) -> Leftover | None:
         """Return the code of a given-up attempt."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select, update
 
-from ..models import Link, Secret
+from ..models import Finding, Health, Link, Verdict
 from .cells import Opening, Sealing
 from .tables import links
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from ..models import Secret
     from .cells import Sealer
 
 
@@ -40,6 +44,7 @@ class Links:
                 attempt_id=link.attempt_id,
                 account_lookup=self._vault.lookup(link.account_id),
                 linked_at=link.linked_at,
+                **_health_columns(link.health),
                 **{column: seal(column, secret) for column, secret in secrets.items()},
             )
         )
@@ -52,16 +57,96 @@ class Links:
         """Return the link that an attempt led to, while it lives."""
         return await self._one(links.c.attempt_id == attempt_id)
 
-    async def holder_of(self, account_id: Secret) -> int | None:
-        """Return the Discord user id of the member who linked a Plex account."""
+    async def get(self, link_id: str) -> Link | None:
+        """Return one link."""
+        return await self._one(links.c.id == link_id)
+
+    async def of_many(self, user_ids: Collection[int]) -> dict[int, Link]:
+        """Return the links of several members, by their ids."""
+        rows = await self._connection.execute(select(links).where(links.c.user_id.in_(user_ids)))
+        return {row.user_id: self._load(row) for row in rows}
+
+    async def holding(self, account_id: Secret) -> Link | None:
+        """Return the link to a Plex account."""
+        return await self._one(links.c.account_lookup == self._vault.lookup(account_id))
+
+    async def due(self, now: datetime, *, most: int) -> list[str]:
+        """Return the ids of links whose token is to be checked, the most overdue first."""
         rows = await self._connection.execute(
-            select(links.c.user_id).where(links.c.account_lookup == self._vault.lookup(account_id))
+            select(links.c.id).where(links.c.next_check_at <= now).order_by(links.c.next_check_at).limit(most)
         )
-        return rows.scalar()
+        return list(rows.scalars())
+
+    async def unplanned(self) -> list[str]:
+        """Return the ids of links that no check is planned for, though they may be alive."""
+        rows = await self._connection.execute(
+            select(links.c.id).where(links.c.next_check_at.is_(None), links.c.verdict != Verdict.DEAD)
+        )
+        return list(rows.scalars())
+
+    async def plan(self, link_id: str, next_check_at: datetime) -> None:
+        """Write when the token is checked next."""
+        await self._connection.execute(update(links).where(links.c.id == link_id).values(next_check_at=next_check_at))
+
+    async def diagnose(self, link_id: str, health: Health) -> None:
+        """Write what is known of the token."""
+        await self._connection.execute(update(links).where(links.c.id == link_id).values(**_health_columns(health)))
+
+    async def checked_since(self, since: datetime) -> int:
+        """Return how many links were checked since an instant."""
+        return await self._count(links.c.checked_at >= since)
+
+    async def rejected_since(self, since: datetime) -> int:
+        """Return how many links were refused for the first time in a row since an instant."""
+        return await self._count(links.c.rejected_at >= since)
+
+    async def held(self) -> int:
+        """Return how many refusals are held."""
+        return await self._count(links.c.is_held)
+
+    async def hold(self, rejected_since: datetime, *, next_check_at: datetime) -> None:
+        """Keep refusals since an instant that nobody was told of from being believed."""
+        await self._connection.execute(
+            update(links)
+            .where(links.c.rejected_at >= rejected_since, links.c.told_at.is_(None), links.c.is_held.is_(False))
+            .values(is_held=True, next_check_at=next_check_at)
+        )
+
+    async def release(self, next_check_at: datetime) -> int:
+        """Forget all refusals that were held, as if there had been none, and check anew; return how many."""
+        result = await self._connection.execute(
+            update(links)
+            .where(links.c.is_held)
+            .values(is_held=False, verdict=Verdict.ALIVE, rejected_at=None, next_check_at=next_check_at)
+        )
+        return result.rowcount
+
+    async def believe(self) -> int:
+        """Take all refusals that were held for true; return how many."""
+        result = await self._connection.execute(update(links).where(links.c.is_held).values(is_held=False))
+        return result.rowcount
+
+    async def untold(self, rejected_before: datetime) -> list[Link]:
+        """Return the dead links whose members were not told, refused before an instant and not held."""
+        rows = await self._connection.execute(
+            select(links)
+            .where(
+                links.c.verdict == Verdict.DEAD,
+                links.c.told_at.is_(None),
+                links.c.is_held.is_(False),
+                links.c.rejected_at < rejected_before,
+            )
+            .order_by(links.c.rejected_at)
+        )
+        return [self._load(row) for row in rows]
 
     async def remove(self, link: Link) -> None:
         """Delete a link."""
         await self._connection.execute(delete(links).where(links.c.id == link.id))
+
+    async def _count(self, where: ColumnElement[bool]) -> int:
+        rows = await self._connection.execute(select(func.count()).select_from(links).where(where))
+        return rows.scalar_one()
 
     async def _one(self, where: ColumnElement[bool]) -> Link | None:
         row = (await self._connection.execute(select(links).where(where))).first()
@@ -78,5 +163,30 @@ class Links:
             client_identifier=opening.required("client_identifier_envelope"),
             token=opening.required("token_envelope"),
             linked_at=row.linked_at,
+            health=_read_health(row),
             trouble=opening.trouble,
         )
+
+
+def _health_columns(health: Health) -> dict[str, Any]:
+    return {
+        "verdict": health.verdict,
+        "finding": health.finding,
+        "checked_at": health.checked_at,
+        "rejected_at": health.rejected_at,
+        "next_check_at": health.next_check_at,
+        "told_at": health.told_at,
+        "is_held": health.is_held,
+    }
+
+
+def _read_health(row: Row[Any]) -> Health:
+    return Health(
+        verdict=Verdict(row.verdict),
+        finding=Finding(row.finding) if row.finding else None,
+        checked_at=row.checked_at,
+        rejected_at=row.rejected_at,
+        next_check_at=row.next_check_at,
+        told_at=row.told_at,
+        is_held=row.is_held,
+    )

@@ -47,6 +47,13 @@ class SignOuts:
         rows = await self._connection.execute(select(sign_outs.c.id).order_by(sign_outs.c.requested_at))
         return list(rows.scalars())
 
+    async def of(self, user_id: int) -> list[datetime]:
+        """Return since when sign-outs of a member wait."""
+        rows = await self._connection.execute(
+            select(sign_outs.c.requested_at).where(sign_outs.c.user_id == user_id).order_by(sign_outs.c.requested_at)
+        )
+        return list(rows.scalars())
+
     async def get(self, row_id: str) -> SignOut | None:
         """Return one waiting sign-out."""
         row = (await self._connection.execute(select(sign_outs).where(sign_outs.c.id == row_id))).first()

@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from .attempts import Attempts
+from .audit import Audit
 from .leftovers import Leftovers
 from .links import Links
+from .news import NewsRows
+from .reports import Reports
 from .sign_outs import SignOuts
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ class Transaction:
         self.links = Links(connection, vault)
         self.sign_outs = SignOuts(connection, vault)
         self.leftovers = Leftovers(connection, vault)
+        self.reports = Reports(connection, vault)
+        self.news = NewsRows(connection)
+        self.audit = Audit(connection)
 
 
 class Store:

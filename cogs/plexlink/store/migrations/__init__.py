@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
 
-HEAD = "0002"
+HEAD = "0003"
 VERSION_TABLE = "plexlink_version"
 
 
@@ -29,8 +29,13 @@ def migrate(connection: Connection) -> None:
         StoreError: a newer PlexLink wrote this database.
 
     """
-    if _version(connection) != HEAD:
+    if not is_current(connection):
         _upgrade(connection)
+
+
+def is_current(connection: Connection) -> bool:
+    """Tell whether the schema is at `HEAD`."""
+    return _version(connection) == HEAD
 
 
 def _version(connection: Connection) -> str | None:

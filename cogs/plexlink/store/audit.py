@@ -1,0 +1,71 @@
+"""The audit's rows: written once and never changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, or_, select
+
+from ..models import AuditEntry, Deed
+from .tables import audit
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Audit:
+    """The audit in one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, *entries: AuditEntry) -> None:
+        """Append entries."""
+        await self._connection.execute(insert(audit), [_columns(entry) for entry in entries])
+
+    async def about(self, user_id: int) -> list[AuditEntry]:
+        """Return all entries about a member or by them, oldest first."""
+        rows = await self._connection.execute(
+            select(audit).where(or_(audit.c.user_id == user_id, audit.c.actor_id == user_id)).order_by(audit.c.id)
+        )
+        return [_load(row) for row in rows]
+
+    async def last_use(self, user_id: int, since: datetime) -> AuditEntry | None:
+        """Return the last time since an instant that other code was given the member's token."""
+        row = (
+            await self._connection.execute(
+                select(audit)
+                .where(audit.c.user_id == user_id, audit.c.deed == Deed.USED, audit.c.at >= since)
+                .order_by(audit.c.id.desc())
+                .limit(1)
+            )
+        ).first()
+        return None if row is None else _load(row)
+
+    async def forget(self, user_id: int) -> int:
+        """Delete all entries about a member or by them; return how many."""
+        result = await self._connection.execute(
+            delete(audit).where(or_(audit.c.user_id == user_id, audit.c.actor_id == user_id))
+        )
+        return result.rowcount
+
+    async def prune(self, before: datetime) -> None:
+        """Delete entries that are older than they need be."""
+        await self._connection.execute(delete(audit).where(audit.c.at < before))
+
+
+def _columns(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "at": entry.at,
+        "actor_id": entry.actor_id,
+        "deed": entry.deed,
+        "user_id": entry.user_id,
+        "detail": entry.detail,
+    }
+
+
+def _load(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(at=row.at, actor_id=row.actor_id, deed=Deed(row.deed), user_id=row.user_id, detail=row.detail)

@@ -1,0 +1,61 @@
+"""The plugin without Discord: all of it, with the database and plex.tv's stand-in, but cards that nobody sees."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from discord.utils import utcnow
+
+from plexlink import wiring
+from plexlink.clock import Clock
+from plexlink.models import Lane, Place
+from plexlink.service import Request
+from plexlink.settings import PlexLinkSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from plexlink.models import Answer, Attempt, Showing
+    from plexlink.service import LinkService
+
+
+class NoNotifier:
+    """Take every card as sent, by direct message."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    async def show(self, showing: Showing) -> Place:
+        return Place(lane=Lane.DM, channel_id=showing.attempt.user_id, message_id=1)
+
+    async def point(self, attempt: Attempt) -> None:
+        pass
+
+    async def retire(self, answer: Answer) -> None:
+        pass
+
+
+@asynccontextmanager
+async def plugin(
+    folder: Path, plex_url: str, *, rate: float, now: Callable[[], datetime] = utcnow
+) -> AsyncIterator[LinkService]:
+    """Open the plugin as its cog does, with a database in `folder`."""
+    logging.getLogger("plexlink").setLevel(logging.ERROR)
+    wiring.DiscordNotifier = NoNotifier  # type: ignore[assignment,misc]
+    wiring._publisher = lambda _: lambda _: None
+    wiring.Clock = lambda *, monotonic, **_: Clock(now=now, monotonic=monotonic)  # type: ignore[assignment,misc]
+    settings = PlexLinkSettings.in_folder(
+        folder, plex_url=plex_url, plex_rate=rate, max_pending=100_000, plex_product="PlexLink"
+    )
+    async with wiring.running(None, settings) as desk:  # type: ignore[arg-type]
+        await desk.links.resume()
+        yield desk.links
+
+
+async def start(service: LinkService, member: int) -> None:
+    """Let a member ask for a code."""
+    await service.start(Request(user_id=member, guild_id=None, device_name=f"Discord: {member}", answer=None))

@@ -1,0 +1,290 @@
+"""Stored tokens through the years: checked daily, believed dead only for good reasons, and told of once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness import Card, World, a_world
+from plexlink.models import Secret
+from plexlink_bot.sandbox.plex_tv import Account, Empty, Html, JsonError, Operation, RateLimited, ServerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from plexlink_bot.sandbox.plex_tv import Fault
+
+MANY = 1000
+WAVE_HOURS, CHECKED_AN_HOUR = 7, 12
+REFUSED = JsonError(401, 1001)
+
+
+async def linked(world: World, member: Any = None) -> str:
+    """Link a member to an account of their own."""
+    number = (member or world.alice).id % 2**31
+    return await world.link(member, Account(id=number, uuid=f"{number:016x}", username=f"user{number}", email=""))
+
+
+async def many(world: World, count: int) -> None:
+    """Give members links without going through their commands; the tokens are alive at plex.tv."""
+    await linked(world)
+    desk: Any = world.env.bot.get_cog("PlexLink")._desk
+    device = next(iter(world.plex.tokens.values()))
+    async with desk.aftercare._store.transaction() as tx:
+        template = await tx.links.of(world.alice.id)
+        for number in range(1, count):
+            token = f"token-of-member-{number:05}"
+            world.plex.tokens[token] = replace(device)
+            await tx.links.add(
+                replace(
+                    template,
+                    id=f"link{number}",
+                    user_id=number,
+                    attempt_id=f"attempt{number}",
+                    account_id=Secret(f"account{number}"),
+                    token=Secret(token),
+                )
+            )
+
+
+def verdicts(world: World) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for row in world.rows("links"):
+        counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
+    return counts
+
+
+def spoil(world: World, change: str) -> None:
+    """Change the links behind the bot's back."""
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3")) as connection, connection:
+        connection.execute(f"UPDATE plexlink_links SET {change}")  # noqa: S608 - a test's own words
+
+
+async def check_all(world: World, where: str = "verdict <> 'dead'") -> None:
+    """Let the daily check come now, and its second question."""
+    spoil(world, f"next_check_at = linked_at WHERE {where}")
+    await world.advance(700)
+
+
+async def pass_hours(world: World, hours: int) -> None:
+    for _ in range(hours):
+        await world.advance(3600)
+
+
+async def test_every_token_is_pinged_and_checked_once_a_day(world: World) -> None:
+    await linked(world)
+    world.plex.requests.clear()
+    await pass_hours(world, 25)
+    pings = sum(call.operation == Operation.PING for call in world.plex.requests)
+    checks = sum(call.operation == Operation.USER for call in world.plex.requests)
+    assert pings == checks
+    assert 1 <= checks <= 2
+
+
+async def test_checks_are_spread_over_the_day(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await many(world, 200)
+        await world.advance(301)
+        planned = sorted(datetime.fromisoformat(row["next_check_at"]) for row in world.rows("links"))
+        thirds = [planned[0] + timedelta(hours=hours) for hours in (0, 8, 16, 24)]
+        for begin, end in pairwise(thirds):
+            assert 30 < sum(begin <= at < end for at in planned) < 110
+
+
+async def test_a_check_waits_behind_what_members_wait_for(tmp_path: Path) -> None:
+    async with a_world(tmp_path, plex_rate=1.0) as world:
+        await many(world, 50)
+        spoil(world, "next_check_at = linked_at")
+        await world.advance(301)
+        await world.plexlink(world.join("bob"))
+        await world.advance(2)
+        operations = [call.operation for call in world.plex.requests]
+        assert Operation.PING in operations
+        assert operations.count(Operation.CREATE_PIN) == 2
+        assert len(operations) < 50
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [ServerError(503), Html(401), Html(403), Empty(404), JsonError(403, 1041), RateLimited(30)],
+    ids=["503", "401 page", "403 page", "empty 404", "403 of Plex's", "429"],
+)
+async def test_an_outage_marks_no_token_dead(tmp_path: Path, fault: Fault) -> None:
+    async with a_world(tmp_path) as world:
+        await many(world, 10)
+        world.plex.fail(fault, times=None)
+        for _ in range(3):
+            await check_all(world)
+        assert verdicts(world) == {"alive": 10}
+        assert not world.rows("news")
+        world.plex.heal()
+        await pass_hours(world, 3)
+        assert {row["finding"] for row in world.rows("links")} == {"alive"}
+
+
+async def test_an_outage_that_changes_its_face_marks_none_of_a_thousand_tokens_dead(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await many(world, MANY)
+        spoil(world, "next_check_at = linked_at")
+        for fault in (ServerError(502), Html(403), Empty(404), Html(401)):
+            world.plex.heal()
+            world.plex.fail(fault, times=None)
+            await world.advance(301)
+        assert verdicts(world) == {"alive": MANY}
+        assert not world.rows("news")
+        assert {row["finding"] for row in world.rows("links")} == {"silent"}
+
+
+async def test_one_refusal_alone_is_not_the_end(world: World) -> None:
+    await linked(world)
+    world.plex.fail(REFUSED, calls=Operation.PING, times=1)
+    await check_all(world)
+    await pass_hours(world, 2)
+    assert verdicts(world) == {"alive": 1}
+    assert not world.rows("news")
+    assert len(world.messages()) == 1
+
+
+async def test_a_dead_token_is_told_once_with_a_way_on(world: World) -> None:
+    world.plex.revoke(await linked(world))
+    await check_all(world)
+    await world.advance(1800)
+    assert len(world.messages()) == 1, "a wave of refusals would show within the hour"
+    await pass_hours(world, 2)
+    first, news = (Card(message) for message in world.messages())
+    assert "Linked as" in first.text
+    assert "Plex ended our sign-in" in news.text
+    assert list(news.buttons) == ["Link again", "Unlink"]
+    await world.restart()
+    await pass_hours(world, 26)
+    assert len(world.messages()) == 2
+    await world.press("Link again")
+    assert "Your code:" in Card(world.messages()[-1]).text
+    assert len(world.messages()) == 2
+
+
+async def a_silent_death(world: World) -> None:
+    """Let a token die whose member takes no messages."""
+    world.plex.revoke(await linked(world))
+    world.close_dms()
+    await check_all(world)
+    await pass_hours(world, 2)
+
+
+async def test_where_messages_are_closed_a_dead_token_is_the_first_line_of_the_next_answer(world: World) -> None:
+    await a_silent_death(world)
+    status = Card((await world.alice.slash(world.channel, "plexstatus")).response)
+    assert status.text.startswith("## Your link to Plex stopped working")
+    again = Card((await world.alice.slash(world.channel, "plexstatus")).response)
+    assert not again.text.startswith("## Your link to Plex stopped working")
+
+
+async def test_who_links_again_needs_no_news_of_the_dead_token(world: World) -> None:
+    await a_silent_death(world)
+    result = await world.plexlink()
+    assert "Your code:" in Card(result.response).text
+    world.approve()
+    await world.advance(6)
+    assert not world.rows("news")
+    assert verdicts(world) == {"alive": 1}
+
+
+async def test_dead_tokens_are_told_one_a_second(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        members = [world.join(f"member{number}") for number in range(4)]
+        for member in members:
+            world.plex.revoke(await linked(world, member))
+        await check_all(world)
+        before = {member.id: len(world.messages(member)) for member in members}
+        await pass_hours(world, 2)
+        sent = sorted(
+            datetime.fromisoformat(message.timestamp)
+            for member in members
+            for message in world.messages(member)[before[member.id] :]
+        )
+        assert len(sent) == 4
+        assert all(later - earlier >= timedelta(seconds=0.9) for earlier, later in pairwise(sent))
+
+
+async def a_wave(world: World) -> None:
+    """Let plex.tv refuse every token for a day, as the checks of the day come to it."""
+    for operation in (Operation.PING, Operation.USER):
+        world.plex.fail(REFUSED, calls=operation, times=None)
+    for hour in range(WAVE_HOURS):
+        first = hour * CHECKED_AN_HOUR
+        spoil(world, f"next_check_at = linked_at WHERE user_id BETWEEN {first} AND {first + CHECKED_AN_HOUR - 1}")
+        await world.advance(3600)
+
+
+async def test_a_wave_of_refusals_is_told_to_nobody_and_ends_when_plex_accepts_one_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_world(tmp_path) as world:
+        await many(world, WAVE_HOURS * CHECKED_AN_HOUR)
+        await a_wave(world)
+        assert not world.rows("news")
+        assert len(world.messages()) == 1
+        assert caplog.text.count("health.held") == 1
+        cog: Any = world.env.bot.get_cog("PlexLink")
+        assert (await cog.token_for(7, purpose="p")).outcome == "granted"
+
+        world.plex.heal()
+        world.plex.revoke("token-of-member-00007")
+        await pass_hours(world, 4)
+        assert verdicts(world) == {"alive": WAVE_HOURS * CHECKED_AN_HOUR - 1, "dead": 1}
+        assert not any(row["is_held"] for row in world.rows("links"))
+        assert [row["user_id"] for row in world.rows("links") if row["told_at"]] == [7]
+
+
+async def test_a_link_that_cannot_be_read_disturbs_nobody_else(world: World) -> None:
+    await many(world, 3)
+    spoil(world, "token_envelope = 'plk1:nonsense' WHERE user_id = 1")
+    spoil(world, "token_envelope = 'plk1:other:AAAA' WHERE user_id = 2")
+    await check_all(world)
+    assert verdicts(world) == {"alive": 3}
+    checked = {row["user_id"]: row["finding"] for row in world.rows("links")}
+    assert checked[world.alice.id] == "alive"
+
+
+async def test_the_operator_can_confirm_that_a_wave_is_real(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await many(world, 20)
+        for operation in (Operation.PING, Operation.USER):
+            world.plex.fail(REFUSED, calls=operation, times=None)
+        await check_all(world)
+        await pass_hours(world, 2)
+        assert not world.rows("news")
+        confirmed = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "plexlink_bot", "confirm-dead"],
+            env={**os.environ, "PLEXLINK_DATA_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert confirmed.stdout == "20 refusals are believed now.\n", confirmed.stderr
+        await world.advance(301)
+        assert len(world.messages()) == 2
+        assert len([row for row in world.rows("links") if row["told_at"]]) == 20
+
+
+def test_there_is_nothing_to_confirm_before_the_first_start(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "plexlink_bot", "confirm-dead"],
+        env={**os.environ, "PLEXLINK_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 78
+    assert done.stderr == "plexlink: There is no database yet; start the bot first.\n"

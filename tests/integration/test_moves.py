@@ -1,0 +1,123 @@
+"""A Plex account belongs to one member; who proves that it is theirs can move it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness import Card
+from plexlink_bot.sandbox.plex_tv import ALICE, ServerError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from harness import World
+
+
+async def contested(world: World) -> tuple[Any, str, str]:
+    """Alice has linked the account, and Bob has approved with it; return Bob and both tokens."""
+    await world.plexlink()
+    first = world.approve(ALICE)
+    await world.advance(6)
+    bob = world.join("bob")
+    await world.plexlink(bob)
+    second = world.approve(ALICE)
+    await world.advance(6)
+    return bob, first, second
+
+
+def owners(world: World) -> list[int]:
+    return [row["user_id"] for row in world.rows("links")]
+
+
+async def test_the_second_member_is_asked_and_nothing_has_changed(world: World) -> None:
+    bob, first, second = await contested(world)
+    card = world.card(bob)
+    assert "Another member here has linked this Plex account" in card.text
+    assert list(card.buttons) == ["Move it here", "Leave it there"]
+    assert "alice" not in card.text.replace("Plex account", "")
+    assert owners(world) == [world.alice.id]
+    assert world.plex.is_alive(first)
+    assert world.plex.is_alive(second)
+
+
+async def test_a_moved_account_leaves_the_first_member_who_is_told(world: World) -> None:
+    bob, first, second = await contested(world)
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    assert "Linked as alice" in world.card(bob).text
+    assert owners(world) == [bob.id]
+    assert await world.stored_token(bob) == second
+    assert not world.plex.is_alive(first)
+    old, news = (Card(message) for message in world.messages())
+    assert "Moved" in old.text
+    assert "moved it to themselves" in news.text
+    assert "bob" not in news.text
+    assert list(news.buttons) == ["Link again"]
+    assert [row["deed"] for row in world.rows("audit")] == ["linked", "moved", "linked"]
+
+
+async def test_the_first_member_can_take_it_back_by_linking_again(world: World) -> None:
+    bob, _, second = await contested(world)
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    await world.press("Link again")
+    third = world.approve(ALICE)
+    await world.advance(6)
+    await world.press("Move it here")
+    await world.advance(6)
+    assert owners(world) == [world.alice.id]
+    assert await world.stored_token() == third
+    assert not world.plex.is_alive(second)
+
+
+async def test_an_account_that_is_left_is_signed_out_for_the_second_member(world: World) -> None:
+    bob, first, second = await contested(world)
+    await world.press("Leave it there", bob)
+    await world.advance(3)
+    card = world.card(bob)
+    assert "Left where it is" in card.text
+    assert list(card.buttons) == ["Try again"]
+    assert world.plex.is_alive(first)
+    assert not world.plex.is_alive(second)
+    assert owners(world) == [world.alice.id]
+
+
+async def test_a_member_who_does_not_decide_has_left_it(world: World) -> None:
+    bob, first, second = await contested(world)
+    await world.advance(590)
+    assert "Move it here" in world.card(bob).buttons
+    await world.advance(20)
+    assert "Left where it is" in world.card(bob).text
+    assert world.plex.is_alive(first)
+    assert not world.plex.is_alive(second)
+
+
+async def test_a_restart_keeps_the_question_and_its_time(world: World) -> None:
+    bob, _, second = await contested(world)
+    await world.restart()
+    assert "Move it here" in world.card(bob).buttons
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    assert await world.stored_token(bob) == second
+
+
+async def test_a_restart_during_the_move_finishes_it(world: World) -> None:
+    bob, first, second = await contested(world)
+    world.plex.fail(ServerError(503), times=None)
+    await world.press("Move it here", bob)
+    assert owners(world) == [world.alice.id]
+    await world.stop()
+    world.plex.heal()
+    await world.start()
+    await world.advance(60)
+    assert await world.stored_token(bob) == second
+    assert not world.plex.is_alive(first)
+
+
+async def test_an_account_whose_holder_went_meanwhile_is_simply_linked(world: World) -> None:
+    bob, _, second = await contested(world)
+    await world.press("Not me: undo")
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    assert await world.stored_token(bob) == second
+    assert len(world.messages()) == 1, "nobody was robbed, nobody is told"

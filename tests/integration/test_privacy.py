@@ -1,0 +1,186 @@
+"""/plexprivacy: what is stored, a copy of it, and an end to it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from harness import Card
+from plexlink_bot.sandbox.plex_tv import ServerError
+
+if TYPE_CHECKING:
+    from harness import World
+
+
+async def privacy(world: World) -> Any:
+    return (await world.alice.slash(world.channel, "plexprivacy")).response
+
+
+async def forget(world: World) -> Any:
+    response = await world.alice.click(await privacy(world), label="Delete everything")
+    return await world.alice.click(response.response, label="Delete everything")
+
+
+def exported(world: World, message: Any) -> dict[str, Any]:
+    """The file that came with a message."""
+    (attachment,) = message.attachments
+    is_plain = isinstance(attachment, dict)
+    assert (attachment["filename"] if is_plain else attachment.filename) == "plexlink-export.json"
+    cdn: Any = world.env.backend.cdn
+    content: dict[str, Any] = json.loads(cdn.get(attachment["url"] if is_plain else attachment.url))
+    return content
+
+
+def mentions(world: World, user_id: int) -> dict[str, int]:
+    """In how many rows of each table a member is named."""
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3")) as connection:
+        names = [
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            if "user_id" in {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
+        ]
+        counts = {
+            name: connection.execute(f"SELECT count(*) FROM {name} WHERE user_id = ?", [user_id]).fetchone()[0]  # noqa: S608 - names of our own
+            for name in names
+        }
+    return {name: count for name, count in counts.items() if count}
+
+
+async def test_the_card_says_what_why_how_long_and_who(world: World) -> None:
+    card = Card(await privacy(world))
+    for word in ("token", "encrypted", "365 days", "24 hours", "Who can read it"):
+        assert word in card.text
+    assert list(card.buttons) == ["Export", "Delete everything"]
+
+
+async def test_everything_deleted_leaves_the_bare_fact(world: World) -> None:
+    token = await world.link()
+    await world.env.bot.get_cog("PlexLink").token_for(world.alice.id, purpose="watchlist")
+    await forget(world)
+    await world.advance(5)
+    assert mentions(world, world.alice.id) == {"plexlink_audit": 1}
+    (row,) = world.rows("audit")
+    assert (row["deed"], row["detail"]) == ("forgotten", None)
+    assert not world.plex.is_alive(token)
+    assert "alice" not in world.card().text
+    assert "Deleted" in world.card().text
+
+
+async def test_an_open_code_is_ended_and_leaves_the_card_and_the_database(world: World) -> None:
+    await world.plexlink()
+    code = world.pin().code
+    await forget(world)
+    await world.advance(2)
+    card = world.card()
+    assert code not in str(card.parts)
+    assert card.attachments == []
+    assert set(mentions(world, world.alice.id)) == {"plexlink_leftovers"}
+    await world.advance(900)
+    assert mentions(world, world.alice.id) == {}
+
+
+async def test_an_approved_code_is_signed_out(world: World) -> None:
+    await world.plexlink()
+    world.plex.fail(ServerError(503), calls="user", times=None)
+    token = world.approve()
+    await world.advance(6)
+    assert "Asking Plex who you are" in world.card().text
+    await forget(world)
+    world.plex.heal()
+    await world.advance(60)
+    assert not world.plex.is_alive(token)
+    assert "Deleted" in world.card().text
+    assert mentions(world, world.alice.id) == {}
+
+
+async def test_a_waiting_sign_out_goes_when_it_is_done(world: World) -> None:
+    token = await world.link()
+    world.plex.fail(ServerError(503), times=None)
+    await forget(world)
+    assert set(mentions(world, world.alice.id)) == {"plexlink_audit", "plexlink_sign_outs", "plexlink_reports"}
+    world.plex.heal()
+    await world.advance(120)
+    assert not world.plex.is_alive(token)
+    assert set(mentions(world, world.alice.id)) == {"plexlink_audit"}
+
+
+async def test_who_is_unknown_leaves_nothing_behind_by_asking(world: World) -> None:
+    result = await forget(world)
+    assert "Nothing is stored" in Card(result.response).text
+    assert mentions(world, world.alice.id) == {}
+
+
+async def test_a_restart_in_between_still_deletes_the_attempts(world: World) -> None:
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=500, times=None)
+    await forget(world)
+    await world.stop()
+    world.open_dms()
+    await world.start()
+    await world.advance(310)
+    assert "Deleted" in world.card().text
+    assert not world.rows("attempts")
+
+
+async def test_who_links_again_after_that_starts_afresh(world: World) -> None:
+    await world.link()
+    await forget(world)
+    await world.advance(5)
+    await world.press("Link again")
+    token = world.approve()
+    await world.advance(6)
+    assert await world.stored_token() == token
+
+
+async def test_the_export_comes_by_direct_message_and_holds_everything_but_credentials(world: World) -> None:
+    token = await world.link()
+    await world.env.bot.get_cog("PlexLink").token_for(world.alice.id, purpose="watchlist")
+    result = await world.alice.click(await privacy(world), label="Export")
+    assert "I sent you a file" in Card(result.followups[0]).text
+    export = exported(world, world.messages()[-1])
+    assert export["discord_user_id"] == str(world.alice.id)
+    assert export["link"]["plex_account_name"] == "alice"
+    assert [attempt["state"] for attempt in export["attempts"]] == ["linked"]
+    assert [(entry["who"], entry["did"], entry["detail"]) for entry in export["audit"]] == [
+        ("you", "linked", None),
+        ("the bot", "used", "watchlist"),
+    ]
+    for secret in (token, world.pin().client_identifier, str(world.pin().id), world.pin().code):
+        assert secret not in json.dumps(export)
+    assert [row["deed"] for row in world.rows("audit")] == ["linked", "used", "exported"]
+
+
+async def test_the_export_is_an_answer_of_its_own_where_messages_are_closed(world: World) -> None:
+    await world.link()
+    response = await privacy(world)
+    world.close_dms()
+    result = await world.alice.click(response, label="Export")
+    (answer,) = result.followups
+    assert answer.ephemeral
+    assert exported(world, answer)["link"]["plex_account_name"] == "alice"
+
+
+async def test_the_export_of_who_is_unknown_is_empty(world: World) -> None:
+    await world.alice.click(await privacy(world), label="Export")
+    export = exported(world, world.messages()[-1])
+    assert export["link"] is None
+    assert export["attempts"] == export["audit"] == export["waiting_sign_outs"] == []
+    assert not world.rows("audit")
+
+
+async def test_the_export_does_not_name_the_other_member_of_a_move(world: World) -> None:
+    await world.link()
+    bob = world.join("bob")
+    await world.plexlink(bob)
+    world.approve()
+    await world.advance(6)
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    await world.alice.click(await privacy(world), label="Export")
+    export = exported(world, world.messages()[-1])
+    assert str(bob.id) not in json.dumps(export)
+    assert ("another member", "moved", "you") in [
+        (entry["who"], entry["did"], entry["to"]) for entry in export["audit"]
+    ]
