@@ -108,7 +108,7 @@ class PlexLink(commands.Cog):
         self._desk = await self._resources.enter_async_context(self._opener())
         self._bot.add_dynamic_items(CardButton)
         if self._bot.is_ready():
-            await self._desk.links.resume()
+            self._desk.links.resume()
 
     async def cog_unload(self) -> None:
         """Let members who are being answered get their answer, then close everything that was opened."""
@@ -125,7 +125,7 @@ class PlexLink(commands.Cog):
     async def on_ready(self) -> None:
         """Go on with what was left undone."""
         if self._desk is not None:
-            await self._desk.links.resume()
+            self._desk.links.resume()
 
     async def token_for(self, user_id: int, *, purpose: str) -> Grant:
         """Return a member's Plex token for other code, or why there is none; its use is written into the audit.

@@ -119,9 +119,9 @@ class LinkService:
         self._clock = clock
         self._max_pending = max_pending
 
-    async def resume(self) -> None:
+    def resume(self) -> None:
         """Go on with everything that an earlier process left undone."""
-        await self._worker.resume()
+        self._worker.resume()
 
     def observe(self, stamped_at: datetime) -> None:
         """Learn Discord's time from an interaction that has just arrived."""

@@ -63,9 +63,9 @@ class Worker:
         self._clock = clock
         self._audit_kept = timedelta(days=audit_days)
 
-    async def resume(self) -> None:
-        """Plan everything that is unfinished, now or as soon as the database can be used."""
-        await self.work(_SWEEP)
+    def resume(self) -> None:
+        """Let everything that is unfinished be planned, now or as soon as the database can be used."""
+        self._poller.put(_SWEEP, Urgency.FREE)
 
     async def _sweep(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""

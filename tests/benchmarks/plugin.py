@@ -52,7 +52,7 @@ async def plugin(
         folder, plex_url=plex_url, plex_rate=rate, max_pending=100_000, plex_product="PlexLink"
     )
     async with wiring.running(None, settings) as desk:  # type: ignore[arg-type]
-        await desk.links.resume()
+        desk.links.resume()
         yield desk.links
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,7 @@ class Crash:
     """One deployment whose members are all caught, stopped and brought to their ends."""
 
     def __init__(self, place: Deployment, points: list[Point], way: Way) -> None:
-        self.witness = Witness(place, moment=timedelta(seconds=60))
+        self.witness = Witness(place, most_overtaking=math.inf)  # what a trap holds, anything may overtake
         self._place = place
         self._points = points
         self._way = way

@@ -299,7 +299,7 @@ def threads_left_beside(before: set[threading.Thread]) -> list[str]:
     """Return the names of new threads that do not end; a closed connection's ends a moment after the closing."""
     new = set(threading.enumerate()) - before
     for thread in new:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     return [thread.name for thread in new if thread.is_alive()]
 
 
@@ -309,6 +309,28 @@ async def test_engine_leaves_no_thread_behind(url: str) -> None:
         for _ in range(3):
             async with store.transaction() as tx:
                 await tx.sign_outs.ids()
+    assert threads_left_beside(before) == []
+
+
+async def test_closing_lets_a_transaction_end_and_none_begin(url: str) -> None:
+    before = set(threading.enumerate())
+    is_under_way, may_end = asyncio.Event(), asyncio.Event()
+
+    async def use(store: Store) -> None:
+        async with store.transaction() as tx:
+            is_under_way.set()
+            await may_end.wait()
+            await tx.sign_outs.ids()
+
+    async with opened(url) as store:
+        using = asyncio.create_task(use(store))
+        await is_under_way.wait()
+        waiting = asyncio.create_task(use(store))
+        asyncio.get_running_loop().call_soon(may_end.set)
+    await using
+    with pytest.raises(StoreError, match="closed"):
+        await use(store)
+    await asyncio.gather(waiting, return_exceptions=True)
     assert threads_left_beside(before) == []
 
 

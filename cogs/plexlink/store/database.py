@@ -60,6 +60,7 @@ class Database:
         # SQLite lets one write at a time anyway; in turn, nobody waits for itself and files can be put back between.
         self._turn = asyncio.Lock()
         self._trouble: str | None = None
+        self._is_closed = False
         self._looks: list[Callable[[], None]] = []
 
     @classmethod
@@ -88,7 +89,7 @@ class Database:
                 yield database
                 await database._leave()
             finally:
-                await engine.dispose()
+                await database._close()
                 anchor.release()
         finally:
             lock.release()
@@ -125,10 +126,12 @@ class Database:
 
         Raises:
             StoreUnavailableError: the machine does not let us at present; nothing of the block was kept.
-            StoreError: the database refused; nothing of the block was kept.
+            StoreError: the database refused, or is closed; nothing of the block was kept.
 
         """
         async with self._turn:
+            if self._is_closed:
+                raise StoreError("The database is closed.")
             try:
                 async with self._transaction() as connection:
                     yield connection
@@ -186,6 +189,12 @@ class Database:
             await self._stay_in_place()
         except StoreUnavailableError as error:
             self._tell(str(error))
+
+    async def _close(self) -> None:
+        """Let a transaction that is under way end, and begin no other: the engine closes only what is not in use."""
+        async with self._turn:
+            self._is_closed = True
+            await self._engine.dispose()
 
     async def key_records(self) -> dict[str, str]:
         """Return the rows of the key table; none in a new database."""
