@@ -6,12 +6,18 @@ BIN    := $(VENV)/bin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Extras stay in: pip 23.2 takes `coverage[toml]`, wanted by another package, for unpinned beside a bare `coverage`.
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-          --no-strip-extras --no-header pyproject.toml
+# pip, of whatever age, installs one pinned package: uv. That installs all others, exactly as the locks have them.
+UV      := $(VENV)/installer/bin/uv
+INSTALL  = $(UV) pip install --quiet --python $(BIN)/python
+LOCKED   = $(INSTALL) --require-hashes -r
+PROJECT  = $(INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
 
-INSTALL = $(BIN)/python -m pip install --quiet
-PROJECT = $(INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
+# Extras stay in: pip 23.2 takes `coverage[toml]`, wanted by another package, for unpinned beside a bare `coverage`.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+          --no-strip-extras --no-header --upgrade
+
+# $(call step,what it does,how): one line a step, and the time it took.
+step = @printf '%s … ' '$(1)'; start=$$(date +%s); { $(2); } && echo "$$(($$(date +%s) - start)) s"
 
 .PHONY: sandbox run test coverage soak fuzz bench lint format pictures lock clean FORCE
 .DELETE_ON_ERROR:
@@ -51,27 +57,28 @@ format: $(VENV)/dev.stamp
 pictures: $(VENV)/dev.stamp
 	$(BIN)/python tests/e2e/pictures.py
 
-lock: $(VENV)/dev.stamp
-	$(COMPILE) --upgrade --extra bot --group build -o requirements.lock
-	$(COMPILE) --upgrade --extra bot --extra sandbox --group build -o requirements-sandbox.lock
-	$(COMPILE) --upgrade --extra bot --extra sandbox --group dev -o requirements-dev.lock
+lock: $(UV)
+	$(COMPILE) --group installer -o requirements-installer.lock
+	$(COMPILE) pyproject.toml --extra bot --group build -o requirements.lock
+	$(COMPILE) pyproject.toml --extra bot --extra sandbox --group build -o requirements-sandbox.lock
+	$(COMPILE) pyproject.toml --extra bot --extra sandbox --group dev -o requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
-$(VENV)/run.stamp: requirements.lock pyproject.toml $(VENV)/files
-	$(INSTALL) --require-hashes -r requirements.lock
-	$(PROJECT)
+$(VENV)/run.stamp: requirements.lock pyproject.toml $(VENV)/files $(UV)
+	$(call step,Installing what the bot needs,$(LOCKED) requirements.lock)
+	$(call step,Installing the bot,$(PROJECT))
 	@touch $@
 
-$(VENV)/sandbox.stamp: requirements-sandbox.lock pyproject.toml $(VENV)/files
-	$(INSTALL) --require-hashes -r requirements-sandbox.lock
-	$(PROJECT)
+$(VENV)/sandbox.stamp: requirements-sandbox.lock pyproject.toml $(VENV)/files $(UV)
+	$(call step,Installing what the sandbox needs,$(LOCKED) requirements-sandbox.lock)
+	$(call step,Installing the bot,$(PROJECT))
 	@touch $@ $(VENV)/run.stamp
 
-$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(VENV)/files
-	$(INSTALL) --require-hashes -r requirements-dev.lock
-	$(PROJECT)
+$(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(VENV)/files $(UV)
+	$(call step,Installing what the tests need,$(LOCKED) requirements-dev.lock)
+	$(call step,Installing the bot,$(PROJECT))
 	@touch $@ $(VENV)/sandbox.stamp $(VENV)/run.stamp
 
 # A strict editable install links each file: a new or moved file asks for a new install, an edit does not.
@@ -79,9 +86,14 @@ $(VENV)/files: FORCE | $(BIN)/pip
 	@find bot cogs -type f ! -name '*.pyc' | LC_ALL=C sort | cmp -s - $@ || \
 	 find bot cogs -type f ! -name '*.pyc' | LC_ALL=C sort > $@
 
+$(UV): requirements-installer.lock | $(BIN)/pip
+	$(call step,Installing the installer,rm -rf $(VENV)/installer && \
+	 $(BIN)/python -m pip install --quiet --require-hashes --target $(VENV)/installer -r requirements-installer.lock)
+	@touch $@
+
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	 { echo "PlexLink needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	 { echo "Python's venv is missing; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(call step,Making $(VENV),$(PYTHON) -m venv $(VENV))
