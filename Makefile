@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# As pip does: whoever has a proxy with a certificate of its own has told the system of it.
+export UV_SYSTEM_CERTS ?= 1
 
 # pip, of whatever age, installs one pinned package: uv. That installs all others, exactly as the locks have them.
 UV      := $(VENV)/installer/bin/uv
