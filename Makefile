@@ -1,4 +1,4 @@
-# PlexLink. `make sandbox` shows it, `make test` proves it, `make run` starts it; each sets up what it needs in .venv.
+# PlexLink. `make sandbox` shows it, `make test` tests it, `make run` starts it; each sets up what it needs in .venv.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -21,7 +21,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 # $(call step,what it does,how): one line a step, and the time it took.
 step = @printf '%s … ' '$(1)'; start=$$(date +%s); { $(2); } && echo "$$(($$(date +%s) - start)) s"
 
-.PHONY: sandbox run test coverage soak fuzz bench lint format pictures lock clean FORCE
+.PHONY: sandbox run test proof coverage soak fuzz bench lint format pictures lock clean FORCE
 .DELETE_ON_ERROR:
 
 sandbox: $(VENV)/sandbox.stamp
@@ -31,14 +31,19 @@ run: $(VENV)/run.stamp
 	@exec $(BIN)/plexlink run
 
 # The tests mostly wait for processes and sockets: four at a time fill two cores.
-test: $(VENV)/dev.stamp
-	$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+PYTEST = $(BIN)/pytest -n 4 --dist worksteal
 
-coverage: ARGS += --cov --cov-report=term:skip-covered
-coverage: test
+test: $(VENV)/dev.stamp
+	$(PYTEST) $(ARGS)
+
+proof: $(VENV)/dev.stamp
+	$(PYTEST) tests/proof tests/benchmarks $(ARGS)
+
+coverage: $(VENV)/dev.stamp
+	$(PYTEST) tests --cov --cov-report=term:skip-covered $(ARGS)
 
 soak: $(VENV)/dev.stamp
-	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 tests/e2e/test_random_kills.py tests/e2e/test_crashes.py $(ARGS)
+	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 tests/proof/test_random_kills.py tests/proof/test_crashes.py $(ARGS)
 
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist load --hypothesis-profile=fuzz --timeout=900 tests/fuzz $(ARGS)
@@ -57,7 +62,7 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 
 pictures: $(VENV)/dev.stamp
-	$(BIN)/python tests/e2e/pictures.py
+	PYTHONPATH=tests/e2e $(BIN)/python tests/proof/pictures.py
 
 lock: $(UV)
 	$(COMPILE) --group installer -o requirements-installer.lock

@@ -49,15 +49,7 @@ class HostTree(app_commands.CommandTree[commands.Bot]):
 def a_host() -> commands.Bot:
     intents = discord.Intents.none()
     intents.guilds = True
-    bot = commands.Bot(commands.when_mentioned, intents=intents, tree_cls=HostTree)
-
-    @bot.tree.command(description="What owners do to their bot's extensions")
-    async def extension(interaction: discord.Interaction[commands.Bot], action: str, name: str) -> None:
-        await interaction.response.defer(ephemeral=True)
-        await getattr(bot, f"{action}_extension")(name)
-        await interaction.edit_original_response(content="Done")
-
-    return bot
+    return commands.Bot(commands.when_mentioned, intents=intents, tree_cls=HostTree)
 
 
 @dataclass
@@ -71,8 +63,10 @@ class House:
     alice: Any
 
     async def extension(self, action: str, name: str = "plexlink") -> None:
-        """Load, reload or unload from inside the bot: what a test does by itself, simcord does not wait for."""
-        await self.alice.slash(self.channel, "extension", action=action, name=name)
+        """Load, reload or unload as the bot does: what a test does by itself, simcord does not wait for."""
+        with self.env._bot_scope():
+            await getattr(self.bot, f"{action}_extension")(name)
+        await self.env.settle()
 
     async def plexlink(self) -> Any:
         return await self.alice.slash(self.channel, "plexlink")
@@ -169,7 +163,7 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 async def test_guest_links_an_account_and_leaves_tree_and_errors_to_its_host(tmp_path: Path) -> None:
     async with a_house(tmp_path) as house:
-        await house.bot.load_extension("plexlink")
+        await house.extension("load")
         assert not [entry for entry in house.env.http_requests if "/commands" in entry.path]
         await link(house)
         assert "Linked as alice" in house.card().text
@@ -185,7 +179,7 @@ async def test_guest_without_given_settings_reads_the_environment(
         monkeypatch.setenv("PLEXLINK_DATA_DIR", str(tmp_path / "data"))
         monkeypatch.setenv("PLEXLINK_PLEX_URL", house.plex.url)
         monkeypatch.setenv("PLEXLINK_PLEX_RATE", "200")
-        await house.bot.load_extension("plexlink")
+        await house.extension("load")
         await link(house)
         assert "Linked as alice" in house.card().text
     assert {path.name for path in (tmp_path / "data").iterdir()} >= {"plexlink.key", "plexlink.sqlite3"}
@@ -195,7 +189,7 @@ async def test_guest_without_given_settings_reads_the_environment(
 async def test_guest_that_is_unloaded_leaves_no_trace(tmp_path: Path) -> None:
     async with a_house(tmp_path) as house:
         before = traces(house.bot)
-        await house.bot.load_extension("plexlink")
+        await house.extension("load")
         await house.plexlink()
         assert difference(before, traces(house.bot)) >= {
             "commands",
@@ -208,7 +202,7 @@ async def test_guest_that_is_unloaded_leaves_no_trace(tmp_path: Path) -> None:
             "open files",
         }
 
-        await house.bot.unload_extension("plexlink")
+        await house.extension("unload")
 
         assert traces(house.bot) == before
         async with Database.open(f"sqlite:///{tmp_path / 'plexlink.sqlite3'}") as database:
@@ -243,7 +237,7 @@ async def test_guest_whose_command_name_is_taken_leaves_no_trace_either(tmp_path
 
 async def test_buttons_of_old_cards_work_after_a_reload(tmp_path: Path) -> None:
     async with a_house(tmp_path) as house:
-        await house.bot.load_extension("plexlink")
+        await house.extension("load")
         await house.plexlink()
         first = traces(house.bot)
 
@@ -265,7 +259,7 @@ async def test_buttons_of_old_cards_work_after_a_reload(tmp_path: Path) -> None:
 
 async def test_guest_that_is_reloaded_goes_on_with_what_was_open(tmp_path: Path) -> None:
     async with a_house(tmp_path) as house:
-        await house.bot.load_extension("plexlink")
+        await house.extension("load")
         await house.plexlink()
         await house.extension("unload")
         house.plex.approve(house.code())
@@ -277,7 +271,7 @@ async def test_guest_that_is_reloaded_goes_on_with_what_was_open(tmp_path: Path)
 
 async def test_guest_answers_its_own_failures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with a_house(tmp_path) as house:
-        await house.bot.load_extension("plexlink")
+        await house.extension("load")
         with closing(sqlite3.connect(tmp_path / "plexlink.sqlite3")) as database:
             database.execute("ALTER TABLE plexlink_attempts RENAME TO lost")
 
@@ -306,7 +300,7 @@ async def test_folder_that_was_copied_into_the_hosts_cogs_works(
     monkeypatch.setattr(sys, "meta_path", [NoInstalledPlugin(), *sys.meta_path])
     async with a_house(tmp_path / "data") as house:
         before = traces(house.bot)
-        await house.bot.load_extension("cogs.plexlink")
+        await house.extension("load", "cogs.plexlink")
         await link(house)
         assert "Linked as alice" in house.card().text
         guests = {
@@ -318,6 +312,6 @@ async def test_folder_that_was_copied_into_the_hosts_cogs_works(
         await house.extension("reload", "cogs.plexlink")
         await house.press("Not me: undo")
         assert "Undone" in house.card().text
-        await house.bot.unload_extension("cogs.plexlink")
+        await house.extension("unload", "cogs.plexlink")
         assert difference(before, traces(house.bot)) <= {"modules"}
         assert {name for name in sys.modules if is_guest(name)} == {"cogs"}

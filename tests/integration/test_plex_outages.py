@@ -146,7 +146,7 @@ class Outage:
 
 @pytest.mark.parametrize("name", SAYS_NOTHING)
 async def test_bad_answers_are_told_and_cost_nobody_anything(tmp_path: Path, name: str) -> None:
-    """For ten minutes; once and three times in a row, `tests/e2e/test_plex_faults.py` lets them come."""
+    """For ten minutes; once and three times in a row, `tests/proof/test_plex_faults.py` lets them come."""
     async with a_world(tmp_path, settle=SETTLE_SECONDS) as world:
         outage = Outage(world, SAYS_NOTHING[name])
         await outage.begin()

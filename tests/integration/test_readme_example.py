@@ -165,7 +165,8 @@ async def test_member_is_answered_while_plexlink_is_away(cinema: Cinema) -> None
     try:
         assert await cinema.ask() == "Links cannot be read at the moment. Please try again later."
     finally:
-        await cinema.world.env.bot.load_extension("plexlink")
+        with cinema.world.env._bot_scope():
+            await cinema.world.env.bot.load_extension("plexlink")
 
 
 async def test_every_call_says_which_device_asks_and_holds_no_secret_in_its_address(

@@ -1,6 +1,6 @@
 """Take the pictures of `make pictures`: the README's, and every card for reviewing.
 
-    python tests/e2e/pictures.py            # build/pictures/, and the README's picture where it belongs
+    make pictures            # build/pictures/, and the README's picture where it belongs
 
 The README's picture is the real thing: /plexlink typed, and approved on the link page. The others are the cards'
 layouts, posted by the bot into the same conversation, because some of them take an outage or a quarter of an hour.
