@@ -76,6 +76,7 @@ class Asker:
         self._messenger = messenger
         self._clock = clock
         self._pin_style = pin_style
+        self._asked_about: dict[str, Attempt] = {}
         self._deadlines: dict[str, float] = {}
         self._questions: dict[str, Question] = {}
         self._pressed: set[str] = set()
@@ -87,6 +88,7 @@ class Asker:
 
     def wake(self, attempt: Attempt) -> None:
         """Plan the attempt's next call, unless something is planned already."""
+        self._asked_about.pop(attempt.id, None)
         key = Key(Kind.ATTEMPT, attempt.id)
         if flow.is_over(attempt) or self._poller.is_planned(key):
             return
@@ -94,6 +96,7 @@ class Asker:
 
     def go_on(self, attempt: Attempt) -> None:
         """Plan the next call of an attempt that has just come to it."""
+        self._asked_about.pop(attempt.id, None)
         call = flow.next_call(attempt)
         self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
 
@@ -117,9 +120,10 @@ class Asker:
 
     async def step(self, attempt_id: str) -> None:
         """Make the attempt's next call."""
-        attempt = await self._ledger.get(attempt_id)
-        if attempt is None or flow.is_over(attempt):
+        attempt = self._asked_about.get(attempt_id) or await self._ledger.get(attempt_id)
+        if attempt is None or attempt.state is not State.PENDING:
             await self._disown(attempt_id)
+        if attempt is None or flow.is_over(attempt):
             self._forget(attempt_id)
             return
         was_pressed = attempt_id in self._pressed
@@ -128,7 +132,20 @@ class Asker:
             await self._call_or_explain(attempt, was_pressed=was_pressed)
         except (StaleAttemptError, IllegalTransitionError) as error:
             _log.info("link.moved_on attempt=%s: %s", attempt_id, error)
-            self.release(attempt)
+            await self._look_again(attempt_id)
+        except StoreError:
+            self._asked_about.pop(attempt_id, None)  # nobody knows what was committed: the row will tell
+            raise
+
+    async def _look_again(self, attempt_id: str) -> None:
+        """Go on from where an attempt is by now."""
+        newest = await self._ledger.get(attempt_id)
+        if newest is None or flow.is_over(newest):
+            self._forget(attempt_id)
+        else:
+            self._asked_about.pop(attempt_id, None)
+            self.go_on(newest)
+            self._presenter.wake(newest)
 
     async def _call_or_explain(self, attempt: Attempt, *, was_pressed: bool) -> None:
         try:
@@ -186,12 +203,16 @@ class Asker:
                 await self._still_pending(attempt, asked, expires_in, was_pressed=was_pressed)
 
     async def _keep(self, attempt: Attempt, *, tells: bool) -> None:
-        """Commit a token before anything else is done with it; sign it out if nobody wants it any more."""
+        """Commit a token before anything else is done with it; sign it out if nobody wants it any more.
+
+        Where a commit came through though nobody said so, the row holds this very token, and keeps it.
+        """
         _, token = self._in_hand[attempt.id]
         try:
             await self._commit(attempt, flow.Granted(token), tells=tells)
         except (StaleAttemptError, IllegalTransitionError):
             await self._disown(attempt.id)
+            raise
         self._in_hand.pop(attempt.id, None)
 
     async def _disown(self, attempt_id: str) -> None:
@@ -207,10 +228,11 @@ class Asker:
         if asked >= self._deadline(attempt, asked, expires_in):
             await self._advance(attempt, flow.RanOut())
             return
+        is_first = attempt.id not in self._asked_about
         self._plan_question(attempt, self._shown_at(attempt, asked), asked)
         if was_pressed:
             self._presenter.note(attempt, Note.NOT_YET)
-        else:
+        elif is_first:
             self._presenter.wake(attempt)
 
     def _deadline(self, attempt: Attempt, asked: float, expires_in: timedelta | None) -> float:
@@ -238,6 +260,7 @@ class Asker:
         key, deadline = Key(Kind.ATTEMPT, attempt.id), self._deadlines[attempt.id]
         question = Question(shown_at, asked_at, last_at=deadline - LAST_CHANCE_SECONDS)
         self._questions[attempt.id] = question
+        self._asked_about[attempt.id] = attempt
         if asked_at < question.last_at:
             self._poller.put_question(key, question)
         else:
@@ -356,6 +379,7 @@ class Asker:
         self._pressed.discard(attempt_id)
         self._told.discard(attempt_id)
         self._made.pop(attempt_id, None)
+        self._asked_about.pop(attempt_id, None)
         for memory in (self._deadlines, self._questions, self._rejected_since, self._answered_press_at):
             memory.pop(attempt_id, None)
 

@@ -17,7 +17,7 @@ from discord.ext import commands
 
 from . import messages, views
 from .aftercare import Forgotten, NotLinked, Reported, Status
-from .errors import NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
+from .errors import NewerRowError, NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
 from .grants import Grant, GrantOutcome
 from .models import Answer, Lane, Place, Secret
 from .notifier import export_file, persist
@@ -316,6 +316,9 @@ class PlexLink(commands.Cog):
         except UnknownKeyError as error:
             _log.error("interaction.key_missing: %s", error)
             view = views.notice(messages.KEY_MISSING, views.RED)
+        except NewerRowError as error:
+            _log.error("interaction.newer_row: %s", error)
+            view = views.notice(messages.NEWER, views.RED)
         except Exception:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
             reference = secrets.token_hex(4)
             _log.exception("interaction.failed reference=%s", reference)

@@ -15,7 +15,9 @@
     │   └── BrokenEnvelopeError     the envelope was damaged, or belongs to another row
     ├── StoreError               the database cannot be used
     │   ├── DatabaseInUseError      another bot runs on it
-    │   └── StoreUnavailableError   full, locked, read-only, gone: it works again once that is mended
+    │   ├── StoreUnavailableError   full, locked, read-only, gone: it works again once that is mended
+    │   ├── ConflictError           another one was quicker: look again
+    │   └── NewerRowError           a newer release wrote this row; the others can be read
     ├── NotifyError              Discord did not take a card: try again
     ├── IllegalTransitionError   the attempt cannot do this from its state
     └── StaleAttemptError        the attempt moved on while we were working on it
@@ -82,6 +84,14 @@ class DatabaseInUseError(StoreError):
 
 class StoreUnavailableError(StoreError):
     """The machine does not let the database be used at present; the text says what mends it."""
+
+
+class ConflictError(StoreError):
+    """There may be only one of these, and there is one already; nothing was kept."""
+
+
+class NewerRowError(StoreError):
+    """A row holds a word that this release does not know."""
 
 
 class NotifyError(PlexLinkError):

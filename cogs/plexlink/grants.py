@@ -103,7 +103,10 @@ class Grants:
         try:
             async with self._store.transaction() as tx:
                 links = await tx.links.of_many({wish.user_id for wish in wishes})
-                grants = [_grant(links.get(wish.user_id)) for wish in wishes]
+                grants = [
+                    _grant(links[wish.user_id]) if wish.user_id in links else Grant(outcome=GrantOutcome.NOT_LINKED)
+                    for wish in wishes
+                ]
                 uses = [
                     AuditEntry(at=now, actor_id=None, deed=Deed.USED, user_id=wish.user_id, detail=wish.purpose)
                     for wish, grant in zip(wishes, grants, strict=True)
@@ -118,9 +121,7 @@ class Grants:
 
 
 def _grant(link: Link | None) -> Grant:
-    if link is None:
-        return Grant(outcome=GrantOutcome.NOT_LINKED)
-    if link.trouble is Trouble.UNAVAILABLE:
+    if link is None or link.trouble is Trouble.UNAVAILABLE:
         return Grant(outcome=GrantOutcome.UNAVAILABLE)
     if link.trouble is Trouble.BROKEN:
         return Grant(outcome=GrantOutcome.NEEDS_RELINK)

@@ -19,12 +19,11 @@ from .models import AuditEntry, Deed, Finding, Health, TokenDead, Topic, Verdict
 from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from .clock import Clock
-    from .messenger import Messenger
-    from .models import Link, LinkEvent
+    from .ledger import Change
+    from .models import Link
     from .plex import PlexClient
     from .poller import Poller
     from .store import Store, Transaction
@@ -77,36 +76,27 @@ class HealthCheck:
         store: Store,
         plex: PlexClient,
         poller: Poller,
-        messenger: Messenger,
         clock: Clock,
-        publish: Callable[[LinkEvent], None],
     ) -> None:
         self._store = store
         self._plex = plex
         self._poller = poller
-        self._messenger = messenger
         self._clock = clock
-        self._publish = publish
         self._pinged: set[str] = set()
         self._waiting: dict[str, asyncio.Future[Finding]] = {}
 
-    async def wake(self) -> None:
-        """Plan the checks that are due, and tell the members whose token is dead."""
-        now = self._clock.now()
-        async with self._store.transaction() as tx:
-            for link_id in await tx.links.unplanned():
-                await tx.links.plan(link_id, now + DAY * random.random())  # noqa: S311 - a spread, no secret
-            due = await tx.links.due(now, most=_MOST_AT_ONCE)
-            dead = await self._tell_of_the_dead(tx, now)
-        for link_id in due:
+    async def find(self, change: Change) -> None:
+        """Plan the checks that are due, and let the members be told whose token is dead."""
+        now, tx = self._clock.now(), change.tx
+        for link_id in await tx.links.unplanned():
+            await tx.links.plan(link_id, now + DAY * random.random())  # noqa: S311 - a spread, no secret
+        for link_id in await tx.links.due(now, most=_MOST_AT_ONCE):
             key = Key(Kind.HEALTH, link_id)
             if not self._poller.is_planned(key):
                 self._poller.put(key, Urgency.BACKGROUND)
-        for link in dead:
+        for link in await self._tell_of_the_dead(tx, now):
             _log.info("health.token_dead link=%s user=%s", link.id, link.user_id)
-            self._publish(TokenDead(user_id=link.user_id, link_id=link.id, at=now))
-        if dead:
-            await self._messenger.wake()
+            change.events.append(TokenDead(user_id=link.user_id, link_id=link.id, at=now))
 
     async def check_now(self, link: Link) -> Finding:
         """Check a link for a member who waits, and return what came of it within a few seconds.

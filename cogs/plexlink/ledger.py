@@ -1,12 +1,11 @@
-"""The attempts that something is still to be done about: in memory to work with, in the store to be kept.
+"""Attempts in transactions: what becomes of them is decided on their rows as the transaction finds them.
 
-Changes are made one at a time, each on the newest value, and believed only when they are committed. So a poll and
-an edit of a card which end together both count, and what this process knows is what a restart will find.
+What a caller knows of an attempt only names it. So a poll and an edit of a card which end together both count, and a
+commit of which nobody knows whether it came through is looked up by whoever tries again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -36,7 +35,6 @@ from .models import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from datetime import datetime
 
     from .clock import Clock
     from .models import Answer, LinkEvent
@@ -59,73 +57,31 @@ _DEEDS = {
 
 
 class Ledger:
-    """Know the unsettled attempts and commit what becomes of them."""
+    """Read attempts and commit what becomes of them."""
 
     def __init__(self, *, store: Store, clock: Clock, publish: Callable[[LinkEvent], None]) -> None:
         self._store = store
         self._clock = clock
         self._publish = publish
-        self._unsettled: dict[str, Attempt] = {}
-        self._changing = asyncio.Lock()
-
-    def open_count(self) -> int:
-        """Return how many attempts have not ended."""
-        return sum(1 for attempt in self._unsettled.values() if not flow.is_over(attempt))
-
-    def first_deadline(self) -> datetime | None:
-        """Return when the first open code runs out, if one is out."""
-        now = self._clock.now()
-        deadlines = (attempt.deadline_at for attempt in self._unsettled.values() if not flow.is_over(attempt))
-        return min((deadline for deadline in deadlines if deadline is not None and deadline > now), default=None)
-
-    def unsettled(self, attempt_id: str) -> Attempt | None:
-        """Return an attempt that something is still to be done about, as it is by now."""
-        return self._unsettled.get(attempt_id)
 
     async def get(self, attempt_id: str) -> Attempt | None:
-        """Return an attempt; settled ones come from the store."""
-        known = self._unsettled.get(attempt_id)
-        if known is not None:
-            return known
+        """Return an attempt as it is now."""
         async with self._store.transaction() as tx:
             return await tx.attempts.get(attempt_id)
 
-    async def load_unfinished(self) -> list[Attempt]:
-        """Return all unsettled attempts, those that only the store knew included; forget what is long over."""
-        async with self._changing:
-            async with self._store.transaction() as tx:
-                now = self._clock.now()
-                await tx.attempts.prune(seen_before=now - _KEPT, unseen_before=now - _KEPT_UNSEEN)
-                found = await tx.attempts.unfinished()
-            self._unsettled = {
-                attempt.id: self._unsettled.get(attempt.id, attempt)
-                for attempt in found
-                if not flow.is_settled(attempt)
-            }
-            return list(self._unsettled.values())
-
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Change]:
-        """Give a change to be filled in; it is committed at the end of the block, then believed.
+        """Give a change to be filled in; it is committed at the end of the block.
 
         Raises:
-            StoreError: nothing was kept.
+            StoreError: nothing was kept, or what was kept will be found in the rows.
 
         """
-        async with self._changing:
-            async with self._store.transaction() as tx:
-                change = Change(tx=tx, ledger=self, clock=self._clock)
-                yield change
-            for attempt in change.touched.values():
-                self._believe(attempt)
+        async with self._store.transaction() as tx:
+            change = Change(tx=tx, clock=self._clock)
+            yield change
         for happened in change.events:
             self._publish(happened)
-
-    def _believe(self, attempt: Attempt) -> None:
-        if flow.is_settled(attempt):
-            self._unsettled.pop(attempt.id, None)
-        else:
-            self._unsettled[attempt.id] = attempt
 
     async def advance(self, attempt: Attempt, event: flow.Event) -> Attempt:
         """Commit what becomes of an attempt. Raise as `Change.move` and `change` do."""
@@ -143,17 +99,18 @@ class Ledger:
         Return what changed: the attempt first, then those whose links it replaced. Raise as `advance` does.
         """
         async with self.change() as change:
+            newest = await change.newest(attempt.id) or attempt
             holder = await change.tx.links.holding(account.id)
-            is_taken = holder is not None and holder.user_id != attempt.user_id
+            is_taken = holder is not None and holder.user_id != newest.user_id
             if account.is_managed:
-                await change.refuse(attempt, Reason.MANAGED)
-            elif is_taken and attempt.reason is not Reason.MOVING:
-                await change.move(attempt, flow.Contested(self._clock.now() + flow.TIME_TO_DECIDE))
+                await change.refuse(newest, Reason.MANAGED)
+            elif is_taken and newest.reason is not Reason.MOVING:
+                await change.move(newest, flow.Contested(self._clock.now() + flow.TIME_TO_DECIDE))
             else:
-                await change.move(attempt, flow.Accepted())
+                await change.move(newest, flow.Accepted())
                 if holder is not None and is_taken:
-                    await change.move_link_away(holder, to=attempt.user_id)
-                await change.replace_link(attempt, account)
+                    await change.move_link_away(holder, to=newest.user_id)
+                await change.replace_link(newest, account)
         return list(change.touched.values())
 
     async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
@@ -162,7 +119,7 @@ class Ledger:
             return await change.refuse(attempt, reason)
 
     async def disown(self, attempt: Attempt, token: Secret) -> None:
-        """Queue a token for signing out that came for an attempt which has moved on."""
+        """Queue a token for signing out that came for an attempt which has moved on, unless it is kept after all."""
         async with self.change() as change:
             await change.queue_sign_out(replace(attempt, token=token))
 
@@ -196,17 +153,24 @@ class Ledger:
     async def shown(self, drawn: Attempt, card: Card, place: Place) -> Attempt:
         """Commit that the member sees `card` at `place`, as it was drawn; an answer that nobody needs is forgotten.
 
-        What was changed while it was drawn is drawn again.
+        What was changed while it was drawn is drawn again. An attempt that has left its card meanwhile was drawn over
+        the one that has taken it: that one is returned instead, to be drawn again.
         """
 
         def see(newest: Attempt) -> Attempt:
+            if newest.place not in {drawn.place, place}:
+                return replace(newest, shown_state=None)
             is_final = flow.is_over(newest) and flow.card_for(newest, self._clock.now()) == card
             is_elsewhere = newest.answer != drawn.answer and place.lane is not Lane.DM
             is_outdated = is_elsewhere or (newest.shown_state is None and drawn.shown_state is not None)
             answer = None if is_final and not is_outdated and place.lane is not Lane.DM else newest.answer
             return replace(newest, shown_state=None if is_outdated else card, place=place, answer=answer)
 
-        return await self._resurface(drawn, see)
+        async with self.change() as change:
+            newest = await change.newest(drawn.id)
+            if newest is not None and not _has_no_card(newest):
+                return await change.surface(see(newest))
+            return await change.outdate_card(drawn, place) or newest or drawn
 
     async def _resurface(self, attempt: Attempt, see: Callable[[Attempt], Attempt]) -> Attempt:
         async with self.change() as change:
@@ -227,11 +191,10 @@ class Ledger:
 class Change:
     """What is to be committed together; of `events` other code hears when it is."""
 
-    def __init__(self, *, tx: Transaction, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, *, tx: Transaction, clock: Clock) -> None:
         self.tx = tx
         self.touched: dict[str, Attempt] = {}
         self.events: list[LinkEvent] = []
-        self._ledger = ledger
         self._clock = clock
 
     async def add(self, attempt: Attempt) -> None:
@@ -239,25 +202,29 @@ class Change:
         await self.tx.attempts.add(attempt)
         self.touched[attempt.id] = attempt
 
+    async def unfinished(self) -> list[Attempt]:
+        """Return all attempts that something is still to be done about; forget what is long over."""
+        now = self._clock.now()
+        await self.tx.attempts.prune(seen_before=now - _KEPT, unseen_before=now - _KEPT_UNSEEN)
+        return [attempt for attempt in await self.tx.attempts.unfinished() if not flow.is_settled(attempt)]
+
     async def newest(self, attempt_id: str) -> Attempt | None:
         """Return an attempt as this change finds it; what a caller looked at before may be outdated."""
-        known = self.touched.get(attempt_id) or self._ledger.unsettled(attempt_id)
-        return known or await self.tx.attempts.get(attempt_id)
+        return await self.tx.attempts.get(attempt_id)
 
     async def move(self, attempt: Attempt, event: flow.Event) -> Attempt:
         """Advance an attempt.
 
         Raises:
             IllegalTransitionError: the event does not fit the state that the attempt has by now.
-            StaleAttemptError: the attempt is gone, or another process moved it on.
+            StaleAttemptError: the attempt is gone.
 
         """
         newest = await self.newest(attempt.id)
         if newest is None:
             raise StaleAttemptError(f"attempt {attempt.id} is gone")
         after = flow.advance(newest, event, self._clock.now())
-        if not await self.tx.attempts.move(after, expected=newest.state):
-            raise StaleAttemptError(f"attempt {attempt.id} is no longer {newest.state}")
+        await self.tx.attempts.move(after)
         self.touched[after.id] = after
         return after
 
@@ -288,6 +255,15 @@ class Change:
         after = await self.move(attempt, flow.Rejected(reason))
         await self.queue_sign_out(newest or attempt)
         return after
+
+    async def outdate_card(self, drawn: Attempt, place: Place) -> Attempt | None:
+        """Let that be drawn again over which an attempt was drawn; return the attempt which has the card by now."""
+        message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
+        if message_id is None:
+            return None
+        await self.tx.reports.outdate(message_id)
+        successor = await self.tx.attempts.shown_in(message_id)
+        return None if successor is None else await self.surface(replace(successor, shown_state=None))
 
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""
@@ -382,9 +358,14 @@ class Change:
         )
 
     async def queue_sign_out(self, attempt: Attempt) -> None:
-        """Queue the credential of an attempt that led to no link."""
+        """Queue the credential of an attempt that led to no link, unless it did, or is on its way to."""
         token, client_identifier = _credential(attempt)
-        await self._sign_out(attempt.user_id, token, client_identifier)
+        if not await self._is_kept(attempt, token):
+            await self._sign_out(attempt.user_id, token, client_identifier)
+
+    async def _is_kept(self, attempt: Attempt, token: Secret) -> bool:
+        row, link = await self.tx.attempts.get(attempt.id), await self.tx.links.of(attempt.user_id)
+        return token in {row and row.token, link and link.token}
 
     async def _sign_out(self, user_id: int, token: Secret, client_identifier: Secret) -> str:
         return await self.tx.sign_outs.add(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .plex import PlexClient
     from .poller import Poller
     from .sign_outs import SignOuts
-    from .store import Store
+    from .store import Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -45,8 +45,11 @@ class Leftovers:
     async def wake(self) -> None:
         """Plan a question about every given-up code."""
         async with self._store.transaction() as tx:
-            waiting = await tx.leftovers.all()
-        for leftover in waiting:
+            await self.find(tx)
+
+    async def find(self, tx: Transaction) -> None:
+        """Plan as `wake` does."""
+        for leftover in await tx.leftovers.all():
             self._plan(leftover.id, leftover.deadline_at - self._clock.now())
 
     async def look(self, attempt_id: str) -> None:

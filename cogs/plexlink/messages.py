@@ -77,6 +77,10 @@ KEY_MISSING = (
     "## I cannot read your link at the moment\n"
     "The key for it is missing here, which only the bot's host can mend. Nothing has changed."
 )
+NEWER = (
+    "## I cannot read your link at the moment\n"
+    "A newer version of this bot wrote it, and only the bot's host can bring that back. Nothing has changed."
+)
 EXPORTED = "I sent you a file with everything that is stored about you, without the token."
 EXPORT_HERE = "Here is everything that is stored about you, without the token."
 RETIRED = "-# This card has moved to your newest /plexlink."

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .models import News
     from .poller import Poller
-    from .store import Store
+    from .store import Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +51,11 @@ class Messenger:
     async def wake(self) -> None:
         """Plan a message for everything that none has been tried for."""
         async with self._store.transaction() as tx:
-            waiting = await tx.news.to_be_sent()
-        for news in waiting:
+            await self.find(tx)
+
+    async def find(self, tx: Transaction) -> None:
+        """Plan as `wake` does."""
+        for news in await tx.news.to_be_sent():
             key = Key(Kind.NEWS, news.id)
             if not self._poller.is_planned(key):
                 self._poller.put(key, Urgency.FREE, self._turn())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +16,7 @@ from .models import Card, Lane, Note, Showing
 from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from datetime import datetime
 
     from .clock import Clock
@@ -59,24 +61,24 @@ class Presenter:
         self._poller = poller
         self._notifier = notifier
         self._clock = clock
-        self._surfaces: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str | int, asyncio.Lock] = WeakValueDictionary()
         self._notes: dict[str, Note] = {}
         self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
+        self._may_come_late: dict[str, Attempt] = {}
 
     def wake(self, attempt: Attempt) -> None:
         """Plan to draw the card now if it is behind, or when it will be though nothing happens.
 
         A card that Discord did not take waits for its next try, which draws what is true by then.
         """
-        newest = self._ledger.unsettled(attempt.id)
         key, now = Key(Kind.CARD, attempt.id), self._clock.now()
         is_backing_off = self._poller.failures(key) > 0 and self._poller.is_planned(key)
-        if newest is None or is_backing_off:
+        if is_backing_off:
             return
-        if flow.needs_showing(newest, now):
-            is_held_back = flow.card_for(newest, now) in {Card.QUEUED, Card.APPROVED}
+        if flow.needs_showing(attempt, now):
+            is_held_back = flow.card_for(attempt, now) in {Card.QUEUED, Card.APPROVED}
             self._poller.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
-        elif (changes_at := flow.card_changes_at(newest, now)) is not None:
+        elif (changes_at := flow.card_changes_at(attempt, now)) is not None:
             self._poller.put_sooner(key, Urgency.FREE, (changes_at - now).total_seconds())
 
     def show_now(self, attempt: Attempt) -> None:
@@ -102,7 +104,7 @@ class Presenter:
             NotifyError: the older answer could not be reached, and keeps the card.
 
         """
-        async with self._surface(attempt.id):
+        async with self._surface(attempt):
             attempt = await self._ledger.redraw(attempt)
             if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
                 await self._notifier.retire(attempt.answer)
@@ -110,28 +112,49 @@ class Presenter:
 
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it."""
-        async with self._surface(attempt_id):
+        attempt = await self._ledger.get(attempt_id)
+        if attempt is None:
+            self._drawn.pop(attempt_id, None)
+            self._may_come_late.pop(attempt_id, None)
+            return
+        async with self._surface(attempt):
             await self._draw(attempt_id)
 
-    def _surface(self, attempt_id: str) -> asyncio.Lock:
-        """Return the lock under which a card is drawn or moved; it lasts for as long as somebody holds it."""
-        return self._surfaces.setdefault(attempt_id, asyncio.Lock())
+    @asynccontextmanager
+    async def _surface(self, attempt: Attempt) -> AsyncIterator[None]:
+        """Let nobody else draw or move this attempt, or draw anything in the message that its card is in.
+
+        An edit may be on its way for long; its attempt's successor in the same message waits for it.
+        """
+        message_id = attempt.place.message_id or (attempt.answer.message_id if attempt.answer else None)
+        async with self._alone(attempt.id), self._alone(message_id or attempt.id + " has no message"):
+            yield
+
+    def _alone(self, what: str | int) -> asyncio.Lock:
+        """Return a lock that lasts for as long as somebody holds it."""
+        return self._locks.setdefault(what, asyncio.Lock())
 
     async def _draw(self, attempt_id: str) -> None:
         attempt = await self._ledger.get(attempt_id)
         if attempt is None:
-            self._drawn.pop(attempt_id, None)
             return
         key = Key(Kind.CARD, attempt_id)
         try:
             shown = await self._show(attempt)
         except NotifyError as error:
+            self._may_come_late[attempt_id] = attempt
             self._failed(key, error)
         else:
             self._poller.succeeded(key)
             self.wake(shown)
 
     async def _show(self, attempt: Attempt) -> Attempt:
+        late = self._may_come_late.get(attempt.id)
+        if late is not None and flow.has_left_its_card(attempt):
+            # What was given up may have been drawn all the same, over the successor.
+            attempt = await self._ledger.shown(late, flow.card_for(attempt, self._clock.now()), late.place)
+            del self._may_come_late[late.id]
+            return attempt
         await self._draw_what_differs(attempt)
         if attempt.id in self._drawn:
             # Where this fails, the card is out all the same: the next try commits it and does not send it again.

@@ -50,11 +50,9 @@ class Reporter:
         self._messenger = messenger
         self._clock = clock
 
-    async def wake(self) -> None:
+    async def find(self, tx: Transaction) -> None:
         """Plan to draw all whose card is behind."""
-        async with self._store.transaction() as tx:
-            behind = await tx.reports.behind()
-        for report_id in behind:
+        for report_id in await tx.reports.behind():
             if not self._poller.is_planned(Key(Kind.REPORT, report_id)):
                 self.plan(report_id)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import flow
 from .aftercare import Status
-from .errors import IllegalTransitionError, NotifyError, StaleAttemptError, UnknownKeyError
+from .errors import ConflictError, IllegalTransitionError, NotifyError, StaleAttemptError, UnknownKeyError
 from .models import Lane, Place, Reason, Trouble
 
 if TYPE_CHECKING:
@@ -129,6 +129,12 @@ class LinkService:
 
     async def start(self, request: Request) -> StartOutcome:
         """Begin an attempt, or show the open one again; a linked member is told so."""
+        try:
+            return await self._start(request)
+        except ConflictError:
+            return await self._start(request)  # another process began one at the same moment: that one is shown
+
+    async def _start(self, request: Request) -> StartOutcome:
         async with self._ledger.change() as change:
             attempt = await change.tx.attempts.open_of(request.user_id)
             if attempt is None:
@@ -141,7 +147,7 @@ class LinkService:
                 else:
                     await change.add_in_place_of(request.card_of, begun)
         if attempt is not None:
-            return await self._show_again(self._ledger.unsettled(attempt.id) or attempt, request.answer)
+            return await self._show_again(attempt, request.answer)
         self._went_on(begun)
         return Begun()
 
@@ -249,7 +255,7 @@ class LinkService:
                 successor = await change.tx.attempts.open_of(press.user_id)
             if successor is None:
                 return Gone()
-            attempt = self._ledger.unsettled(successor.id) or successor
+            attempt = successor
         if press.answer is not None and attempt.place.lane is not Lane.DM:
             # An ephemeral card can be edited for 15 minutes more.
             return await self._ledger.renew_answer(attempt, press.answer)
@@ -286,8 +292,9 @@ class LinkService:
                 raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
             if not link.is_dead:
                 return Status(link=link, last_use=await change.tx.audit.last_use(link.user_id, since=link.linked_at))
-        if self._ledger.open_count() >= self._max_pending:
-            return TooBusy(self._ledger.first_deadline() or self._clock.now() + flow.ANSWER_CLOSES)
+        if await change.tx.attempts.open_count() >= self._max_pending:
+            now = self._clock.now()
+            return TooBusy(await change.tx.attempts.first_deadline(now) or now + flow.ANSWER_CLOSES)
         return await self._too_many(change, request.user_id)
 
     async def _too_many(self, change: Change, user_id: int) -> TooManyStarts | None:

@@ -65,8 +65,11 @@ class SignOuts:
     async def wake(self) -> None:
         """Plan all that wait; whoever queued them, another process included."""
         async with self._store.transaction() as tx:
-            waiting = await tx.sign_outs.ids()
-        for row_id in waiting:
+            await self.find(tx)
+
+    async def find(self, tx: Transaction) -> None:
+        """Plan as `wake` does."""
+        for row_id in await tx.sign_outs.ids():
             if not self._poller.is_planned(Key(Kind.SIGN_OUT, row_id)):
                 self._plan(row_id)
 

@@ -71,8 +71,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
     async with Database.open(settings.database_url.reveal()) as database, client as plex:
         store = Store(database=database, vault=await _open_vault(database, settings))
         poller = Poller(limiter=Limiter(settings.plex_rate))
-        publish = _publisher(bot)
-        ledger = Ledger(store=store, clock=clock, publish=publish)
+        ledger = Ledger(store=store, clock=clock, publish=_publisher(bot))
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
         )
@@ -81,7 +80,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         reporter = Reporter(store=store, poller=poller, notifier=notifier, messenger=messenger, clock=clock)
         sign_outs = SignOuts(store=store, plex=plex, poller=poller, reporter=reporter, messenger=messenger, clock=clock)
         leftovers = Leftovers(store=store, plex=plex, poller=poller, sign_outs=sign_outs, clock=clock)
-        health = HealthCheck(store=store, plex=plex, poller=poller, messenger=messenger, clock=clock, publish=publish)
+        health = HealthCheck(store=store, plex=plex, poller=poller, clock=clock)
         asker = Asker(
             ledger=ledger,
             plex=plex,
@@ -93,7 +92,6 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
             pin_style=pin_style,
         )
         worker = Worker(
-            store=store,
             ledger=ledger,
             poller=poller,
             asker=asker,
@@ -187,12 +185,8 @@ def _make_folder(settings: PlexLinkSettings) -> None:
 
 
 async def _open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
-    records = await database.key_records()
-    ring = _key_ring(settings, is_new=not records)
-    if not records:
-        first = Vault.first_records(ring)
-        records = {"primary": first.primary, "canary": first.canary, "lookup": first.lookup}
-        await database.replace_key_records(records)
+    records = await database.key_records(lambda: _first_records(settings))
+    ring = _key_ring(settings, is_new=False)
     try:
         known = KeyRecords(**records)
     except TypeError:
@@ -201,6 +195,11 @@ async def _open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
     if settings.keys is None:
         database.watch(lambda: _keep_key_file(settings.key_file, vault.ring))
     return vault
+
+
+def _first_records(settings: PlexLinkSettings) -> dict[str, str]:
+    first = Vault.first_records(_key_ring(settings, is_new=True))
+    return {"primary": first.primary, "canary": first.canary, "lookup": first.lookup}
 
 
 def _keep_key_file(path: Path, ring: KeyRing) -> None:

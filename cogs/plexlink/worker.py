@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .presenter import Presenter
     from .reporter import Reporter
     from .sign_outs import SignOuts
-    from .store import Store
+    from .store import Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ class Worker:
     def __init__(
         self,
         *,
-        store: Store,
         ledger: Ledger,
         poller: Poller,
         asker: Asker,
@@ -50,7 +49,6 @@ class Worker:
         clock: Clock,
         audit_days: int,
     ) -> None:
-        self._store = store
         self._ledger = ledger
         self._poller = poller
         self._asker = asker
@@ -70,23 +68,24 @@ class Worker:
     async def _sweep(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""
         self._poller.put(_SWEEP, Urgency.FREE, _SWEEP_SECONDS)
-        for attempt in await self._ledger.load_unfinished():
+        async with self._ledger.change() as change:
+            unfinished = await change.unfinished()
+            await self._prune(change.tx)
+            await self._sign_outs.find(change.tx)
+            await self._leftovers.find(change.tx)
+            await self._reporter.find(change.tx)
+            await self._health.find(change)
+            await self._messenger.find(change.tx)
+        for attempt in unfinished:
             self._asker.wake(attempt)
             if not self._poller.is_planned(Key(Kind.CARD, attempt.id)):
                 self._presenter.wake_after_restart(attempt)
-        await self._sign_outs.wake()
-        await self._leftovers.wake()
-        await self._reporter.wake()
-        await self._health.wake()
-        await self._prune()
-        await self._messenger.wake()
         self._poller.succeeded(_SWEEP)
 
-    async def _prune(self) -> None:
+    async def _prune(self, tx: Transaction) -> None:
         now = self._clock.now()
-        async with self._store.transaction() as tx:
-            await tx.audit.prune(now - self._audit_kept)
-            await tx.news.prune(now - NEWS_KEPT)
+        await tx.audit.prune(now - self._audit_kept)
+        await tx.news.prune(now - NEWS_KEPT)
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""

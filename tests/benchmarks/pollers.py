@@ -6,7 +6,7 @@ It prints what it measured as JSON. Every client asks about each code at the sam
 be compared with a poll of another: plexapi's is `POLLINTERVAL`, PlexLink's the least that its order allows.
 """
 
-# ruff: noqa: T201, S310, ASYNC110 - a script prints, asks the stand-in on loopback, and looks now and then
+# ruff: noqa: T201, S310 - a script prints, asks the stand-in on loopback, and looks now and then
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+WARMING_UP = 10
 POLLS = 1000
 POLLS_A_SECOND = 300.0
 FAULTY_POLLS_A_SECOND = 80.0
@@ -102,16 +103,16 @@ async def plexlink(measures: Measures, mode: str) -> None:
     poller.Poller.retry.__kwdefaults__["first_seconds"] = measures.interval  # type: ignore[index]
     with tempfile.TemporaryDirectory() as folder:
         async with plugin(Path(folder), measures.url, rate=1000.0) as service:
-            for member in range(10):  # what is loaded and cached at the first use is not a member's
+            for member in range(WARMING_UP):  # what is loaded and cached at the first use is not a member's
                 await start(service, 10**9 + member)
-            await settled(service, 10)
+            await settled(service, WARMING_UP)
             if mode == "cpu":
                 await asyncio.sleep(2 * measures.interval)  # nor are the first connections
             measures.at_rest()
             for begin in range(0, measures.members, 50):
                 batch = range(begin, min(begin + 50, measures.members))
                 await asyncio.gather(*(start(service, member) for member in batch))
-                await settled(service, 10 + batch.stop)
+                await settled(service, WARMING_UP + batch.stop)
             await measured(measures, mode, lambda: unlinked(service))
 
 
@@ -119,14 +120,17 @@ async def settled(service: Any, members: int) -> None:
     """Wait until so many codes are out and their cards are committed."""
     from plexlink.models import Card  # noqa: PLC0415 - as above
 
-    unsettled = service._ledger._unsettled
-    while sum(1 for attempt in unsettled.values() if attempt.shown_state is Card.WAITING) < members:
-        await asyncio.sleep(0.01)
+    while True:
+        async with service._ledger.change() as change:
+            if sum(attempt.shown_state is Card.WAITING for attempt in await change.unfinished()) >= members:
+                return
+        await asyncio.sleep(0.05)
 
 
 def unlinked(service: Any) -> int:
     """Return how many members are not linked yet."""
-    return sum(1 for attempt in service._ledger._unsettled.values() if attempt.user_id < 10**9)
+    poller = service._asker._poller
+    return len({key.id for key in (*poller._planned, *poller._running) if key.kind == "attempt"}) - WARMING_UP
 
 
 async def measured(measures: Measures, mode: str, left: Callable[[], int]) -> None:

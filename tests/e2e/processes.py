@@ -91,8 +91,8 @@ class BotProcess:
         """All that it wrote so far."""
         return self._output.decode(errors="replace")
 
-    async def logged(self, text: str) -> str:
-        """Wait until there is a whole line with `text`, and return it.
+    async def logged(self, text: str, *, times: int = 1) -> str:
+        """Wait until there are so many whole lines with `text`, and return the last of them.
 
         Raises:
             AssertionError: the process ended without it, or took too long.
@@ -101,7 +101,8 @@ class BotProcess:
 
         def line() -> str | None:
             lines = self.log.splitlines(keepends=True)
-            return next((line for line in lines if text in line and line.endswith("\n")), None)
+            found = [line for line in lines if text in line and line.endswith("\n")]
+            return found[times - 1] if len(found) >= times else None
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS), self._news:
@@ -251,8 +252,7 @@ class Deployment:
         try:
             return await self.discord.until(predicate, what=what, timeout=PATIENCE_SECONDS)
         except AssertionError as error:
-            logs = "\n-- the next process --\n".join(process.log for process in self._processes)
-            raise AssertionError(f"{error}\n{logs}") from None
+            raise AssertionError(f"{error}\n{self.log}") from None
 
     def pin(self) -> Pin:
         """Return the newest PIN at plex.tv."""
@@ -270,9 +270,14 @@ class Deployment:
             "bot token": self.discord.token,
         }
 
+    @property
+    def log(self) -> str:
+        """All that its processes wrote."""
+        return "\n-- the next process --\n".join(process.log for process in self._processes)
+
     def leaks(self) -> list[str]:
         """Name the secrets that stand in a log; what is short counts as a word of its own only."""
-        log = "\n".join(process.log for process in self._processes)
+        log = self.log
         words = set(re.findall(r"[\w-]+", log))
         return [
             name for name, value in self.secrets().items() if value in (log if len(value) > SHORT_LENGTH else words)

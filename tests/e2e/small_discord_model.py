@@ -251,12 +251,6 @@ class Hold:
     released: asyncio.Event = field(default_factory=asyncio.Event)
     is_taken: bool = False
     user: User | None = None
-    client: asyncio.BaseTransport | None = None
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether the client that sent the kept request has gone."""
-        return self.client is not None and self.client.is_closing()
 
     def hits(self, method: str, path: str, user: User | None) -> bool:
         """Whether this is the request to be kept."""

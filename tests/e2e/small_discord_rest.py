@@ -160,7 +160,6 @@ class Rest:
     async def _hold(self, request: web.Request, handler: Handler, hold: Hold) -> web.StreamResponse:
         """Keep a request waiting before or after the work is done."""
         response = None if hold.before else await self._answer(request, handler)
-        hold.client = request.transport
         hold.has_caught.set()
         await hold.released.wait()
         return response or await self._answer(request, handler)

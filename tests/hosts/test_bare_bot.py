@@ -206,7 +206,7 @@ async def test_guest_that_is_unloaded_leaves_no_trace(tmp_path: Path) -> None:
 
         assert traces(house.bot) == before
         async with Database.open(f"sqlite:///{tmp_path / 'plexlink.sqlite3'}") as database:
-            assert await database.key_records()
+            assert await database.key_records(dict)
 
 
 async def test_guest_that_cannot_start_leaves_no_trace_either(tmp_path: Path) -> None:

@@ -114,17 +114,6 @@ async def test_undo_waits_for_plex_and_tries_again(world: World) -> None:
     assert world.rows("sign_outs") == []
 
 
-async def test_a_sign_out_is_given_up_after_a_day_and_erased(world: World) -> None:
-    await world.plexlink()
-    world.approve()
-    await world.advance(6)
-    world.plex.fail(ServerError(503), calls=Operation.SIGN_OUT, times=None)
-    await world.press("Not me: undo")
-    for _ in range(50):
-        await world.advance(1800)
-    assert world.rows("sign_outs") == []
-
-
 @pytest.mark.parametrize("label", ["I've approved it", "New code", "Cancel"])
 async def test_a_button_obeys_only_its_owner(world: World, label: str) -> None:
     world.close_dms()

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import errno
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness import Card
-from plexlink_bot.sandbox.plex_tv import Empty, Html, JsonError, Operation, ServerError
+from plexlink_bot.sandbox.plex_tv import BOB, Empty, Html, JsonError, Operation, ServerError
 
 if TYPE_CHECKING:
     from harness import World
@@ -69,6 +70,62 @@ async def test_an_edit_that_discord_does_not_take_is_tried_again(world: World) -
     world.approve()
     await world.advance(20)
     assert "Linked as alice" in world.card().text
+
+
+async def test_a_token_whose_commit_nobody_heard_of_is_kept_and_linked(world: World) -> None:
+    await world.plexlink()
+    token = world.approve()
+    answers_lost = 0
+
+    def lose_the_answer() -> None:
+        nonlocal answers_lost
+        if answers_lost < 2 and world.rows("attempts")[0]["state"] == "approved":
+            answers_lost += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    desk: Any = world.env.bot.get_cog("PlexLink")._desk
+    desk.aftercare._store._database.watch(lose_the_answer)
+    await world.advance(60)
+    assert answers_lost == 2
+    assert "Linked as alice" in world.card().text
+    assert await world.stored_token() == token
+    assert world.plex.is_alive(token)
+    assert not world.rows("sign_outs")
+
+
+async def test_a_row_that_a_newer_release_wrote_is_its_members_trouble_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    bob = world.join("bob")
+    await world.plexlink()
+    await world.plexlink(bob)
+    await world.stop()
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
+        other.execute("UPDATE plexlink_attempts SET state = 'levitating' WHERE user_id = ?", (world.alice.id,))
+    world.approve(BOB)
+    await world.start()
+    await world.advance(700)
+    assert "Linked as bob" in world.card(bob).text
+    assert "A newer version of this bot" in Card((await world.plexlink()).response).text
+    assert caplog.text.count("store.newer_row") == 1
+
+
+async def test_two_starts_of_one_member_at_the_same_moment_lead_to_one_code(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plexlink.store.attempts import Attempts  # noqa: PLC0415 - the classes that the loaded plugin uses
+
+    await world.plexlink()
+    looks, open_of = [], Attempts.open_of
+
+    async def look_too_early(self: Attempts, user_id: int) -> object:
+        looks.append(user_id)
+        return None if len(looks) == 1 else await open_of(self, user_id)
+
+    monkeypatch.setattr(Attempts, "open_of", look_too_early)
+    second = await world.plexlink()
+    assert "Go to the message" in Card(second.response).buttons
+    assert len(world.plex.pins) == 1
 
 
 async def test_a_database_that_fails_is_answered_with_a_reference_that_is_in_the_log(

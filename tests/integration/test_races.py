@@ -58,7 +58,7 @@ async def test_a_double_press_of_new_code_makes_one_new_code(world: World) -> No
     await world.advance(4)
     assert len(world.plex.pins) == 2
     assert f"`{world.pin().code}`" in world.card().text
-    assert service(world)._ledger.unsettled(old["id"]) is None
+    assert [row["state"] for row in world.rows("attempts")] == ["cancelled", "pending"]
     await world.advance(920)
     assert "Nothing was stored" in world.card().text
 

@@ -17,12 +17,12 @@ from busy_members import Goal, Step
 from plexlink_bot.sandbox.plex_requests import operation_of
 from plexlink_bot.sandbox.plex_tv import Exchange, Operation, PlexTV
 from small_discord import NotPossibleError
-from small_discord_model import Hold
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from small_discord import SmallDiscord, User
+    from small_discord_model import Hold
 
 
 @dataclass(frozen=True)
@@ -194,16 +194,18 @@ class Trap:
         """Whether there is a request in it."""
         return self._held is not None and self._held.has_caught.is_set()
 
-    def drop_what_was_given_up(self) -> None:
-        """Let Discord forget a request that the bot, on a very busy machine, has given up and made again."""
-        if isinstance(self._held, Hold) and self._held.is_given_up:
-            self._held = None
-
     def open(self) -> None:
         """Let the request go on."""
         if self._held is not None:
             self._held.released.set()
 
+
+PATIENT_RUN = (
+    "-c",
+    "from plexlink import notifier; notifier._LONGEST_SECONDS = 3600.0; from plexlink_bot.cli import main; main()",
+    "run",
+)
+"""A bot that does not give up what Discord keeps in a trap, however long it takes until all traps have caught."""
 
 _KILLED_AT_A_COMMIT = """
 import os, signal

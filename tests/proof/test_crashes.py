@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from busy_members import Goal, Member
-from crash_points import DYING_RUN, OPEN_DM, POINTS, Gates, Order, Point, Trap
+from crash_points import DYING_RUN, OPEN_DM, PATIENT_RUN, POINTS, Gates, Order, Point, Trap
 from invariants import Witness
 from processes import PATIENCE_SECONDS, deployment
 
@@ -110,7 +110,7 @@ class Crash:
     async def run(self) -> list[str]:
         """Return what failed, by the point's name."""
         self._place.plex.token_reads = self._way.token_reads
-        bot = await self._place.start()
+        bot = await self._place.start(arguments=PATIENT_RUN)
         try:
             await self._catch_all()
             await self._stop(bot)
@@ -155,8 +155,6 @@ class Crash:
         await asyncio.sleep(AFTERWARDS_SECONDS)
 
     async def _stop(self, bot: BotProcess) -> None:
-        for _, trap in self._caught.values():
-            trap.drop_what_was_given_up()
         if self._way.is_killed:
             await bot.kill()
             self._let_go_if_they_go_on()
@@ -202,7 +200,17 @@ class Crash:
 
     def _fail(self, point: Point | None, *failures: str) -> None:
         name = point.name if point else "nobody's"
-        self._failures += [f"{name} ({self._way.name}): {failure}" for failure in failures]
+        self._failures += [f"{name} ({self._way.name}): {failure}\n{self._evidence(point)}" for failure in failures]
+
+    def _evidence(self, point: Point | None) -> str:
+        """Return what a member saw and what the bot wrote about them."""
+        if point not in self._caught:
+            return ""
+        member, _ = self._caught[point]
+        seen = [f"{one.id} edited {one.edits} times: {one.text!r} {one.buttons}" for one in member.messages()]
+        ids = {target.rsplit(":", 1)[-1] for one in member.messages() for _, target in one.buttons}
+        words = (f"user={member.user.id}", *(f"attempt={one}" for one in ids))
+        return "\n".join([*seen, *(line for line in self._place.log.splitlines() if any(w in line for w in words))])
 
 
 def _group(point: Point) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, exists, insert, or_, select, update
+from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, update
 
 from ..models import LINK_FATES, Attempt, Card, Lane, Reason, State
 from .cells import Opening, Sealing
 from .surface import read_answer, read_place, surface_columns
 from .tables import attempts, links
+from .words import read_optional_word, read_word, readable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,14 +49,12 @@ class Attempts:
         )
 
     async def get(self, attempt_id: str) -> Attempt | None:
-        """Return one attempt."""
-        found = await self._select(attempts.c.id == attempt_id)
-        return found[0] if found else None
+        """Return one attempt, whose row nobody else changes until the transaction ends."""
+        return await self._one(attempts.c.id == attempt_id)
 
     async def open_of(self, user_id: int) -> Attempt | None:
         """Return the member's open attempt, if there is one."""
-        found = await self._select(and_(attempts.c.user_id == user_id, _OPEN))
-        return found[0] if found else None
+        return await self._one(and_(attempts.c.user_id == user_id, _OPEN))
 
     async def all_of(self, user_id: int) -> list[Attempt]:
         """Return all attempts of a member that are still known, oldest first."""
@@ -74,14 +73,29 @@ class Attempts:
         )
         return list(rows.scalars())
 
-    async def move(self, attempt: Attempt, *, expected: State) -> bool:
-        """Write the attempt's state and secrets, if it still is in the expected state; tell whether it was."""
-        result = await self._connection.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt.id, attempts.c.state == expected)
-            .values(**self._state_of(attempt))
+    async def shown_in(self, message_id: int) -> Attempt | None:
+        """Return the newest attempt whose card is in a message, its own or an answer."""
+        is_there = or_(attempts.c.message_id == message_id, attempts.c.answer_message_id == message_id)
+        return await self._one(is_there)
+
+    async def open_count(self) -> int:
+        """Return how many attempts have not ended."""
+        rows = await self._connection.execute(select(func.count()).select_from(attempts).where(_OPEN))
+        return rows.scalar_one()
+
+    async def first_deadline(self, after: datetime) -> datetime | None:
+        """Return when the first open code runs out after an instant."""
+        rows = await self._connection.execute(
+            select(func.min(attempts.c.deadline_at)).where(_OPEN, attempts.c.deadline_at > after)
         )
-        return result.rowcount == 1
+        first: datetime | None = rows.scalar_one()
+        return first
+
+    async def move(self, attempt: Attempt) -> None:
+        """Write the attempt's state and secrets."""
+        await self._connection.execute(
+            update(attempts).where(attempts.c.id == attempt.id).values(**self._state_of(attempt))
+        )
 
     async def show(self, attempt: Attempt) -> None:
         """Write what the member sees of the attempt, and where."""
@@ -121,7 +135,13 @@ class Attempts:
         rows = await self._connection.execute(
             select(attempts).where(where).order_by(attempts.c.requested_at, attempts.c.id)
         )
-        return [self._load(row) for row in rows]
+        return readable(rows, self._load)
+
+    async def _one(self, where: ColumnElement[bool]) -> Attempt | None:
+        """Return the newest attempt, locked. Raise NewerRowError if it cannot be read."""
+        newest = select(attempts).where(where).order_by(attempts.c.requested_at.desc()).limit(1)
+        row = (await self._connection.execute(newest.with_for_update())).first()
+        return None if row is None else self._load(row)
 
     def _state_of(self, attempt: Attempt) -> dict[str, Any]:
         seal = Sealing(self._vault, attempts, attempt.id, attempt.user_id)
@@ -151,8 +171,8 @@ class Attempts:
             user_id=row.user_id,
             guild_id=row.guild_id,
             device_name=row.device_name,
-            state=State(row.state),
-            reason=Reason(row.reason) if row.reason else None,
+            state=read_word(State, row.state),
+            reason=read_optional_word(Reason, row.reason),
             requested_at=row.requested_at,
             deadline_at=row.deadline_at,
             ended_at=row.ended_at,
@@ -160,7 +180,7 @@ class Attempts:
             pin_id=opening.optional("pin_id_envelope"),
             user_code=opening.optional("user_code_envelope"),
             token=opening.optional("token_envelope"),
-            shown_state=Card(row.shown_state) if row.shown_state else None,
+            shown_state=read_optional_word(Card, row.shown_state),
             place=read_place(row),
             answer=answer,
             trouble=opening.trouble,

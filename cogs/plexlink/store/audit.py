@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, or_, select
 
 from ..models import AuditEntry, Deed
 from .tables import audit
+from .words import read_word, readable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +32,7 @@ class Audit:
         rows = await self._connection.execute(
             select(audit).where(or_(audit.c.user_id == user_id, audit.c.actor_id == user_id)).order_by(audit.c.id)
         )
-        return [_load(row) for row in rows]
+        return readable(rows, _load)
 
     async def last_use(self, user_id: int, since: datetime) -> AuditEntry | None:
         """Return the last time since an instant that other code was given the member's token."""
@@ -68,4 +69,6 @@ def _columns(entry: AuditEntry) -> dict[str, Any]:
 
 
 def _load(row: Row[Any]) -> AuditEntry:
-    return AuditEntry(at=row.at, actor_id=row.actor_id, deed=Deed(row.deed), user_id=row.user_id, detail=row.detail)
+    return AuditEntry(
+        at=row.at, actor_id=row.actor_id, deed=read_word(Deed, row.deed), user_id=row.user_id, detail=row.detail
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
-from sqlalchemy import delete, event, insert, select
+from sqlalchemy import event, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -196,19 +196,21 @@ class Database:
             self._is_closed = True
             await self._engine.dispose()
 
-    async def key_records(self) -> dict[str, str]:
-        """Return the rows of the key table; none in a new database."""
+    async def key_records(self, first: Callable[[], dict[str, str]]) -> dict[str, str]:
+        """Return the rows of the key table; in a new database, write those that `first` makes.
+
+        Two processes that start at once on one database agree: reading and writing is one transaction.
+        """
         async with self.transaction() as connection:
             rows = await connection.execute(select(tables.keys.c.name, tables.keys.c.value))
-            return {row.name: row.value for row in rows}
-
-    async def replace_key_records(self, records: dict[str, str]) -> None:
-        """Write the rows of the key table."""
-        async with self.transaction() as connection:
-            await connection.execute(delete(tables.keys))
+            known = {row.name: row.value for row in rows}
+            if known:
+                return known
+            records = first()
             await connection.execute(
                 insert(tables.keys), [{"name": name, "value": value} for name, value in records.items()]
             )
+        return records
 
     async def _migrate(self) -> None:
         async with _MIGRATING, self._transaction() as connection:

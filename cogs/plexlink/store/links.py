@@ -9,6 +9,7 @@ from sqlalchemy import delete, func, insert, select, update
 from ..models import Finding, Health, Link, Verdict
 from .cells import Opening, Sealing
 from .tables import links
+from .words import read_optional_word, read_word, readable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -61,10 +62,11 @@ class Links:
         """Return one link."""
         return await self._one(links.c.id == link_id)
 
-    async def of_many(self, user_ids: Collection[int]) -> dict[int, Link]:
-        """Return the links of several members, by their ids."""
-        rows = await self._connection.execute(select(links).where(links.c.user_id.in_(user_ids)))
-        return {row.user_id: self._load(row) for row in rows}
+    async def of_many(self, user_ids: Collection[int]) -> dict[int, Link | None]:
+        """Return the links of several members, by their ids; nothing for one that a newer release wrote."""
+        rows = list(await self._connection.execute(select(links).where(links.c.user_id.in_(user_ids))))
+        read = {link.user_id: link for link in readable(rows, self._load)}
+        return {row.user_id: read.get(row.user_id) for row in rows}
 
     async def holding(self, account_id: Secret) -> Link | None:
         """Return the link to a Plex account."""
@@ -138,7 +140,7 @@ class Links:
             )
             .order_by(links.c.rejected_at)
         )
-        return [self._load(row) for row in rows]
+        return readable(rows, self._load)
 
     async def remove(self, link: Link) -> None:
         """Delete a link."""
@@ -182,8 +184,8 @@ def _health_columns(health: Health) -> dict[str, Any]:
 
 def _read_health(row: Row[Any]) -> Health:
     return Health(
-        verdict=Verdict(row.verdict),
-        finding=Finding(row.finding) if row.finding else None,
+        verdict=read_word(Verdict, row.verdict),
+        finding=read_optional_word(Finding, row.finding),
         checked_at=row.checked_at,
         rejected_at=row.rejected_at,
         next_check_at=row.next_check_at,

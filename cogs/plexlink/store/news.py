@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select, update
 
 from ..models import News, Topic
 from .tables import news
+from .words import read_word, readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +70,8 @@ class NewsRows:
 
     async def _select(self, *where: ColumnElement[bool]) -> list[News]:
         rows = await self._connection.execute(select(news).where(*where).order_by(news.c.at, news.c.id))
-        return [_load(row) for row in rows]
+        return readable(rows, _load)
 
 
 def _load(row: Row[Any]) -> News:
-    return News(id=row.id, user_id=row.user_id, topic=Topic(row.topic), at=row.at, is_held=row.is_held)
+    return News(id=row.id, user_id=row.user_id, topic=read_word(Topic, row.topic), at=row.at, is_held=row.is_held)

@@ -10,6 +10,7 @@ from ..models import Phase, Reason, Report
 from .cells import Opening, Sealing
 from .surface import read_answer, read_place, surface_columns
 from .tables import reports
+from .words import read_optional_word, read_word
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -58,6 +59,11 @@ class Reports:
         """Write what the member sees."""
         await self._connection.execute(update(reports).where(reports.c.id == report_id).values(shown=phase))
 
+    async def outdate(self, message_id: int) -> None:
+        """Let what is reported in a message be drawn again."""
+        is_there = or_(reports.c.message_id == message_id, reports.c.answer_message_id == message_id)
+        await self._connection.execute(update(reports).where(is_there).values(shown=None))
+
     async def remove(self, report_id: str) -> None:
         """Delete a report whose end the member knows."""
         await self._connection.execute(delete(reports).where(reports.c.id == report_id))
@@ -66,10 +72,10 @@ class Reports:
         return Report(
             id=row.id,
             user_id=row.user_id,
-            reason=Reason(row.reason),
-            phase=Phase(row.phase),
+            reason=read_word(Reason, row.reason),
+            phase=read_word(Phase, row.phase),
             requested_at=row.requested_at,
-            shown=Phase(row.shown) if row.shown else None,
+            shown=read_optional_word(Phase, row.shown),
             place=read_place(row),
             answer=read_answer(row, Opening(self._vault, reports, row)),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..models import Answer, Lane, Place
+from .words import read_optional_word
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -26,8 +27,7 @@ def surface_columns(seal: Sealing, place: Place, answer: Answer | None) -> dict[
 
 def read_place(row: Row[Any]) -> Place:
     """Return where the card of a row is."""
-    lane = Lane(row.lane) if row.lane else None
-    return Place(lane=lane, channel_id=row.channel_id, message_id=row.message_id)
+    return Place(lane=read_optional_word(Lane, row.lane), channel_id=row.channel_id, message_id=row.message_id)
 
 
 def read_answer(row: Row[Any], opening: Opening) -> Answer | None:

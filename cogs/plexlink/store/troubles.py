@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import StoreError, StoreUnavailableError
+from ..errors import ConflictError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,8 @@ _OF_SYSTEM = {
     errno.EMFILE: _CANNOT_OPEN,
     errno.ENFILE: _CANNOT_OPEN,
 }
+_UNIQUE = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
+
 _PRIMARY = 0xFF
 """SQLite's extended codes carry the primary one in their lowest byte."""
 
@@ -71,6 +73,8 @@ def unavailable(sentence: str) -> StoreUnavailableError:
 def _of_sqlite(error: Exception) -> StoreError:
     cause = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
     code = getattr(cause, "sqlite_errorcode", None)
+    if code in _UNIQUE:
+        return ConflictError("There may be only one of these, and another one was quicker.")
     sentence = None if code is None else _OF_SQLITE.get(code & _PRIMARY)
     if sentence is not None:
         return unavailable(sentence)
