@@ -10,7 +10,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import flow
+from . import cards, flow
 from .errors import (
     IllegalTransitionError,
     PlexError,
@@ -169,7 +169,7 @@ class Asker:
                 await self._cannot_read(attempt)
 
     async def _create_pin(self, attempt: Attempt) -> None:
-        if self._clock.now() >= attempt.requested_at + flow.ANSWER_CLOSES:
+        if self._clock.now() >= attempt.requested_at + cards.ANSWER_CLOSES:
             await self._advance(attempt, flow.Failed(Reason.PLEX_SILENT))
             return
         is_new = attempt.id not in self._made

@@ -21,34 +21,18 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from .errors import IllegalTransitionError
-from .models import LINK_FATES, Answer, Attempt, Card, Lane, Place, Reason, Secret, State
+from .models import Answer, Attempt, Place, Reason, Secret, State
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 OPEN = frozenset({State.REQUESTED, State.PENDING, State.APPROVED})
 
-ANSWER_CLOSES = timedelta(minutes=14, seconds=20)
-"""An ephemeral card ends itself before Discord forbids editing it, 15 minutes after the interaction."""
-
-LATE = timedelta(seconds=15)
-"""How long after its deadline an attempt may still look as if it were waiting: one question's time."""
-
 GRACE = timedelta(hours=1)
 """How long after its deadline plex.tv is still asked while it gives no answer."""
 
 TIME_TO_DECIDE = timedelta(minutes=10)
 """How long a member has to say whether an account that another member linked is to be moved."""
-
-_CARDS = {
-    State.REQUESTED: Card.QUEUED,
-    State.APPROVED: Card.APPROVED,
-    State.LINKED: Card.LINKED,
-    State.REFUSED: Card.REFUSED,
-    State.EXPIRED: Card.EXPIRED,
-    State.CANCELLED: Card.CANCELLED,
-    State.FAILED: Card.FAILED,
-}
 
 
 class Call(Enum):
@@ -197,11 +181,6 @@ def is_over(attempt: Attempt) -> bool:
     return attempt.state not in OPEN
 
 
-def has_left_its_card(attempt: Attempt) -> bool:
-    """Tell whether another attempt has taken the card over."""
-    return is_over(attempt) and attempt.place.lane is None and attempt.shown_state is not None
-
-
 def next_call(attempt: Attempt) -> Call | None:
     """Return what the attempt wants from plex.tv; nothing once it is over, or while it cannot be read."""
     if attempt.trouble is not None:
@@ -213,57 +192,3 @@ def next_call(attempt: Attempt) -> Call | None:
         State.PENDING: Call.ASK,
         State.APPROVED: Call.READ_ACCOUNT,
     }.get(attempt.state)
-
-
-def is_answer_closed(attempt: Attempt, now: datetime) -> bool:
-    """Tell whether the ephemeral answer is too old to carry a card."""
-    return attempt.answer is None or now >= attempt.answer.at + ANSWER_CLOSES
-
-
-def card_changes_at(attempt: Attempt, now: datetime) -> datetime | None:
-    """Return when the card becomes untrue by itself, though nothing happens to the attempt."""
-    moments = []
-    if attempt.state is State.PENDING and attempt.deadline_at is not None:
-        moments.append(attempt.deadline_at + LATE)
-    if attempt.state is State.PENDING and attempt.place.lane is Lane.ANSWER and attempt.answer is not None:
-        moments.append(attempt.answer.at + ANSWER_CLOSES)
-    return min((moment for moment in moments if moment > now), default=None)
-
-
-def card_for(attempt: Attempt, now: datetime) -> Card:
-    """Return the card that is true now."""
-    match attempt.state, attempt.reason:
-        case State.PENDING, _:
-            return _card_while_pending(attempt, now)
-        case State.APPROVED, Reason.TAKEN:
-            return Card.CONTESTED
-        case _, Reason.FORGOTTEN:
-            return Card.FORGOTTEN
-        case State.LINKED, reason if reason in LINK_FATES:
-            return Card(reason)
-        case state, _:
-            return _CARDS[state]
-
-
-def _card_while_pending(attempt: Attempt, now: datetime) -> Card:
-    if attempt.place.lane is Lane.ANSWER and is_answer_closed(attempt, now):
-        return Card.EXPIRED
-    if attempt.deadline_at is not None and now >= attempt.deadline_at + LATE:
-        return Card.UNSURE
-    return Card.WAITING
-
-
-def needs_showing(attempt: Attempt, now: datetime) -> bool:
-    """Tell whether the member sees less than what is true, or still waits for the command's answer.
-
-    An open attempt that cannot be read has nothing to show: either its key comes back, or it is ended.
-    """
-    if attempt.trouble is not None and not is_over(attempt):
-        return False
-    is_answer_owed = attempt.place.lane is Lane.DM and attempt.answer is not None
-    return is_answer_owed or attempt.shown_state != card_for(attempt, now)
-
-
-def is_settled(attempt: Attempt) -> bool:
-    """Tell whether nothing is left to do: the attempt is over and its member knows."""
-    return is_over(attempt) and not needs_showing(attempt, attempt.requested_at)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import flow
+from . import cards, flow
 from .errors import StaleAttemptError, UnknownKeyError
 from .models import (
     Account,
@@ -160,7 +160,7 @@ class Ledger:
         def see(newest: Attempt) -> Attempt:
             if newest.place not in {drawn.place, place}:
                 return replace(newest, shown_state=None)
-            is_final = flow.is_over(newest) and flow.card_for(newest, self._clock.now()) == card
+            is_final = flow.is_over(newest) and cards.card_for(newest, self._clock.now()) == card
             is_elsewhere = newest.answer != drawn.answer and place.lane is not Lane.DM
             is_outdated = is_elsewhere or (newest.shown_state is None and drawn.shown_state is not None)
             answer = None if is_final and not is_outdated and place.lane is not Lane.DM else newest.answer
@@ -206,7 +206,7 @@ class Change:
         """Return all attempts that something is still to be done about; forget what is long over."""
         now = self._clock.now()
         await self.tx.attempts.prune(seen_before=now - _KEPT, unseen_before=now - _KEPT_UNSEEN)
-        return [attempt for attempt in await self.tx.attempts.unfinished() if not flow.is_settled(attempt)]
+        return [attempt for attempt in await self.tx.attempts.unfinished() if not cards.is_settled(attempt)]
 
     async def newest(self, attempt_id: str) -> Attempt | None:
         """Return an attempt as this change finds it; what a caller looked at before may be outdated."""
@@ -242,7 +242,7 @@ class Change:
 
     async def surface(self, attempt: Attempt) -> Attempt:
         """Keep what the member sees of an attempt, and where."""
-        if attempt.reason is Reason.FORGOTTEN and flow.is_settled(attempt):
+        if attempt.reason is Reason.FORGOTTEN and cards.is_settled(attempt):
             await self.tx.attempts.remove(attempt.id)
         else:
             await self.tx.attempts.show(attempt)
@@ -281,7 +281,7 @@ class Change:
         """Leave an ended attempt's card to something else; return the attempt as it was."""
         former = await self.newest(attempt_id)
         if former is not None:
-            card = flow.card_for(former, self._clock.now())
+            card = cards.card_for(former, self._clock.now())
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
         return former
 

@@ -88,10 +88,6 @@ class Reason(StrEnum):
     FORGOTTEN = "forgotten"
 
 
-LINK_FATES = frozenset({Reason.UNDONE, Reason.UNLINKED, Reason.REPLACED, Reason.MOVED})
-"""What may become of a link later; the card of its attempt says so, and is called like it."""
-
-
 class Card(StrEnum):
     """What the member sees of an attempt."""
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
-from . import flow
+from . import cards, flow
 from .errors import NotifyError, StoreError
 from .models import Card, Lane, Note, Showing
 from .poller import Key, Kind, Urgency
@@ -75,10 +75,10 @@ class Presenter:
         is_backing_off = self._poller.failures(key) > 0 and self._poller.is_planned(key)
         if is_backing_off:
             return
-        if flow.needs_showing(attempt, now):
-            is_held_back = flow.card_for(attempt, now) in {Card.QUEUED, Card.APPROVED}
+        if cards.needs_showing(attempt, now):
+            is_held_back = cards.card_for(attempt, now) in {Card.QUEUED, Card.APPROVED}
             self._poller.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
-        elif (changes_at := flow.card_changes_at(attempt, now)) is not None:
+        elif (changes_at := cards.changes_at(attempt, now)) is not None:
             self._poller.put_sooner(key, Urgency.FREE, (changes_at - now).total_seconds())
 
     def show_now(self, attempt: Attempt) -> None:
@@ -150,9 +150,9 @@ class Presenter:
 
     async def _show(self, attempt: Attempt) -> Attempt:
         late = self._may_come_late.get(attempt.id)
-        if late is not None and flow.has_left_its_card(attempt):
+        if late is not None and cards.has_left(attempt):
             # What was given up may have been drawn all the same, over the successor.
-            attempt = await self._ledger.shown(late, flow.card_for(attempt, self._clock.now()), late.place)
+            attempt = await self._ledger.shown(late, cards.card_for(attempt, self._clock.now()), late.place)
             del self._may_come_late[late.id]
             return attempt
         await self._draw_what_differs(attempt)
@@ -167,7 +167,7 @@ class Presenter:
         return attempt
 
     async def _draw_what_differs(self, attempt: Attempt) -> None:
-        card = flow.card_for(attempt, self._clock.now())
+        card = cards.card_for(attempt, self._clock.now())
         note = self._notes.pop(attempt.id, None)
         if card not in {Card.WAITING, Card.QUEUED}:
             note = None

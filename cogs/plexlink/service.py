@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from . import flow
+from . import cards, flow
 from .aftercare import Status
 from .errors import ConflictError, IllegalTransitionError, NotifyError, StaleAttemptError, UnknownKeyError
 from .models import Lane, Place, Reason, Trouble
@@ -249,7 +249,7 @@ class LinkService:
             return Gone()
         if attempt.user_id != press.user_id:
             return NotYours()
-        if flow.has_left_its_card(attempt):
+        if cards.has_left(attempt):
             # Pressed before the successor was drawn: it is the successor's card that was meant.
             async with self._ledger.change() as change:
                 successor = await change.tx.attempts.open_of(press.user_id)
@@ -283,7 +283,7 @@ class LinkService:
 
     async def _obstacle(self, change: Change, request: Request) -> StartOutcome | None:
         former = None if request.card_of is None else await change.newest(request.card_of)
-        if former is not None and flow.has_left_its_card(former) and request.place.lane is Lane.DM:
+        if former is not None and cards.has_left(former) and request.place.lane is Lane.DM:
             # Pressed before the successor was drawn: the card is the successor's, which has ended since.
             return Gone()
         link = await change.tx.links.of(request.user_id)
@@ -294,7 +294,7 @@ class LinkService:
                 return Status(link=link, last_use=await change.tx.audit.last_use(link.user_id, since=link.linked_at))
         if await change.tx.attempts.open_count() >= self._max_pending:
             now = self._clock.now()
-            return TooBusy(await change.tx.attempts.first_deadline(now) or now + flow.ANSWER_CLOSES)
+            return TooBusy(await change.tx.attempts.first_deadline(now) or now + cards.ANSWER_CLOSES)
         return await self._too_many(change, request.user_id)
 
     async def _too_many(self, change: Change, user_id: int) -> TooManyStarts | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -14,9 +13,10 @@ from .aftercare import Aftercare
 from .asker import Asker
 from .clock import Clock
 from .cog import Desk, PlexLink
-from .errors import SettingError, StoreError, WrongKeysError
+from .errors import SettingError
 from .grants import Grants
 from .health import HealthCheck
+from .keys import open_vault
 from .ledger import Ledger
 from .leftovers import Leftovers
 from .limiter import Limiter
@@ -30,19 +30,15 @@ from .reporter import Reporter
 from .service import LinkService
 from .sign_outs import SignOuts
 from .store import Database, Store
-from .vault import KeyRecords, KeyRing, Vault, create_key_file, parse_keys, read_key_file, write_key_file
 from .worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from discord.ext import commands
 
     from .models import LinkEvent
     from .settings import PlexLinkSettings
-
-_log = logging.getLogger(__name__)
 
 
 def build(bot: commands.Bot, settings: PlexLinkSettings) -> PlexLink:
@@ -69,7 +65,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
     )
     async with Database.open(settings.database_url.reveal()) as database, client as plex:
-        store = Store(database=database, vault=await _open_vault(database, settings))
+        store = Store(database=database, vault=await open_vault(database, settings))
         poller = Poller(limiter=Limiter(settings.plex_rate))
         ledger = Ledger(store=store, clock=clock, publish=_publisher(bot))
         notifier = DiscordNotifier(
@@ -139,13 +135,13 @@ async def check(settings: PlexLinkSettings) -> None:
     """Open database and keys as `running` does, and close them. Raise as it does."""
     _make_folder(settings)
     async with Database.open(settings.database_url.reveal()) as database:
-        await _open_vault(database, settings)
+        await open_vault(database, settings)
 
 
 async def believe_refusals(settings: PlexLinkSettings) -> int:
     """Let the bot believe what it held back as a wave of refusals; return how many. Raise as `running` does."""
     async with Database.visit(settings.database_url.reveal()) as database:
-        store = Store(database=database, vault=await _open_vault(database, settings))
+        store = Store(database=database, vault=await open_vault(database, settings))
         async with store.transaction() as tx:
             return await tx.links.believe()
 
@@ -182,47 +178,3 @@ def _make_folder(settings: PlexLinkSettings) -> None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, ValueError):
         raise SettingError("PLEXLINK_DATA_DIR cannot be created; name a folder that can be written.") from None
-
-
-async def _open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
-    records = await database.key_records(lambda: _first_records(settings))
-    ring = _key_ring(settings, is_new=False)
-    try:
-        known = KeyRecords(**records)
-    except TypeError:
-        raise StoreError("The database's key table is incomplete; restore the database from a backup.") from None
-    vault = Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
-    if settings.keys is None:
-        database.watch(lambda: _keep_key_file(settings.key_file, vault.ring))
-    return vault
-
-
-def _first_records(settings: PlexLinkSettings) -> dict[str, str]:
-    first = Vault.first_records(_key_ring(settings, is_new=True))
-    return {"primary": first.primary, "canary": first.canary, "lookup": first.lookup}
-
-
-def _keep_key_file(path: Path, ring: KeyRing) -> None:
-    """Put a deleted key file back, while this process still knows what stood in it. Raise OSError if that fails."""
-    if not path.exists():
-        write_key_file(path, ring)
-        _log.warning("vault.key_put_back file=%s: it was deleted while the bot ran; do that only after a stop", path)
-
-
-def _key_ring(settings: PlexLinkSettings, *, is_new: bool) -> KeyRing:
-    if settings.keys is not None:
-        return parse_keys(settings.keys.reveal(), source="PLEXLINK_KEYS")
-    path = settings.key_file
-    if path.exists():
-        return read_key_file(path)
-    if not is_new:
-        raise WrongKeysError(
-            f"The key file {path} is missing, but the database was written with it; "
-            "restore it from your backup, or set PLEXLINK_KEYS."
-        )
-    try:
-        ring = create_key_file(path)
-    except OSError:
-        raise SettingError(f"The key file {path} cannot be written; mend PLEXLINK_DATA_DIR.") from None
-    _log.warning("vault.key_created file=%s: without this file no stored token can be read; back it up", path)
-    return ring

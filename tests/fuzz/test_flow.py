@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from plexlink import flow
+from plexlink import cards, flow
 from plexlink.errors import IllegalTransitionError
 from plexlink.models import Answer, Card, Lane, Place, Reason, Secret, State, Trouble
 
@@ -27,7 +27,7 @@ SECRETS = ("client_identifier", "pin_id", "user_code", "token")
 secrets = st.text(min_size=1).map("planted".__add__).map(Secret)
 reasons = st.sampled_from(Reason)
 lanes = st.none() | st.sampled_from(Lane)
-spans = st.timedeltas(timedelta(0), timedelta(minutes=20)) | st.sampled_from([INSTANT, flow.LATE, flow.ANSWER_CLOSES])
+spans = st.timedeltas(timedelta(0), timedelta(minutes=20)) | st.sampled_from([INSTANT, cards.LATE, cards.ANSWER_CLOSES])
 
 
 class LinkAttempt(RuleBasedStateMachine):
@@ -90,24 +90,24 @@ class LinkAttempt(RuleBasedStateMachine):
     def wait(self, span: timedelta) -> None:
         self.now += span
 
-    @precondition(lambda self: flow.card_changes_at(self.attempt, self.now) is not None)
+    @precondition(lambda self: cards.changes_at(self.attempt, self.now) is not None)
     @rule()
     def wait_until_the_card_changes(self) -> None:
-        changes_at = flow.card_changes_at(self.attempt, self.now)
+        changes_at = cards.changes_at(self.attempt, self.now)
         assert changes_at is not None
-        seen = replace(self.attempt, shown_state=flow.card_for(self.attempt, self.now))
-        assert flow.card_for(seen, changes_at - INSTANT) is seen.shown_state
+        seen = replace(self.attempt, shown_state=cards.card_for(self.attempt, self.now))
+        assert cards.card_for(seen, changes_at - INSTANT) is seen.shown_state
         self.now = changes_at
 
     @rule(lane=st.sampled_from(Lane))
     def draw(self, lane: Lane) -> None:
         for _ in range(2):  # what is true may depend on where it is shown
-            card = flow.card_for(self.attempt, self.now)
+            card = cards.card_for(self.attempt, self.now)
             self.attempt = replace(self.attempt, shown_state=card, place=Place(lane=lane, channel_id=1, message_id=2))
         if lane is Lane.DM:
             self.attempt = replace(self.attempt, answer=None)
-        assert not flow.needs_showing(self.attempt, self.now)
-        assert flow.is_settled(self.attempt) == flow.is_over(self.attempt)
+        assert not cards.needs_showing(self.attempt, self.now)
+        assert cards.is_settled(self.attempt) == flow.is_over(self.attempt)
 
     @rule()
     def press(self) -> None:
@@ -145,22 +145,22 @@ class LinkAttempt(RuleBasedStateMachine):
 
     @invariant()
     def its_card_is_one_that_fits_and_changes_later_if_at_all(self) -> None:
-        card = flow.card_for(self.attempt, self.now)
+        card = cards.card_for(self.attempt, self.now)
         is_waiting = card in {Card.WAITING, Card.UNSURE, Card.EXPIRED}
         assert is_waiting or self.attempt.state is not State.PENDING
-        changes_at = flow.card_changes_at(self.attempt, self.now)
+        changes_at = cards.changes_at(self.attempt, self.now)
         assert changes_at is None or (changes_at > self.now and not flow.is_over(self.attempt))
 
     @invariant()
     def what_cannot_be_read_is_neither_asked_about_nor_shown(self) -> None:
         if self.attempt.trouble is not None and self.end is None:
             assert flow.next_call(self.attempt) is None
-            assert not flow.needs_showing(self.attempt, self.now)
+            assert not cards.needs_showing(self.attempt, self.now)
 
     @invariant()
     def what_is_settled_is_left_alone(self) -> None:
-        if flow.is_settled(self.attempt):
-            assert not flow.needs_showing(self.attempt, self.now + timedelta(days=365))
+        if cards.is_settled(self.attempt):
+            assert not cards.needs_showing(self.attempt, self.now + timedelta(days=365))
 
     @invariant()
     def nothing_secret_is_printed(self) -> None:

@@ -23,7 +23,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import delete, insert, inspect, select, text, update
 
-from plexlink import flow
+from plexlink import cards, flow
 from plexlink.errors import ConflictError, DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
 from plexlink.models import (
     Answer,
@@ -833,8 +833,8 @@ async def test_every_unsettled_attempt_is_unfinished(store: Store) -> None:
             await tx.attempts.add(attempt)
         unfinished = await tx.attempts.unfinished()
     kept = {attempt.id for attempt in unfinished}
-    assert {attempt.id for attempt in attempts if not flow.is_settled(attempt)} <= kept
-    idle = {attempt.id for attempt in attempts if flow.is_settled(attempt) and attempt.answer is None}
+    assert {attempt.id for attempt in attempts if not cards.is_settled(attempt)} <= kept
+    idle = {attempt.id for attempt in attempts if cards.is_settled(attempt) and attempt.answer is None}
     assert not idle & kept
     assert [attempt.id for attempt in unfinished] == sorted(kept), "oldest first, all were asked for at once"
 

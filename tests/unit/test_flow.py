@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from plexlink import flow
+from plexlink import cards, flow
 from plexlink.errors import IllegalTransitionError
 from plexlink.models import Answer, Attempt, Card, Lane, Place, Reason, Secret, State, Trouble
 
@@ -153,10 +153,10 @@ class LinkAttempt(RuleBasedStateMachine):
 
     @invariant()
     def settled_attempt_needs_nothing(self) -> None:
-        if flow.is_settled(self.attempt):
+        if cards.is_settled(self.attempt):
             assert self.state in ENDS
             for hours in (-1, 0, 1, 1000):
-                assert not flow.needs_showing(self.attempt, NOW + timedelta(hours=hours))
+                assert not cards.needs_showing(self.attempt, NOW + timedelta(hours=hours))
 
 
 # Twelve steps can be read as they are; to shorten them takes minutes.
@@ -257,7 +257,7 @@ PLAIN_CARDS = {
 @pytest.mark.parametrize("lane", [None, *Lane])
 @pytest.mark.parametrize("state", State)
 def test_each_state_has_its_card(state: State, lane: Lane | None) -> None:
-    assert flow.card_for(attempt_in(state, lane=lane, answer=an_answer()), NOW) is PLAIN_CARDS[state]
+    assert cards.card_for(attempt_in(state, lane=lane, answer=an_answer()), NOW) is PLAIN_CARDS[state]
 
 
 @pytest.mark.parametrize("reason", [None, *Reason])
@@ -273,7 +273,7 @@ def test_only_what_became_of_a_link_or_of_its_members_data_has_another_card(
         Reason.MOVED: Card.MOVED,
     }
     expected = fates.get(reason, Card.LINKED) if state is State.LINKED and reason else PLAIN_CARDS[state]
-    assert flow.card_for(attempt, NOW) is (Card.FORGOTTEN if reason is Reason.FORGOTTEN else expected)
+    assert cards.card_for(attempt, NOW) is (Card.FORGOTTEN if reason is Reason.FORGOTTEN else expected)
 
 
 def test_account_of_another_member_waits_for_a_decision() -> None:
@@ -281,11 +281,11 @@ def test_account_of_another_member_waits_for_a_decision() -> None:
     contested = flow.advance(attempt_in(State.APPROVED), flow.Contested(later), NOW)
     assert (contested.state, contested.reason, contested.deadline_at) == (State.APPROVED, Reason.TAKEN, later)
     assert contested.token is not None
-    assert flow.card_for(contested, NOW) is Card.CONTESTED
+    assert cards.card_for(contested, NOW) is Card.CONTESTED
     assert flow.next_call(contested) is flow.Call.DECIDE
     claimed = flow.advance(contested, flow.Claimed(), NOW)
     assert flow.next_call(claimed) is flow.Call.READ_ACCOUNT
-    assert flow.card_for(claimed, NOW) is Card.APPROVED
+    assert cards.card_for(claimed, NOW) is Card.APPROVED
     assert flow.advance(claimed, flow.Accepted(), NOW).reason is None
     assert flow.advance(contested, flow.Rejected(Reason.TAKEN), NOW).state is State.REFUSED
 
@@ -310,7 +310,7 @@ def test_only_a_contested_account_can_be_claimed(state: State) -> None:
 def test_pending_attempt_long_past_its_deadline_is_unsure(
     after_deadline: timedelta, card: Card, lane: Lane | None
 ) -> None:
-    assert flow.card_for(attempt_in(State.PENDING, lane=lane), DEADLINE + after_deadline) is card
+    assert cards.card_for(attempt_in(State.PENDING, lane=lane), DEADLINE + after_deadline) is card
 
 
 @pytest.mark.parametrize(
@@ -324,21 +324,21 @@ def test_pending_attempt_long_past_its_deadline_is_unsure(
 )
 def test_ephemeral_card_ends_itself_14_minutes_20_seconds_after_the_interaction(age: timedelta, card: Card) -> None:
     attempt = attempt_in(State.PENDING, lane=Lane.ANSWER, answer=an_answer())
-    assert flow.card_for(attempt, NOW + age) is card
-    assert flow.is_answer_closed(attempt, NOW + age) == (card is Card.EXPIRED)
+    assert cards.card_for(attempt, NOW + age) is card
+    assert cards.is_answer_closed(attempt, NOW + age) == (card is Card.EXPIRED)
     assert flow.next_call(attempt) is flow.Call.ASK, "plex.tv is asked all the same"
 
 
 def test_renewed_interaction_keeps_the_ephemeral_card_open() -> None:
     later = NOW + timedelta(minutes=14)
     attempt = attempt_in(State.PENDING, lane=Lane.ANSWER, answer=an_answer(at=later))
-    assert flow.card_for(attempt, NOW + FOURTEEN_TWENTY) is Card.WAITING
+    assert cards.card_for(attempt, NOW + FOURTEEN_TWENTY) is Card.WAITING
 
 
 def test_ephemeral_card_without_an_interaction_is_over() -> None:
     attempt = attempt_in(State.PENDING, lane=Lane.ANSWER)
-    assert flow.is_answer_closed(attempt, NOW)
-    assert flow.card_for(attempt, NOW) is Card.EXPIRED
+    assert cards.is_answer_closed(attempt, NOW)
+    assert cards.card_for(attempt, NOW) is Card.EXPIRED
 
 
 UNSURE_FROM = DEADLINE + timedelta(seconds=15)
@@ -357,7 +357,7 @@ UNSURE_FROM = DEADLINE + timedelta(seconds=15)
     ],
 )
 def test_waiting_card_changes_by_the_clock_alone(lane: Lane | None, now: datetime, changes_at: datetime | None) -> None:
-    assert flow.card_changes_at(attempt_in(State.PENDING, lane=lane, answer=an_answer()), now) == changes_at
+    assert cards.changes_at(attempt_in(State.PENDING, lane=lane, answer=an_answer()), now) == changes_at
 
 
 @unhurried
@@ -373,18 +373,18 @@ def test_card_stays_until_the_moment_that_was_named(
 ) -> None:
     answer = None if answered_at is None else an_answer(NOW + timedelta(seconds=answered_at))
     attempt, at = attempt_in(state, lane=lane, answer=answer), NOW + timedelta(seconds=now)
-    changes_at = flow.card_changes_at(attempt, at)
+    changes_at = cards.changes_at(attempt, at)
     assert changes_at is None or changes_at > at
     then = at + timedelta(seconds=later)
     if changes_at is not None and then >= changes_at:
         then = changes_at - timedelta(microseconds=1)
-    assert flow.card_for(attempt, then) is flow.card_for(attempt, at)
+    assert cards.card_for(attempt, then) is cards.card_for(attempt, at)
 
 
 @pytest.mark.parametrize("lane", [None, *Lane])
 @pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING}))
 def test_only_a_waiting_card_changes_by_itself(state: State, lane: Lane | None) -> None:
-    assert flow.card_changes_at(attempt_in(state, lane=lane, answer=an_answer()), NOW) is None
+    assert cards.changes_at(attempt_in(state, lane=lane, answer=an_answer()), NOW) is None
 
 
 @unhurried
@@ -399,10 +399,10 @@ def test_every_attempt_has_a_card_at_any_time(
     state: State, reason: Reason | None, lane: Lane | None, now: datetime, *, is_answered: bool
 ) -> None:
     attempt = attempt_in(state, lane=lane, answer=None if is_answered else an_answer())
-    card = flow.card_for(replace(attempt, reason=reason), now)
+    card = cards.card_for(replace(attempt, reason=reason), now)
     assert card in Card
     if state in ENDS:
-        assert card is flow.card_for(replace(attempt, reason=reason), NOW), "an end's card does not age"
+        assert card is cards.card_for(replace(attempt, reason=reason), NOW), "an end's card does not age"
 
 
 # --- what is left to show ---
@@ -411,38 +411,38 @@ def test_every_attempt_has_a_card_at_any_time(
 @pytest.mark.parametrize("state", State)
 def test_card_that_is_not_shown_needs_showing(state: State) -> None:
     attempt = attempt_in(state)
-    assert flow.needs_showing(attempt, NOW)
-    assert flow.needs_showing(replace(attempt, shown_state=Card.UNDONE), NOW)
-    assert not flow.needs_showing(replace(attempt, shown_state=PLAIN_CARDS[state]), NOW)
+    assert cards.needs_showing(attempt, NOW)
+    assert cards.needs_showing(replace(attempt, shown_state=Card.UNDONE), NOW)
+    assert not cards.needs_showing(replace(attempt, shown_state=PLAIN_CARDS[state]), NOW)
 
 
 @pytest.mark.parametrize("state", State)
 def test_command_that_waits_for_its_answer_beside_a_direct_message_needs_showing(state: State) -> None:
     shown = replace(attempt_in(state, answer=an_answer()), shown_state=PLAIN_CARDS[state])
-    assert flow.needs_showing(replace(shown, place=Place(lane=Lane.DM)), NOW)
-    assert not flow.needs_showing(replace(shown, place=Place(lane=Lane.DM), answer=None), NOW)
-    assert not flow.needs_showing(replace(shown, place=Place(lane=Lane.ANSWER)), NOW)
+    assert cards.needs_showing(replace(shown, place=Place(lane=Lane.DM)), NOW)
+    assert not cards.needs_showing(replace(shown, place=Place(lane=Lane.DM), answer=None), NOW)
+    assert not cards.needs_showing(replace(shown, place=Place(lane=Lane.ANSWER)), NOW)
 
 
 def test_card_needs_showing_again_when_time_has_changed_it() -> None:
     shown = replace(attempt_in(State.PENDING), shown_state=Card.WAITING)
-    assert not flow.needs_showing(shown, DEADLINE)
-    assert flow.needs_showing(shown, DEADLINE + timedelta(seconds=15))
+    assert not cards.needs_showing(shown, DEADLINE)
+    assert cards.needs_showing(shown, DEADLINE + timedelta(seconds=15))
 
 
 @pytest.mark.parametrize("state", State)
 def test_attempt_is_settled_when_it_is_over_and_shown(state: State) -> None:
     attempt = attempt_in(state)
-    assert not flow.is_settled(attempt)
-    assert flow.is_settled(replace(attempt, shown_state=PLAIN_CARDS[state])) == (state in ENDS)
+    assert not cards.is_settled(attempt)
+    assert cards.is_settled(replace(attempt, shown_state=PLAIN_CARDS[state])) == (state in ENDS)
 
 
 def test_link_that_was_undone_is_unsettled_until_the_card_says_so() -> None:
     shown = replace(attempt_in(State.LINKED), shown_state=Card.LINKED)
     undone = replace(shown, reason=Reason.UNDONE)
-    assert flow.is_settled(shown)
-    assert not flow.is_settled(undone)
-    assert flow.is_settled(replace(undone, shown_state=Card.UNDONE))
+    assert cards.is_settled(shown)
+    assert not cards.is_settled(undone)
+    assert cards.is_settled(replace(undone, shown_state=Card.UNDONE))
 
 
 def test_every_secret_of_an_attempt_is_known_to_this_test() -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, true, update
 
-from ..models import LINK_FATES, Attempt, Card, Lane, Reason, State
+from .. import cards
+from ..models import Attempt, Card, Lane, Reason, State
 from .cells import Opening, Sealing
 from .surface import read_answer, read_place, surface_columns
 from .tables import attempts, links
@@ -192,9 +193,12 @@ def _is_forgotten() -> ColumnElement[bool]:
 
 
 def _is_behind() -> ColumnElement[bool]:
-    """Tell in SQL what `flow.needs_showing` tells of an ended attempt."""
-    # Its card is called as its state, unless something became of its link, or of its member's data.
-    is_annotated = and_(attempts.c.state == State.LINKED, attempts.c.reason.in_(LINK_FATES))
-    card = case((or_(is_annotated, _is_forgotten()), attempts.c.reason), else_=attempts.c.state)
+    """Tell in SQL what `cards.needs_showing` tells of an ended attempt."""
+    card = case(*((_fits(state, reason), card) for state, reason, card in cards.OF_ENDS), else_=attempts.c.state)
     is_answer_owed = and_(attempts.c.lane == Lane.DM, attempts.c.answer_token_envelope.is_not(None))
     return or_(attempts.c.shown_state.is_(None), attempts.c.shown_state != card, is_answer_owed)
+
+
+def _fits(state: State | None, reason: Reason | None) -> ColumnElement[bool]:
+    wanted = [(attempts.c.state, state), (attempts.c.reason, reason)]
+    return and_(true(), *(column == word for column, word in wanted if word is not None))
