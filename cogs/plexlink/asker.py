@@ -88,7 +88,10 @@ class Asker:
 
     def wake(self, attempt: Attempt) -> None:
         """Plan the attempt's next call, unless something is planned already."""
-        self._asked_about.pop(attempt.id, None)
+        if attempt.id in self._asked_about and attempt.state is State.PENDING:
+            self._asked_about[attempt.id] = attempt
+        else:
+            self._asked_about.pop(attempt.id, None)
         key = Key(Kind.ATTEMPT, attempt.id)
         if flow.is_over(attempt) or self._poller.is_planned(key):
             return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from . import cards, flow
-from .errors import NotifyError, StoreError
+from .errors import NotifyError, StoreError, StoreUnavailableError
 from .models import Card, Lane, Note, Showing
 from .poller import Key, Kind, Urgency
 
@@ -62,7 +62,7 @@ class Presenter:
         self._notifier = notifier
         self._clock = clock
         self._locks: WeakValueDictionary[str | int, asyncio.Lock] = WeakValueDictionary()
-        self._notes: dict[str, Note] = {}
+        self._notes: dict[str, tuple[Note, Attempt]] = {}
         self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
         self._may_come_late: dict[str, Attempt] = {}
 
@@ -93,8 +93,8 @@ class Presenter:
             self.wake(attempt)
 
     def note(self, attempt: Attempt, note: Note) -> None:
-        """Draw the card again with a passing line."""
-        self._notes[attempt.id] = note
+        """Draw the card again with a passing line, from `attempt` where its row cannot be read."""
+        self._notes[attempt.id] = note, attempt
         self._poller.put(Key(Kind.CARD, attempt.id), Urgency.FREE)
 
     async def move(self, attempt: Attempt, answer: Answer) -> Attempt:
@@ -112,7 +112,7 @@ class Presenter:
 
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it."""
-        attempt = await self._ledger.get(attempt_id)
+        attempt = await self._current(attempt_id)
         if attempt is None:
             self._drawn.pop(attempt_id, None)
             self._may_come_late.pop(attempt_id, None)
@@ -134,8 +134,17 @@ class Presenter:
         """Return a lock that lasts for as long as somebody holds it."""
         return self._locks.setdefault(what, asyncio.Lock())
 
+    async def _current(self, attempt_id: str) -> Attempt | None:
+        """Return an attempt as its row has it; that nothing can be read or saved must be told all the same."""
+        try:
+            return await self._ledger.get(attempt_id)
+        except StoreUnavailableError:
+            if attempt_id not in self._notes:
+                raise
+            return self._notes[attempt_id][1]
+
     async def _draw(self, attempt_id: str) -> None:
-        attempt = await self._ledger.get(attempt_id)
+        attempt = await self._current(attempt_id)
         if attempt is None:
             return
         key = Key(Kind.CARD, attempt_id)
@@ -168,17 +177,16 @@ class Presenter:
 
     async def _draw_what_differs(self, attempt: Attempt) -> None:
         card = cards.card_for(attempt, self._clock.now())
-        note = self._notes.pop(attempt.id, None)
-        if card not in {Card.WAITING, Card.QUEUED}:
-            note = None
+        noted = self._notes.pop(attempt.id, None)
+        note = noted[0] if noted and card in {Card.WAITING, Card.QUEUED} else None
         seen = self._as_seen(attempt)
         if card == seen.shown_state and note is None:
             return
         try:
             place = await self._notifier.show(await self._showing(seen, card, note))
         except (NotifyError, StoreError):
-            if note is not None:
-                self._notes.setdefault(attempt.id, note)
+            if noted is not None:
+                self._notes.setdefault(attempt.id, noted)
             raise
         self._drawn[attempt.id] = attempt, card, place
 

@@ -1,0 +1,164 @@
+"""What is SQLite's alone: the file, whose it is, and how its connections behave.
+
+WAL and full synchronisation; every transaction is `BEGIN IMMEDIATE`, because a deferred one that reads first and then
+writes loses updates to another (both report success under the driver's defaults).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from ..errors import DatabaseInUseError, SettingError, StoreError
+from .anchor import Anchor, with_companions
+from .troubles import translated_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+_PRAGMAS = (
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    # What was erased shall not be found in the file's free pages.
+    "PRAGMA secure_delete = ON",
+)
+
+WRITES_NOTHING_NEW = "PRAGMA user_version = 0"
+"""Writes a page and changes nothing; an UPDATE to what is there already would write nothing."""
+
+
+class SqliteFile:
+    """The file that a URL names; a bot holds it, the command line visits it.
+
+    Raises:
+        SettingError: the URL names no SQLite file.
+
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _parse_url(url)
+        self._path = Path(self._url.database or "")
+        self._lock = filelock.FileLock(f"{self._path}.lock", blocking=False, thread_local=False)
+        self._anchor: Anchor | None = None
+
+    def create_engine(self) -> AsyncEngine:
+        """Return an engine with one connection."""
+        engine = create_async_engine(self._url, hide_parameters=True, pool_size=1, max_overflow=0)
+        event.listen(engine.sync_engine, "connect", _prepare)
+        event.listen(engine.sync_engine, "begin", _begin)
+        return engine
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other bots away from the file, and hold on to it though somebody deletes it.
+
+        Raises:
+            DatabaseInUseError: another bot runs on it.
+            StoreError: it cannot be opened or written.
+
+        """
+        _acquire(self._lock)
+        try:
+            _check_rights(self._path)
+            # Before any connection: where a file cannot be opened, aiosqlite leaves a thread behind.
+            self._anchor = Anchor(self._path)
+            try:
+                yield
+            finally:
+                self._anchor.release()
+        finally:
+            self._lock.release()
+
+    def check_presence(self) -> None:
+        """Raise StoreError where no bot has made the file yet."""
+        if not self._path.is_file():
+            raise StoreError("There is no database yet; start the bot first.")
+
+    async def stay_in_place(self, engine: AsyncEngine) -> None:
+        """Put the files back if somebody took them away. Raise StoreUnavailableError where that fails."""
+        anchor = self._anchor
+        if anchor is None or anchor.holds():
+            return
+        # On the loop, for all its waiting for the disk: nothing may cancel it half-way.
+        anchor.save()
+        _acquire_again(self._lock)
+        try:
+            await engine.dispose()
+        finally:
+            anchor.renew()
+
+
+def _parse_url(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SettingError("PLEXLINK_DATABASE_URL is not a database URL; write sqlite:///path/to/file.") from None
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
+    if not is_file or parsed.host or parsed.username or parsed.query:
+        raise SettingError("PLEXLINK_DATABASE_URL must name an SQLite file: sqlite:///path/to/file.")
+    return parsed.set(drivername="sqlite+aiosqlite")
+
+
+def _acquire(lock: filelock.BaseFileLock) -> None:
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise DatabaseInUseError(
+            "Another bot is running on this database; stop it, or give this one its own PLEXLINK_DATA_DIR."
+        ) from None
+    except PermissionError:
+        raise StoreError(
+            "The database's folder cannot be written; mend PLEXLINK_DATA_DIR or PLEXLINK_DATABASE_URL."
+        ) from None
+    except OSError:
+        with translated_files():
+            raise
+
+
+def _acquire_again(lock: filelock.BaseFileLock) -> None:
+    """Let others see the lock again if it was deleted with the folder."""
+    if not Path(lock.lock_file).exists():
+        lock.release()
+        _acquire(lock)
+
+
+def _check_rights(path: Path) -> None:
+    """Say at the start what SQLite says at the first writing, and wait for nothing that only a person can mend."""
+    for file in with_companions(path):
+        if file.exists() and not os.access(file, os.W_OK):
+            raise StoreError(
+                f"The database's file {file.name} cannot be written by the bot's user; "
+                "mend its owner or its rights in PLEXLINK_DATA_DIR."
+            )
+
+
+def _prepare(driver_connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type is private
+    # SQLAlchemy, not the driver, decides where a transaction begins.
+    driver_connection.isolation_level = None
+    try:
+        cursor = driver_connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+    except sqlite3.Error:
+        # The pool has not taken the connection yet: nobody else would end its thread.
+        driver_connection.close()
+        raise
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
