@@ -110,7 +110,7 @@ class Asker:
         """
         now = self._clock.monotonic()
         self._pressed.add(attempt.id)
-        if self._poller.limiter.paused_until() > now:
+        if self._poller.pace.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
         heard_at = self._answered_press_at.get(attempt.id)
         delay = 0.0 if heard_at is None else heard_at + ASKED_AGAIN_SECONDS - now
@@ -156,7 +156,7 @@ class Asker:
         except PlexError as error:
             await self._failed(attempt, error, was_pressed=was_pressed)
         else:
-            self._poller.limiter.recover()
+            self._poller.pace.recover()
 
     async def _call(self, attempt: Attempt, *, was_pressed: bool) -> None:
         match flow.next_call(attempt):
@@ -333,7 +333,7 @@ class Asker:
         if isinstance(error, PlexSlowDownError):
             self._poller.slow_down(key, error.retry_after_seconds)
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
-        pause = max(0.0, self._poller.limiter.paused_until() - now)
+        pause = max(0.0, self._poller.pace.paused_until() - now)
         self._poller.retry(key, urgency, first_seconds=ASKED_AGAIN_SECONDS, not_before_seconds=pause)
         # The question right at the deadline counts most: no back-off sleeps through it.
         left = self._deadlines.get(attempt.id, now) - now

@@ -106,7 +106,7 @@ class HealthCheck:
         health = link.health
         if health.finding and health.checked_at and self._clock.now() < health.checked_at + _FRESH:
             return health.finding
-        if self._poller.limiter.paused_until() > self._clock.monotonic():
+        if self._poller.pace.paused_until() > self._clock.monotonic():
             return Finding.SILENT
         waiting = self._waiting.setdefault(link.id, asyncio.get_running_loop().create_future())
         self._pinged.add(link.id)  # the ping keeps a token alive, and nobody waits for that
@@ -142,7 +142,7 @@ class HealthCheck:
             if isinstance(error, PlexSlowDownError):
                 self._poller.slow_down(Key(Kind.HEALTH, link.id), error.retry_after_seconds)
             return Finding.SILENT
-        self._poller.limiter.recover()
+        self._poller.pace.recover()
         if not is_ping:
             return Finding.ALIVE
         self._pinged.add(link.id)

@@ -73,7 +73,7 @@ class Leftovers:
 
     async def _ask(self, leftover: Leftover) -> None:
         answer = await self._plex.ask(leftover.pin_id, leftover.client_identifier)
-        self._poller.limiter.recover()
+        self._poller.pace.recover()
         match answer:
             case Approved(token):
                 self._in_hand[leftover.id] = token

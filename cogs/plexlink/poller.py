@@ -1,6 +1,6 @@
-"""Which job is done next, and when: a heap of due times, one armed timer, one limiter.
+"""Which job is done next, and when: a heap of due times, one armed timer, one pace.
 
-A job is a key that becomes due in a lane. Jobs that ask plex.tv share the limiter and go by lane, the most
+A job is a key that becomes due in a lane. Jobs that ask plex.tv share the pace and go by lane, the most
 urgent first, then the one that is due first; of the questions about pending codes, the one that `order` puts first.
 Jobs that only touch Discord or the database are free. Nothing runs while nothing is due, and no task sleeps. One key
 runs at most once at a time.
@@ -26,7 +26,7 @@ from .order import People, Question
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .limiter import Limiter
+    from .plex.pace import Pace
 
 _log = logging.getLogger(__name__)
 
@@ -87,8 +87,8 @@ class _Entry:
 class Poller:
     """Run jobs when they are due and plex.tv may be asked."""
 
-    def __init__(self, *, limiter: Limiter) -> None:
-        self.limiter = limiter
+    def __init__(self, *, pace: Pace) -> None:
+        self.pace = pace
         self.people = People()
         self._planned: dict[Key, _Entry] = {}
         self._later: list[tuple[float, int, _Entry]] = []
@@ -188,7 +188,7 @@ class Poller:
     def slow_down(self, key: Key, retry_after_seconds: float | None) -> None:
         """Slow all requests down, because plex.tv answered the running job's one with 429."""
         now = self._now()
-        self.limiter.slow_down(now, retry_after_seconds, asked_at=self._asked_at.get(key, now))
+        self.pace.slow_down(now, retry_after_seconds, asked_at=self._asked_at.get(key, now))
 
     def expected_wait_seconds(self, key: Key) -> float:
         """Return about how long a planned job will wait for its request."""
@@ -196,7 +196,7 @@ class Poller:
         if mine is None:
             return 0.0
         ahead = sum(1 for entry in self._planned.values() if self._is_waiting(entry) and entry.rank < mine.rank)
-        return max(0.0, self.limiter.ready_at() - self._now(), mine.due - self._now()) + ahead / self.limiter.rate
+        return max(0.0, self.pace.ready_at() - self._now(), mine.due - self._now()) + ahead / self.pace.rate
 
     def _is_waiting(self, entry: _Entry) -> bool:
         return entry.urgency is not Urgency.FREE and entry.due <= self._now()
@@ -230,7 +230,7 @@ class Poller:
             entry = heapq.heappop(self._later)[2]
             if self._is_current(entry):
                 self._line_up(entry)
-        soon = now + 1 / self.limiter.rate
+        soon = now + 1 / self.pace.rate
         if soon > self._next_last_at:
             for key in [key for key, question in self._questions.items() if question.last_at < soon]:
                 self._hurry(self._planned[key])
@@ -274,7 +274,7 @@ class Poller:
 
     def _rank(self, now: float) -> None:
         crowd = sum(1 for entry in self._planned.values() if entry.question is not None)
-        self._ranking = order.ranked(self.people, self._questions, now, crowd=crowd, rate=self.limiter.rate)
+        self._ranking = order.ranked(self.people, self._questions, now, crowd=crowd, rate=self.pace.rate)
         self._ranked_at = now
 
     def _most_urgent(self) -> _Entry | None:
@@ -287,7 +287,7 @@ class Poller:
         return entry.urgency is Urgency.BACKGROUND and self._questions_in_a_row < _QUESTIONS_BEFORE_BACKGROUND
 
     def _may_ask(self, now: float) -> bool:
-        return len(self._asked_at) < _MOST_AT_ONCE and self.limiter.ready_at() <= now
+        return len(self._asked_at) < _MOST_AT_ONCE and self.pace.ready_at() <= now
 
     def _arm(self, now: float) -> None:
         if self._timer is not None:
@@ -295,7 +295,7 @@ class Poller:
             self._timer = None
         times = [self._later[0][0]] if self._later else []
         if (self._ready or self._questions) and len(self._asked_at) < _MOST_AT_ONCE:
-            times.append(max(now, self.limiter.ready_at()))
+            times.append(max(now, self.pace.ready_at()))
         if times:
             self._timer = self._loop.call_at(min(times), self._advance)
 
@@ -304,7 +304,7 @@ class Poller:
         self._questions.pop(entry.key, None)
         if entry.urgency is not Urgency.FREE:
             self._asked_at[entry.key] = now
-            self.limiter.take(now)
+            self.pace.take(now)
             self._count(entry)
         task = self._loop.create_task(self._run(entry.key), name=f"plexlink-{entry.key.kind}-{entry.key.id}")
         self._running[entry.key] = task

@@ -102,7 +102,7 @@ class SignOuts:
         except PlexError as error:
             await self._failed(row, step, error)
         else:
-            self._poller.limiter.recover()
+            self._poller.pace.recover()
             self._steps[row.id] = following
             self._plan(row.id)
 

@@ -19,11 +19,10 @@ from .health import HealthCheck
 from .keys import open_vault
 from .ledger import Ledger
 from .leftovers import Leftovers
-from .limiter import Limiter
 from .messenger import Messenger
 from .models import Linked, TokenDead, Unlinked
 from .notifier import DiscordNotifier
-from .plex import PinStyle, PlexClient, header_text
+from .plex import Pace, PinStyle, PlexClient, header_text
 from .poller import Poller
 from .presenter import Presenter
 from .reporter import Reporter
@@ -66,7 +65,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
     )
     async with Database.open(settings.database_url.reveal()) as database, client as plex:
         store = Store(database=database, vault=await open_vault(database, settings))
-        poller = Poller(limiter=Limiter(settings.plex_rate))
+        poller = Poller(pace=Pace(settings.plex_rate))
         ledger = Ledger(store=store, clock=clock, publish=_publisher(bot))
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product

@@ -156,7 +156,7 @@ NAMES = {"plexlink": "PlexLink", "plexapi": "plexapi, a thread each", "sessions"
 
 ABOUT_ORDER = """\
 Mean seconds from an approval to its notice, at one request a second with PINs and accounts included, over two hours
-and several seeds. *Beside* is polling at a fixed five seconds under the same limiter, and round robin where it says
+and several seeds. *Beside* is polling at a fixed five seconds under the same pace, and round robin where it says
 so. Times are log-normal with sigma 0.7; 15 % never approve. Shares are of the other way's mean, of its 99th percentile
 and of its number of questions.
 
@@ -168,7 +168,7 @@ true times reached 0.53, 0.57 and 0.46 of the fixed interval.""".splitlines()
 
 ABOUT_POLLING = """\
 Each client asks about every code at the same interval, 300 polls a second in all; the stand-in of plex.tv is another
-process. PlexLink's are whole: order, limiter, deadline, everything durable. `plexapi` is `MyPlexPinLogin` with another
+process. PlexLink's are whole: order, pace, deadline, everything durable. `plexapi` is `MyPlexPinLogin` with another
 base URL. Goals: half of plexapi's CPU, a twentieth of its memory and at most 3 KB per code, at most 8 connections, and
 all logins complete. A session per request closes its connection each time.
 

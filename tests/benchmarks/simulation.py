@@ -1,7 +1,7 @@
 """How soon an approval is noticed: the real poller and order in virtual time, beside the usual ways of polling.
 
 Members start as a Poisson process. A code is there when plex.tv made it; its member approves after a log-normal time,
-or never, and may press *I've approved it* soon after. Everything costs a request of the one limiter: making the PIN,
+or never, and may press *I've approved it* soon after. Everything costs a request of the one pace: making the PIN,
 each question, reading the account. Arrivals and approvals depend on the seed alone, so every way meets the same ones.
 """
 
@@ -14,8 +14,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plexlink.limiter import Limiter
 from plexlink.order import Question
+from plexlink.plex.pace import Pace
 from plexlink.poller import Key, Kind, Poller, Urgency
 from virtual_time import play
 
@@ -102,7 +102,7 @@ class Run:
     """One way of polling, and the members that it meets."""
 
     def __init__(self, crowd: Iterable[Member], plan: Callable[[Run, Key, Member], None], rate: float) -> None:
-        self.poller = Poller(limiter=Limiter(rate))
+        self.poller = Poller(pace=Pace(rate))
         self.outcome = Outcome()
         self._plan = plan
         self._crowd = {f"{number}": member for number, member in enumerate(crowd)}
@@ -182,7 +182,7 @@ FIXED = every(5.0)
 """What most programs do that use this sign-in."""
 
 ROUND_ROBIN = every(1.0)
-"""Whoever has waited longest goes next, with every request that the limiter grants."""
+"""Whoever has waited longest goes next, with every request that the pace grants."""
 
 
 def simulate(scenario: Scenario, plan: Callable[[Run, Key, Member], None], seed: int, *, rate: float = 1.0) -> Outcome:

@@ -22,16 +22,16 @@ def service(world: World) -> Any:
 
 async def test_the_pace_recovers_after_plex_asked_for_less(tmp_path: Path) -> None:
     async with a_world(tmp_path, plex_rate=0.6, settle=1.5) as world:
-        limiter = service(world)._asker._poller.limiter
+        pace = service(world)._asker._poller.pace
         await world.plexlink()
         world.plex.fail(RateLimited(), calls=Operation.GET_PIN, times=3)
         await world.advance(60)
-        slowed = limiter.rate
+        slowed = pace.rate
         assert slowed < 0.6
         await world.advance(120)
-        assert limiter.rate > slowed
+        assert pace.rate > slowed
         await world.advance(300)
-        assert limiter.rate == 0.6
+        assert pace.rate == 0.6
 
 
 async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plexlink.limiter import Limiter
 from plexlink.order import Question
+from plexlink.plex.pace import Pace
 from plexlink.poller import Key, Kind, Poller, Urgency
 from virtual_time import armed, in_virtual_time, play
 
@@ -36,8 +36,8 @@ class Bench:
     """A poller, and a book of what it ran; jobs last as long as `lasts` says."""
 
     def __init__(self, *, rate: float = 1.0) -> None:
-        self.limiter = Limiter(rate)
-        self.poller = Poller(limiter=self.limiter)
+        self.pace = Pace(rate)
+        self.poller = Poller(pace=self.pace)
         self.lasts: defaultdict[str, float] = defaultdict(float)
         self.does: dict[str, Callable[[Key], Awaitable[None]]] = {}
         self.began = asyncio.get_running_loop().time()
@@ -50,7 +50,7 @@ class Bench:
     def slow_down(self, retry_after: float | None = None) -> None:
         """Let plex.tv answer a request of this moment with 429."""
         now = asyncio.get_running_loop().time()
-        self.limiter.slow_down(now, retry_after, asked_at=now)
+        self.pace.slow_down(now, retry_after, asked_at=now)
 
     @property
     def now(self) -> float:
@@ -165,7 +165,7 @@ async def test_nothing_is_armed_after_the_last_job() -> None:
 
 
 @in_virtual_time
-async def test_most_urgent_job_goes_first_when_the_limiter_holds_them_up() -> None:
+async def test_most_urgent_job_goes_first_when_the_pace_holds_them_up() -> None:
     bench = Bench()
     for urgency in reversed(COSTLY):
         bench.poller.put(key(urgency.name), urgency)
@@ -244,7 +244,7 @@ async def test_free_jobs_cost_no_request() -> None:
         bench.poller.put(key(f"{number}"), Urgency.FREE)
     await bench.until(0)
     assert len(bench.ran) == 20
-    assert bench.limiter.ready_at() <= asyncio.get_running_loop().time()
+    assert bench.pace.ready_at() <= asyncio.get_running_loop().time()
 
 
 # --- one key, one job ---
@@ -385,14 +385,14 @@ async def test_dropped_job_does_not_run_and_its_failures_are_forgotten() -> None
     bench = Bench()
     bench.start()
     bench.poller.retry(key("a"), Urgency.POLL)
-    bench.poller.put(key("waits for the limiter"), Urgency.POLL)
+    bench.poller.put(key("waits for the pace"), Urgency.POLL)
     bench.poller.put(key("too"), Urgency.POLL)
     for name in ("a", "too", "never planned"):
         bench.poller.drop(key(name))
         assert not bench.poller.is_planned(key(name))
     assert armed() == []
     await bench.until(60)
-    assert bench.names == ["waits for the limiter"]
+    assert bench.names == ["waits for the pace"]
     assert bench.poller.failures(key("a")) == 0
 
 
@@ -497,7 +497,7 @@ async def perform(bench: Bench, operation: tuple[Any, ...]) -> None:
         case "slow_down", retry_after:
             bench.slow_down(retry_after)
         case ("recover",):
-            bench.limiter.recover()
+            bench.pace.recover()
         case "wait", seconds:
             await bench.until(bench.now + seconds)
 
@@ -642,7 +642,7 @@ async def test_expected_wait_counts_those_that_go_before_and_nobody_else() -> No
     bench.start()
     for number, urgency in enumerate([Urgency.CREATE, Urgency.PRESSED, Urgency.CREATE, Urgency.CREATE, Urgency.POLL]):
         bench.poller.put(key(f"{number}"), urgency)
-    # The first went at once; the limiter is ready in 2 s.
+    # The first went at once; the pace is ready in 2 s.
     assert [bench.poller.expected_wait_seconds(key(f"{number}")) for number in range(5)] == [0, 2, 4, 6, 8]
 
 
@@ -734,7 +734,7 @@ async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_
 
 
 @in_virtual_time
-async def test_question_of_highest_gain_goes_first_when_the_limiter_holds_them_up() -> None:
+async def test_question_of_highest_gain_goes_first_when_the_pace_holds_them_up() -> None:
     bench = Bench()
     bench.start()
     bench.slow_down(600)
@@ -845,7 +845,7 @@ async def test_late_answers_of_one_burst_halve_the_rate_once() -> None:
     bench.start()
     await bench.until(60)
     assert bench.times == [0.0, 1.0, 2.0, 3.0]
-    assert bench.limiter.rate == 0.5
+    assert bench.pace.rate == 0.5
 
 
 @in_virtual_time
@@ -860,4 +860,4 @@ async def test_answer_that_the_halved_rate_is_too_fast_halves_it_again() -> None
         bench.poller.put(key(name), Urgency.POLL)
     bench.start()
     await bench.until(60)
-    assert bench.limiter.rate == 0.25
+    assert bench.pace.rate == 0.25

@@ -2,6 +2,7 @@
 
 from .client import PlexClient
 from .names import device_name, header_text
+from .pace import Pace
 from .pages import OFFICIAL, PinStyle, verification_url
 
-__all__ = ["OFFICIAL", "PinStyle", "PlexClient", "device_name", "header_text", "verification_url"]
+__all__ = ["OFFICIAL", "Pace", "PinStyle", "PlexClient", "device_name", "header_text", "verification_url"]

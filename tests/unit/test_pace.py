@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plexlink.limiter import Limiter
+from plexlink.plex.pace import Pace
 
 FLOOR = 1 / 60
 RATES = [0.05, 0.5, 1.0, 3.0, 1000.0]
@@ -26,41 +26,41 @@ steps = st.lists(
 )
 
 
-def go(limiter: Limiter, now: float) -> float:
+def go(pace: Pace, now: float) -> float:
     """Take the next request as early as it may go; return when that was."""
-    at = max(now, limiter.ready_at())
-    limiter.take(at)
+    at = max(now, pace.ready_at())
+    pace.take(at)
     return at
 
 
-def slow_down(limiter: Limiter, now: float, retry_after: float | None, *, asked_at: float | None = None) -> None:
+def slow_down(pace: Pace, now: float, retry_after: float | None, *, asked_at: float | None = None) -> None:
     """Hear a 429, which is answered at once if nothing else is said."""
-    limiter.slow_down(now, retry_after, asked_at=now if asked_at is None else asked_at)
+    pace.slow_down(now, retry_after, asked_at=now if asked_at is None else asked_at)
 
 
-def slowed(rate: float, *, times: int) -> Limiter:
-    limiter, now = Limiter(rate), 100.0
+def slowed(rate: float, *, times: int) -> Pace:
+    pace, now = Pace(rate), 100.0
     for _ in range(times):
-        slow_down(limiter, now, None)
-        now = limiter.ready_at()
-    return limiter
+        slow_down(pace, now, None)
+        now = pace.ready_at()
+    return pace
 
 
 def test_first_request_goes_at_once() -> None:
-    assert Limiter(1.0).ready_at() <= 0
+    assert Pace(1.0).ready_at() <= 0
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_requests_are_spaced_evenly(rate: float) -> None:
-    limiter = Limiter(rate)
-    times = [go(limiter, 50.0) for _ in range(6)]
+    pace = Pace(rate)
+    times = [go(pace, 50.0) for _ in range(6)]
     assert times == pytest.approx([50.0 + number / rate for number in range(6)])
 
 
 def test_quiet_time_saves_up_nothing() -> None:
-    limiter = Limiter(1.0)
-    go(limiter, 0.0)
-    assert [go(limiter, 1000.0) for _ in range(3)] == [1000.0, 1001.0, 1002.0]
+    pace = Pace(1.0)
+    go(pace, 0.0)
+    assert [go(pace, 1000.0) for _ in range(3)] == [1000.0, 1001.0, 1002.0]
 
 
 def test_rate_is_halved_by_a_429() -> None:
@@ -69,106 +69,106 @@ def test_rate_is_halved_by_a_429() -> None:
 
 @pytest.mark.parametrize("retry_after", [None, 0.0, 1.0, 30.0])
 def test_burst_of_429_counts_once(retry_after: float | None) -> None:
-    limiter = Limiter(1.0)
+    pace = Pace(1.0)
     for sent_at in range(8):
-        slow_down(limiter, 100.0 + sent_at / 10, retry_after, asked_at=92.0 + sent_at)
-    assert limiter.rate == 0.5
+        slow_down(pace, 100.0 + sent_at / 10, retry_after, asked_at=92.0 + sent_at)
+    assert pace.rate == 0.5
 
 
 def test_429_of_the_burst_that_arrives_after_the_pause_counts_no_more_than_the_others() -> None:
-    limiter = Limiter(1.0)
-    slow_down(limiter, 100.0, 5.0, asked_at=98.0)
-    go(limiter, 105.0)
-    slow_down(limiter, 110.0, 5.0, asked_at=99.0)
-    assert limiter.rate == 0.5
-    assert limiter.paused_until() == 115.0
+    pace = Pace(1.0)
+    slow_down(pace, 100.0, 5.0, asked_at=98.0)
+    go(pace, 105.0)
+    slow_down(pace, 110.0, 5.0, asked_at=99.0)
+    assert pace.rate == 0.5
+    assert pace.paused_until() == 115.0
 
 
 def test_429_to_a_request_at_the_halved_rate_halves_it_again() -> None:
-    limiter = Limiter(1.0)
-    slow_down(limiter, 100.0, 5.0, asked_at=98.0)
-    asked_at = go(limiter, 100.0)
-    slow_down(limiter, 106.0, 5.0, asked_at=99.0)
-    slow_down(limiter, 107.0, 5.0, asked_at=asked_at)
-    assert limiter.rate == 0.25
+    pace = Pace(1.0)
+    slow_down(pace, 100.0, 5.0, asked_at=98.0)
+    asked_at = go(pace, 100.0)
+    slow_down(pace, 106.0, 5.0, asked_at=99.0)
+    slow_down(pace, 107.0, 5.0, asked_at=asked_at)
+    assert pace.rate == 0.25
 
 
 @pytest.mark.parametrize(("retry_after", "pause"), [(None, 5.0), (1.0, 1.0), (60.0, 60.0), (3600.0, 3600.0)])
 def test_pause_is_what_plex_asks_for(retry_after: float | None, pause: float) -> None:
-    limiter = Limiter(1.0)
-    slow_down(limiter, 100.0, retry_after)
-    assert limiter.paused_until() == limiter.ready_at() == 100.0 + pause
+    pace = Pace(1.0)
+    slow_down(pace, 100.0, retry_after)
+    assert pace.paused_until() == pace.ready_at() == 100.0 + pause
 
 
 def test_shorter_retry_after_does_not_end_a_longer_pause() -> None:
-    limiter = Limiter(1.0)
-    slow_down(limiter, 100.0, 60.0)
-    slow_down(limiter, 101.0, 1.0)
-    slow_down(limiter, 102.0, None)
-    assert limiter.paused_until() == 160.0
+    pace = Pace(1.0)
+    slow_down(pace, 100.0, 60.0)
+    slow_down(pace, 101.0, 1.0)
+    slow_down(pace, 102.0, None)
+    assert pace.paused_until() == 160.0
 
 
 def test_pause_is_kept_by_requests_that_were_taken_before() -> None:
-    limiter = Limiter(1.0)
+    pace = Pace(1.0)
     for _ in range(20):
-        go(limiter, 0.0)
-    slow_down(limiter, 1.0, 2.0)
-    assert limiter.ready_at() == pytest.approx(20.0)
+        go(pace, 0.0)
+    slow_down(pace, 1.0, 2.0)
+    assert pace.ready_at() == pytest.approx(20.0)
 
 
 def test_after_a_pause_requests_go_at_the_lower_rate() -> None:
-    limiter = Limiter(1.0)
-    slow_down(limiter, 100.0, 10.0)
-    assert [go(limiter, 100.0) for _ in range(3)] == [110.0, 112.0, 114.0]
+    pace = Pace(1.0)
+    slow_down(pace, 100.0, 10.0)
+    assert [go(pace, 100.0) for _ in range(3)] == [110.0, 112.0, 114.0]
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_rate_is_won_back_slowly_and_never_above_the_full_one(rate: float) -> None:
-    limiter = slowed(rate, times=1)
+    pace = slowed(rate, times=1)
     answers = 0
-    while limiter.rate < rate:
-        before = limiter.rate
-        limiter.recover()
+    while pace.rate < rate:
+        before = pace.rate
+        pace.recover()
         answers += 1
-        assert before < limiter.rate <= rate
+        assert before < pace.rate <= rate
     assert 10 <= answers <= 11
-    limiter.recover()
-    assert limiter.rate == rate
+    pace.recover()
+    assert pace.rate == rate
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_rate_has_a_floor(rate: float) -> None:
-    limiter = slowed(rate, times=100)
-    assert limiter.rate == pytest.approx(FLOOR)
-    assert 0 < limiter.rate <= rate
+    pace = slowed(rate, times=100)
+    assert pace.rate == pytest.approx(FLOOR)
+    assert 0 < pace.rate <= rate
 
 
 @unhurried
 @given(rate=rates, steps=steps)
 def test_rate_stays_between_floor_and_full_whatever_happens(rate: float, steps: list[tuple[str, float | None]]) -> None:
-    limiter, now, asked = Limiter(rate), 0.0, []
+    pace, now, asked = Pace(rate), 0.0, []
     for step, value in steps:
         match step:
             case "wait":
                 now += value or 0.0
             case "slow_down":
-                slow_down(limiter, now, value)
-                assert limiter.ready_at() >= limiter.paused_until() >= now
+                slow_down(pace, now, value)
+                assert pace.ready_at() >= pace.paused_until() >= now
             case "recover":
-                limiter.recover()
+                pace.recover()
             case "ask":
-                now = go(limiter, now)
+                now = go(pace, now)
                 asked.append(now)
-        assert min(FLOOR, rate) <= limiter.rate <= rate
+        assert min(FLOOR, rate) <= pace.rate <= rate
     assert all(later - sooner >= (1 - 1e-6) / rate - 1e-9 for sooner, later in pairwise(asked))
 
 
 @unhurried
 @given(rate=rates, pauses=st.lists(st.none() | st.floats(0.1, 3600), max_size=20))
 def test_no_request_goes_while_plex_wants_to_be_left_alone(rate: float, pauses: list[float | None]) -> None:
-    limiter, now = Limiter(rate), 0.0
+    pace, now = Pace(rate), 0.0
     for pause in pauses:
-        slow_down(limiter, now, pause)
+        slow_down(pace, now, pause)
         until = now + (5.0 if pause is None else pause)
-        now = go(limiter, now)
+        now = go(pace, now)
         assert now >= until

@@ -11,7 +11,7 @@ _RECOVERY = 1 / 20
 """Share of the full rate that each good answer gives back: about a minute of quiet at one request a second."""
 
 
-class Limiter:
+class Pace:
     """Space requests evenly; halve the rate on 429 and win it back slowly.
 
     plex.tv publishes no limits; about two requests a second from one address brought minutes of 429
