@@ -155,8 +155,6 @@ class Asker:
             await self._call(attempt, was_pressed=was_pressed)
         except PlexError as error:
             await self._failed(attempt, error, was_pressed=was_pressed)
-        else:
-            self._poller.pace.recover()
 
     async def _call(self, attempt: Attempt, *, was_pressed: bool) -> None:
         match flow.next_call(attempt):
@@ -320,18 +318,16 @@ class Asker:
         elif call is flow.Call.ASK and self._is_hopeless(attempt):
             await self._advance(attempt, flow.RanOut())
         else:
-            self._try_again(attempt, error)
+            self._try_again(attempt)
             self._tell_of_silence(attempt, error, was_pressed=was_pressed)
 
     def _is_hopeless(self, attempt: Attempt) -> bool:
         return attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at + flow.GRACE
 
-    def _try_again(self, attempt: Attempt, error: PlexError) -> None:
+    def _try_again(self, attempt: Attempt) -> None:
         key = Key(Kind.ATTEMPT, attempt.id)
         urgency = _URGENCIES[flow.next_call(attempt) or flow.Call.ASK]
         now = self._clock.monotonic()
-        if isinstance(error, PlexSlowDownError):
-            self._poller.slow_down(key, error.retry_after_seconds)
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
         pause = max(0.0, self._poller.pace.paused_until() - now)
         self._poller.retry(key, urgency, first_seconds=ASKED_AGAIN_SECONDS, not_before_seconds=pause)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from .errors import PlexError, PlexSlowDownError, TokenRejectedError
+from .errors import PlexError, TokenRejectedError
 from .models import AuditEntry, Deed, Finding, Health, TokenDead, Topic, Verdict
 from .poller import Key, Kind, Urgency
 
@@ -139,10 +139,7 @@ class HealthCheck:
             return Finding.REJECTED
         except PlexError as error:
             _log.info("health.no_answer link=%s: %s", link.id, error)
-            if isinstance(error, PlexSlowDownError):
-                self._poller.slow_down(Key(Kind.HEALTH, link.id), error.retry_after_seconds)
             return Finding.SILENT
-        self._poller.pace.recover()
         if not is_ping:
             return Finding.ALIVE
         self._pinged.add(link.id)

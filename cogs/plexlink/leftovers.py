@@ -10,7 +10,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from .errors import PlexError, PlexRefusedError, PlexSlowDownError
+from .errors import PlexError, PlexRefusedError
 from .models import Approved, Pending, Trouble
 from .poller import Key, Kind, Urgency
 
@@ -73,7 +73,6 @@ class Leftovers:
 
     async def _ask(self, leftover: Leftover) -> None:
         answer = await self._plex.ask(leftover.pin_id, leftover.client_identifier)
-        self._poller.pace.recover()
         match answer:
             case Approved(token):
                 self._in_hand[leftover.id] = token
@@ -89,8 +88,6 @@ class Leftovers:
         if isinstance(error, PlexRefusedError) or self._clock.now() >= leftover.deadline_at + _GIVES_UP_AFTER:
             await self._finish(leftover, "given_up")
             return
-        if isinstance(error, PlexSlowDownError):
-            self._poller.slow_down(Key(Kind.LEFTOVER, leftover.id), error.retry_after_seconds)
         self._poller.retry(Key(Kind.LEFTOVER, leftover.id), Urgency.BACKGROUND, first_seconds=_FIRST_RETRY_SECONDS)
 
     async def _finish(self, leftover: Leftover, outcome: str) -> None:

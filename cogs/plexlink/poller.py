@@ -85,7 +85,7 @@ class _Entry:
 
 
 class Poller:
-    """Run jobs when they are due and plex.tv may be asked."""
+    """Run jobs when they are due and plex.tv may be asked, which `pace` learns from whoever asks."""
 
     def __init__(self, *, pace: Pace) -> None:
         self.pace = pace
@@ -99,7 +99,7 @@ class Poller:
         self._ranked_at = 0.0
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._held: dict[Key, _Entry] = {}
-        self._asked_at: dict[Key, float] = {}
+        self._asking: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._sequence = 0
         self._questions_in_a_row = 0
@@ -184,11 +184,6 @@ class Poller:
             self.people = self.people.after_silence(asked)
         else:
             self.people = self.people.after_approval(asked, approved_by - question.shown_at)
-
-    def slow_down(self, key: Key, retry_after_seconds: float | None) -> None:
-        """Slow all requests down, because plex.tv answered the running job's one with 429."""
-        now = self._now()
-        self.pace.slow_down(now, retry_after_seconds, asked_at=self._asked_at.get(key, now))
 
     def expected_wait_seconds(self, key: Key) -> float:
         """Return about how long a planned job will wait for its request."""
@@ -287,14 +282,14 @@ class Poller:
         return entry.urgency is Urgency.BACKGROUND and self._questions_in_a_row < _QUESTIONS_BEFORE_BACKGROUND
 
     def _may_ask(self, now: float) -> bool:
-        return len(self._asked_at) < _MOST_AT_ONCE and self.pace.ready_at() <= now
+        return len(self._asking) < _MOST_AT_ONCE and self.pace.ready_at() <= now
 
     def _arm(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         times = [self._later[0][0]] if self._later else []
-        if (self._ready or self._questions) and len(self._asked_at) < _MOST_AT_ONCE:
+        if (self._ready or self._questions) and len(self._asking) < _MOST_AT_ONCE:
             times.append(max(now, self.pace.ready_at()))
         if times:
             self._timer = self._loop.call_at(min(times), self._advance)
@@ -303,7 +298,7 @@ class Poller:
         del self._planned[entry.key]
         self._questions.pop(entry.key, None)
         if entry.urgency is not Urgency.FREE:
-            self._asked_at[entry.key] = now
+            self._asking.add(entry.key)
             self.pace.take(now)
             self._count(entry)
         task = self._loop.create_task(self._run(entry.key), name=f"plexlink-{entry.key.kind}-{entry.key.id}")
@@ -322,7 +317,7 @@ class Poller:
 
     def _finish(self, key: Key) -> None:
         task = self._running.pop(key)
-        self._asked_at.pop(key, None)
+        self._asking.discard(key)
         held = self._held.pop(key, None)
         if held is not None and self._is_current(held):
             self._line_up(held)

@@ -16,7 +16,7 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from .errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
+from .errors import PlexError, PlexRefusedError, PlexUnavailableError, TokenRejectedError
 from .models import Phase, Topic, Trouble
 from .poller import Key, Kind, Urgency
 
@@ -102,7 +102,6 @@ class SignOuts:
         except PlexError as error:
             await self._failed(row, step, error)
         else:
-            self._poller.pace.recover()
             self._steps[row.id] = following
             self._plan(row.id)
 
@@ -142,8 +141,6 @@ class SignOuts:
         if self._clock.now() >= row.requested_at + GIVES_UP_AFTER:
             await self._finish(row, Phase.GIVEN_UP)
             return
-        if isinstance(error, PlexSlowDownError):
-            self._poller.slow_down(Key(Kind.SIGN_OUT, row.id), error.retry_after_seconds)
         self._waited_for.discard(row.id)
         key = Key(Kind.SIGN_OUT, row.id)
         self._steps[row.id] = _after_failure(step, error, self._poller.failures(key))

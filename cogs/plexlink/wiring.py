@@ -56,16 +56,19 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
     product = _product(bot, settings)
     pin_style = PinStyle(str(settings.pin_style))  # a reloaded plugin may be given its former class
     clock = Clock(now=discord.utils.utcnow, monotonic=asyncio.get_running_loop().time)
+    pace = Pace(settings.plex_rate)
     _make_folder(settings)
     client = PlexClient(
         base_url=settings.plex_url,
         product=product,
         version=_version(),
+        pace=pace,
+        monotonic=clock.monotonic,
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
     )
     async with Database.open(settings.database_url.reveal()) as database, client as plex:
         store = Store(database=database, vault=await open_vault(database, settings))
-        poller = Poller(pace=Pace(settings.plex_rate))
+        poller = Poller(pace=pace)
         ledger = Ledger(store=store, clock=clock, publish=_publisher(bot))
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product

@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import json
 import re
+import time
 import traceback
 import zlib
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from plexlink import errors
 from plexlink.models import Account, Approved, Expired, Pending, Pin, Secret
-from plexlink.plex import PinStyle, PlexClient
+from plexlink.plex import Pace, PinStyle, PlexClient
 from plexlink.plex.answers import (
     MAX_BODY_BYTES,
     Answer,
@@ -372,7 +373,10 @@ class Mouth:
     async def open(self) -> AsyncIterator[PlexClient]:
         server = await asyncio.start_server(self.answer, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server, PlexClient(base_url=self.url, product=lambda: "PlexLink", version="1") as client:
+        client = PlexClient(
+            base_url=self.url, product=lambda: "PlexLink", version="1", pace=Pace(1.0), monotonic=time.monotonic
+        )
+        async with server, client:
             yield client
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
+import time
 import traceback
 import zlib
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +23,7 @@ from plexlink.errors import (
     TokenRejectedError,
 )
 from plexlink.models import Approved, Expired, Pending, Pin, Secret
-from plexlink.plex import PinStyle, PlexClient, device_name
+from plexlink.plex import Pace, PinStyle, PlexClient, device_name
 from plexlink_bot.sandbox.plex_tv import (
     ABSENT,
     BOB,
@@ -66,8 +68,18 @@ def a_client(
     product: Callable[[], str] = lambda: "PlexLink",
     proxy: str | None = None,
     timeout_seconds: float = 15.0,
+    pace: Pace | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> PlexClient:
-    return PlexClient(base_url=url, product=product, version="1.2.3", proxy=proxy, timeout_seconds=timeout_seconds)
+    return PlexClient(
+        base_url=url,
+        product=product,
+        version="1.2.3",
+        pace=pace or Pace(1.0),
+        monotonic=monotonic,
+        proxy=proxy,
+        timeout_seconds=timeout_seconds,
+    )
 
 
 @pytest.fixture
@@ -77,8 +89,13 @@ async def plex() -> AsyncIterator[PlexTV]:
 
 
 @pytest.fixture
-async def client(plex: PlexTV) -> AsyncIterator[PlexClient]:
-    async with a_client(plex.url) as client:
+def pace() -> Pace:
+    return Pace(1.0)
+
+
+@pytest.fixture
+async def client(plex: PlexTV, pace: Pace) -> AsyncIterator[PlexClient]:
+    async with a_client(plex.url, pace=pace) as client:
         yield client
 
 
@@ -457,6 +474,64 @@ async def test_call_after_a_fault_succeeds(plex: PlexTV, known: Known, operation
         assert await outcome(CALLS[operation](known)) is PlexUnavailableError
         plex.heal()
     assert not isinstance(await outcome(CALLS[operation](known)), type)
+
+
+# --- what the pace learns ---
+
+
+@calls
+async def test_every_call_slows_the_pace_down_and_wins_it_back(
+    plex: PlexTV, known: Known, pace: Pace, operation: Operation
+) -> None:
+    plex.fail(RateLimited(60))
+    before = time.monotonic()
+    assert await outcome(CALLS[operation](known)) is PlexSlowDownError
+    assert pace.rate == 0.5
+    assert before + 60 <= pace.paused_until() <= time.monotonic() + 60
+    await CALLS[operation](known)
+    assert pace.rate == pytest.approx(0.55)
+
+
+async def test_burst_that_is_answered_late_slows_the_pace_down_once(plex: PlexTV, pace: Pace) -> None:
+    plex.fail(RateLimited(1), times=None)
+    ticks = itertools.count(step=10.0)  # the pause after the first answer is over when the second one comes
+    async with a_client(plex.url, pace=pace, monotonic=lambda: next(ticks)) as client:
+        await asyncio.gather(*(outcome(client.ask(PIN_ID, CLIENT)) for _ in range(2)))
+        assert pace.rate == 0.5
+        await outcome(client.ask(PIN_ID, CLIENT))
+        assert pace.rate == 0.25
+
+
+TEACHES_NOTHING = [
+    JsonError(401, 1001),
+    JsonError(403, 1041),
+    Html(403),
+    ServerError(503),
+    Redirect(),
+    Reset("accept"),
+    Huge(2**20),
+]
+
+
+@calls
+@pytest.mark.parametrize("fault", TEACHES_NOTHING, ids=repr)
+async def test_refusal_or_no_answer_leaves_the_pace_as_it_is(
+    plex: PlexTV, known: Known, pace: Pace, operation: Operation, fault: Fault
+) -> None:
+    pace.slow_down(0.0, 1.0, asked_at=0.0)
+    plex.fail(fault, times=None)
+    assert isinstance(await outcome(CALLS[operation](known)), type)
+    assert (pace.rate, pace.paused_until()) == (0.5, 1.0)
+
+
+async def test_word_that_a_code_has_run_out_wins_the_pace_back(plex: PlexTV, known: Known, pace: Pace) -> None:
+    pace.slow_down(0.0, 1.0, asked_at=0.0)
+    plex.fail(JsonError(404, 1020))
+    assert await outcome(known.client.ask(known.pin_id, CLIENT)) == Expired()
+    assert pace.rate > 0.5
+
+
+# --- what is read ---
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])

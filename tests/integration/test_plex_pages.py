@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 from urllib.parse import urljoin, urlsplit
@@ -14,7 +15,7 @@ import pytest
 
 from plex_tv_client import BOT, PIN_IS_GONE, START, Clock, Reply, Said, assert_error, recorded
 from plexlink.models import Approved, Secret
-from plexlink.plex import PinStyle, PlexClient, verification_url
+from plexlink.plex import Pace, PinStyle, PlexClient, verification_url
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Account, Operation, PlexTV, SampleAccount, ServerError
 
 if TYPE_CHECKING:
@@ -174,7 +175,9 @@ async def test_strong_code_is_approved_on_its_page(plex: PlexTV, visitor: Visito
 
 
 async def test_bot_that_is_given_the_address_gets_the_token(plex: PlexTV, visitor: Visitor) -> None:
-    bot = PlexClient(base_url=plex.url, product=lambda: "PlexLink", version="1")
+    bot = PlexClient(
+        base_url=plex.url, product=lambda: "PlexLink", version="1", pace=Pace(1.0), monotonic=time.monotonic
+    )
     async with bot:
         pin = await bot.create_pin(Secret("an-attempt"), device_name=DEVICE, style=PinStyle.SHORT)
         await visitor.approve(code=pin.code.reveal())

@@ -68,12 +68,15 @@ async def an_impostor(certificate: Path) -> AsyncIterator[tuple[str, list[bytes]
 
 
 ASKS = """
-import asyncio, sys
+import asyncio, sys, time
 from plexlink.models import Secret
-from plexlink.plex import PlexClient
+from plexlink.plex import Pace, PlexClient
 
 async def main():
-    async with PlexClient(base_url=sys.argv[1], product=lambda: "PlexLink", version="1") as client:
+    client = PlexClient(
+        base_url=sys.argv[1], product=lambda: "PlexLink", version="1", pace=Pace(1.0), monotonic=time.monotonic
+    )
+    async with client:
         account = await client.account(Secret("planted-token-0123456789"), Secret("planted-client"))
         print(account.name.reveal())
 

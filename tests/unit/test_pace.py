@@ -84,6 +84,13 @@ def test_429_of_the_burst_that_arrives_after_the_pause_counts_no_more_than_the_o
     assert pace.paused_until() == 115.0
 
 
+def test_429_to_a_request_that_was_granted_before_the_pause_and_sent_in_it_counts_no_more_than_the_others() -> None:
+    pace = Pace(1.0)
+    slow_down(pace, 100.0, 5.0, asked_at=98.0)
+    slow_down(pace, 101.0, 5.0, asked_at=100.1)
+    assert pace.rate == 0.5
+
+
 def test_429_to_a_request_at_the_halved_rate_halves_it_again() -> None:
     pace = Pace(1.0)
     slow_down(pace, 100.0, 5.0, asked_at=98.0)

@@ -47,10 +47,10 @@ class Bench:
         self.most_at_once = 0
         self.overlaps = 0
 
-    def slow_down(self, retry_after: float | None = None) -> None:
-        """Let plex.tv answer a request of this moment with 429."""
+    def slow_down(self, retry_after: float | None = None, *, lasted: float = 0.0) -> None:
+        """Let plex.tv answer a request with 429, `lasted` seconds after it was sent."""
         now = asyncio.get_running_loop().time()
-        self.pace.slow_down(now, retry_after, asked_at=now)
+        self.pace.slow_down(now, retry_after, asked_at=now - lasted)
 
     @property
     def now(self) -> float:
@@ -835,9 +835,9 @@ async def test_what_members_wait_for_goes_before_background_that_has_waited() ->
 async def test_late_answers_of_one_burst_halve_the_rate_once() -> None:
     bench = Bench()
 
-    async def be_refused(job: Key) -> None:
+    async def be_refused(_: Key) -> None:
         await asyncio.sleep(7)
-        bench.poller.slow_down(job, 5)
+        bench.slow_down(5, lasted=7)
 
     for name in ("a", "b", "c", "d"):
         bench.does[name] = be_refused
@@ -852,8 +852,8 @@ async def test_late_answers_of_one_burst_halve_the_rate_once() -> None:
 async def test_answer_that_the_halved_rate_is_too_fast_halves_it_again() -> None:
     bench = Bench()
 
-    async def be_refused(job: Key) -> None:
-        bench.poller.slow_down(job, 5)
+    async def be_refused(_: Key) -> None:
+        bench.slow_down(5)
 
     for name in ("a", "b"):
         bench.does[name] = be_refused

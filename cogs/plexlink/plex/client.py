@@ -1,5 +1,6 @@
 """The plex.tv client: a call a method, each bounded in time and size.
 
+Each answer teaches the pace at which all are made, whoever makes them; to keep to it is the callers' part.
 The client identifier of an attempt goes with every call; without it, or with another one, plex.tv answers as if
 the PIN had expired. The token travels in the `X-Plex-Token` header only. No body, URL or header is ever logged:
 they hold PIN ids, tokens and the position of the host.
@@ -7,11 +8,12 @@ they hold PIN ids, tokens and the position of the host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiohttp
 
-from ..errors import PlexUnavailableError
+from ..errors import PlexSlowDownError, PlexUnavailableError
 from .answers import (
     MAX_BODY_BYTES,
     MAX_DEVICES_BYTES,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..models import Account, Pin, PinAnswer, Secret
+    from .pace import Pace
+
+T = TypeVar("T")
 
 _API = "/api/v2"
 _XML = {"Accept": "application/xml"}
@@ -44,6 +49,7 @@ class PlexClient:
 
     `product` is asked at each call, because a bot learns its own name only when it has logged in. A call takes at
     most `timeout_seconds` from the wait for a connection to the last byte, a third of it for connecting.
+    `monotonic` tells the seconds in which `pace` counts.
     """
 
     def __init__(
@@ -52,11 +58,15 @@ class PlexClient:
         base_url: str,
         product: Callable[[], str],
         version: str,
+        pace: Pace,
+        monotonic: Callable[[], float],
         proxy: str | None = None,
         timeout_seconds: float = 15.0,
     ) -> None:
         self._base_url = base_url
         self._product = product
+        self._pace = pace
+        self._monotonic = monotonic
         self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=timeout_seconds / 3)
         self._constant_headers = {
@@ -85,27 +95,29 @@ class PlexClient:
         """Create a PIN. Raise as `read_pin` does."""
         query = {"strong": "true"} if style is PinStyle.STRONG else {}
         headers = {"X-Plex-Device-Name": device_name}
-        return read_pin(await self._request("POST", f"{_API}/pins", client_identifier, headers=headers, query=query))
+        return await self._request(
+            "POST", f"{_API}/pins", client_identifier, read=read_pin, headers=headers, query=query
+        )
 
     async def ask(self, pin_id: Secret, client_identifier: Secret) -> PinAnswer:
         """Ask whether a PIN has been approved. Raise as `read_pin_state` does."""
-        answer = await self._request("GET", f"{_API}/pins/{pin_id.reveal()}", client_identifier)
-        return read_pin_state(answer, pin_id)
+        read = partial(read_pin_state, pin_id=pin_id)
+        return await self._request("GET", f"{_API}/pins/{pin_id.reveal()}", client_identifier, read=read)
 
     async def account(self, token: Secret, client_identifier: Secret) -> Account:
         """Read the account of a token. Raise as `read_account` does."""
-        return read_account(await self._request("GET", f"{_API}/user", client_identifier, token=token))
+        return await self._request("GET", f"{_API}/user", client_identifier, read=read_account, token=token)
 
     async def ping(self, token: Secret, client_identifier: Secret) -> None:
         """Keep a token from dying of idleness. Raise as `read_ping` does."""
-        read_ping(await self._request("GET", f"{_API}/ping", client_identifier, token=token))
+        await self._request("GET", f"{_API}/ping", client_identifier, read=read_ping, token=token)
 
     async def device_of(self, token: Secret, client_identifier: Secret) -> str | None:
         """Return the id of the account's device that signed in with the identifier. Raise as `read_device` does."""
-        answer = await self._request(
-            "GET", "/devices.xml", client_identifier, token=token, headers=_XML, limit=MAX_DEVICES_BYTES
+        read = partial(read_device, client_identifier=client_identifier)
+        return await self._request(
+            "GET", "/devices.xml", client_identifier, read=read, token=token, headers=_XML, limit=MAX_DEVICES_BYTES
         )
-        return read_device(answer, client_identifier)
 
     async def remove_device(self, token: Secret, client_identifier: Secret, device_id: str) -> None:
         """Remove a device, and with it its token. Raise as `read_device_removal` does.
@@ -117,11 +129,12 @@ class PlexClient:
         if not is_device_id(device_id):
             raise ValueError("a device's id is a number")
         path = f"/devices/{device_id}.xml"
-        read_device_removal(await self._request("DELETE", path, client_identifier, token=token, headers=_XML))
+        await self._request("DELETE", path, client_identifier, read=read_device_removal, token=token, headers=_XML)
 
     async def sign_out(self, token: Secret, client_identifier: Secret) -> None:
         """Make plex.tv forget exactly this token. Raise as `read_sign_out` does."""
-        read_sign_out(await self._request("DELETE", f"{_API}/users/signout", client_identifier, token=token))
+        path = f"{_API}/users/signout"
+        await self._request("DELETE", path, client_identifier, read=read_sign_out, token=token)
 
     async def _request(
         self,
@@ -129,11 +142,17 @@ class PlexClient:
         path: str,
         client_identifier: Secret,
         *,
+        read: Callable[[Answer], T],
         token: Secret | None = None,
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
         limit: int = MAX_BODY_BYTES,
-    ) -> Answer:
+    ) -> T:
+        """Make a call, let `read` tell what its answer means, and teach the pace. Raise as `read` does.
+
+        Only what `read` takes for an answer wins a little of the pace back: a refusal, of a token too, says nothing
+        about it.
+        """
         all_headers = {
             **self._constant_headers,
             "X-Plex-Product": self._product(),
@@ -142,6 +161,7 @@ class PlexClient:
         }
         if token is not None:
             all_headers["X-Plex-Token"] = token.reveal()
+        asked_at = self._monotonic()
         try:
             async with self._session.request(
                 method,
@@ -151,13 +171,20 @@ class PlexClient:
                 proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
-                return await _read(response, limit)
+                answer = await _receive(response, limit)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # The library's own text may hold the URL, and with it the PIN id.
             raise PlexUnavailableError(f"plex.tv cannot be reached: {type(error).__name__}") from None
+        try:
+            result = read(answer)
+        except PlexSlowDownError as error:
+            self._pace.slow_down(self._monotonic(), error.retry_after_seconds, asked_at=asked_at)
+            raise
+        self._pace.recover()
+        return result
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> Answer:
+async def _receive(response: aiohttp.ClientResponse, limit: int) -> Answer:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk

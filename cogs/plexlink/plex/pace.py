@@ -23,7 +23,7 @@ class Pace:
         self._rate = rate
         self._ready_at = 0.0
         self._paused_until = 0.0
-        self._halved_at = -inf
+        self._halved_from = -inf
 
     @property
     def rate(self) -> float:
@@ -45,14 +45,15 @@ class Pace:
     def slow_down(self, now: float, retry_after_seconds: float | None, *, asked_at: float) -> None:
         """Pause, and halve the rate, once for all requests that were under way together.
 
-        plex.tv has judged the pace at which the request was sent, at `asked_at`: one that was sent before the rate was
-        halved, and is answered late, says nothing about the halved rate.
+        plex.tv has judged the pace of the request that was sent at `asked_at`, a monotonic time like `now`. One that
+        was sent before the rate was halved says nothing about the halved rate, nor does one that was sent in the pause
+        that followed: its turn had come before.
         """
-        if asked_at > self._halved_at:
-            self._halved_at = now
-            self._rate = max(self._rate / 2, min(_SLOWEST, self._full_rate))
         pause = _PAUSE_SECONDS if retry_after_seconds is None else max(_LEAST_PAUSE_SECONDS, retry_after_seconds)
         self._paused_until = max(self._paused_until, now + pause)
+        if asked_at >= self._halved_from:
+            self._halved_from = self._paused_until
+            self._rate = max(self._rate / 2, min(_SLOWEST, self._full_rate))
 
     def recover(self) -> None:
         """Win back a little of the full rate after a good answer."""
