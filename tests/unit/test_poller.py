@@ -762,7 +762,7 @@ async def test_nobody_waits_more_than_90_seconds_among_thirty_codes() -> None:
 
 
 @in_virtual_time
-async def test_dropped_question_is_not_asked_though_it_waits_for_the_limiter() -> None:
+async def test_dropped_question_is_not_asked_though_it_waits_for_the_pace() -> None:
     bench = Bench()
     bench.start()
     bench.slow_down(20)
