@@ -13,8 +13,8 @@ It outlives the bots that connect: one that was killed and started again meets t
         await discord.click(alice, card, label="Cancel")
 
 What members do is here; the state is in `small_discord_model`, the answers in `small_discord_rest` and
-`small_discord_gateway`. Where it differs from Discord: no rate limits, no permissions, selects and modals
-cannot be used, and a file which no component shows is refused.
+`small_discord_gateway`. Where it differs from Discord: no rate limits, no permissions, one shard, nothing is told of
+messages, selects and modals cannot be used, and a file which no component shows is refused.
 """
 
 from __future__ import annotations
@@ -59,8 +59,6 @@ __all__ = [
     "Request",
     "SmallDiscord",
     "User",
-    "buttons_of",
-    "text_of",
 ]
 
 T = TypeVar("T")
@@ -79,39 +77,26 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def text_of(message: Message) -> str:
-    """Return all text of a message in reading order."""
-    return message.text
-
-
-def buttons_of(message: Message) -> list[tuple[str | None, str]]:
-    """Return label and custom id (or URL) of a message's buttons in reading order."""
-    return message.buttons
-
-
 class SmallDiscord(World):
     """A Discord with one bot, to be used as an asynchronous context manager.
 
-    `now` is the clock of everything that Discord dates or lets expire. `port` 0 takes a free one, which stays
-    the same when the server is stopped and started again. `shards` is what `/gateway/bot` recommends.
+    `now` is the clock of everything that Discord dates or lets expire. The port is a free one, which stays
+    the same when the server is stopped and started again.
     """
 
     def __init__(
         self,
         *,
         token: str = "MTA.small.discord",  # noqa: S107  # opens nothing but this
-        bot_name: str = "PlexLink",
-        port: int = 0,
-        shards: int = 1,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        bot_user = User(id=0, name=bot_name, is_bot=True)
+        bot_user = User(id=0, name="PlexLink", is_bot=True)
         super().__init__(token=token, bot_user=bot_user, application_id=0, now=now)
         bot_user.id = self.application_id = self.snowflake()
         self.users[bot_user.id] = bot_user
-        self._port = port
+        self._port = 0
         self._runner: web.AppRunner | None = None
-        self._gateway = Gateway(self, recommended_shards=shards)
+        self._gateway = Gateway(self)
         self._rest = Rest(self, self._gateway)
 
     # The server
@@ -195,9 +180,9 @@ class SmallDiscord(World):
         else:
             self._gateway.admits.set()
 
-    async def drop_gateway(self, code: int = RESUMABLE) -> None:
-        """Close all websockets with a code; the default one lets the bot resume its session."""
-        await self._gateway.close_all(code)
+    async def drop_gateway(self) -> None:
+        """Close all websockets with a code that lets the bot resume its session."""
+        await self._gateway.close_all(RESUMABLE)
 
     async def reconnect_gateway(self) -> None:
         """Ask every bot to reconnect and resume (opcode 7)."""
@@ -206,15 +191,6 @@ class SmallDiscord(World):
     async def invalidate_gateway(self, *, resumable: bool = False) -> None:
         """Call all sessions invalid (opcode 9): bots must identify again, or may resume if they can be resumed."""
         await self._gateway.invalidate(resumable=resumable)
-
-    async def ask_for_heartbeat(self) -> None:
-        """Ask every bot for a heartbeat at once (opcode 1)."""
-        await self._gateway.ask_for_heartbeat()
-
-    @property
-    def heartbeats(self) -> int:
-        """How many heartbeats bots have sent since the beginning."""
-        return self._gateway.heartbeats
 
     @property
     def heartbeat_seconds(self) -> float:
@@ -249,11 +225,11 @@ class SmallDiscord(World):
 
     # The people and the places
 
-    def add_user(self, name: str, *, global_name: str | None = None) -> User:
+    def add_user(self, name: str) -> User:
         """Let somebody join Discord under a name that nobody else has."""
         if any(user.name == name for user in self.users.values()):
             raise NotPossibleError(f"There is a user {name!r} already")
-        user = User(id=self.snowflake(), name=name, global_name=global_name)
+        user = User(id=self.snowflake(), name=name)
         self.users[user.id] = user
         return user
 
@@ -284,23 +260,16 @@ class SmallDiscord(World):
         Raises:
             NotPossibleError: the command is not offered there, the user is not, or no bot is connected.
         """
-        command = self._command(name, guild)
+        command = self.commands.get(name)
+        context = 0 if guild else 1
+        if command is None or (command["contexts"] is not None and context not in command["contexts"]):
+            place = guild.name if guild else "the bot's DM"
+            raise NotPossibleError(f"/{name} is not offered in {place}; registered: {sorted(self.commands)}")
         if guild is not None and user not in guild.members:
             raise NotPossibleError(f"{user.name} is not a member of {guild.name}")
         channel = guild.channel if guild else self.dm_channel(user)
-        data: Json = {key: command[key] for key in ("id", "name", "type", "guild_id") if key in command}
+        data: Json = {key: command[key] for key in ("id", "name", "type")}
         return await self._interact(InteractionType.COMMAND, user, channel, data, while_away=while_away)
-
-    def _command(self, name: str, guild: Guild | None) -> Json:
-        """Return the command that `/name` means there."""
-        here = self.commands.get(guild.id, {}) if guild else {}
-        command = here.get(name) or self.commands.get(None, {}).get(name)
-        context = 0 if guild else 1
-        if command is not None and (command["contexts"] is None or context in command["contexts"]):
-            return command
-        place = guild.name if guild else "the bot's DM"
-        registered = {where: sorted(commands) for where, commands in self.commands.items()}
-        raise NotPossibleError(f"/{name} is not offered in {place}; registered: {registered}")
 
     async def click(
         self,
@@ -334,9 +303,8 @@ class SmallDiscord(World):
         *,
         while_away: bool,
     ) -> Interaction:
-        sessions = self._gateway.sessions if while_away else self._gateway.connected()
-        if not any(session.hears(channel.guild_id, 0) for session in sessions):
-            raise NotPossibleError("No bot is connected to the gateway for this place")
+        if not (self._gateway.sessions if while_away else self._gateway.connected()):
+            raise NotPossibleError("No bot is connected to the gateway")
         interaction = self.interact(kind, user, channel, message)
         interaction.event = interaction_json(self, interaction, data)
         self._hold_to_contract(interaction.event)
@@ -345,8 +313,7 @@ class SmallDiscord(World):
 
     async def tell(self, interaction: Interaction, **changes: Any) -> None:
         """Tell the bot of an interaction, once more if it knows; `changes` replace members of the event."""
-        guild_id = interaction.channel.guild_id
-        await self._gateway.dispatch("INTERACTION_CREATE", interaction.event | changes, guild_id=guild_id)
+        await self._gateway.dispatch("INTERACTION_CREATE", interaction.event | changes)
         await self.changed()
 
     def _hold_to_contract(self, event: Json) -> None:

@@ -1,4 +1,4 @@
-"""The small Discord's gateway: websockets, sessions that can be resumed, events for the right shard."""
+"""The small Discord's gateway: websockets, and sessions that can be resumed."""
 
 from __future__ import annotations
 
@@ -18,31 +18,13 @@ if TYPE_CHECKING:
 
     from small_discord_model import Json, World
 
-DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, RESUME, RECONNECT, INVALID_SESSION, HELLO, HEARTBEAT_ACK = (
-    0,
-    1,
-    2,
-    3,
-    6,
-    7,
-    9,
-    10,
-    11,
-)
-(
-    UNKNOWN_ERROR,
-    UNKNOWN_OPCODE,
-    DECODE_ERROR,
-    NOT_AUTHENTICATED,
-    AUTHENTICATION_FAILED,
-    ALREADY_AUTHENTICATED,
-) = range(4000, 4006)
-INVALID_SEQUENCE, INVALID_SHARD, INVALID_VERSION = 4007, 4010, 4012
+DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 0, 1, 2, 6, 7, 9, 10, 11
+UNKNOWN_OPCODE, AUTHENTICATION_FAILED = 4001, 4004
 LEAVES_FOR_GOOD = {1000, 1001}
 HEARTBEAT_SECONDS = 41.25
-API_VERSION = "10"
+API_VERSION = 10
 
-GUILDS, GUILD_MEMBERS, GUILD_MESSAGES, DIRECT_MESSAGES = 1 << 0, 1 << 1, 1 << 9, 1 << 12
+GUILDS = 1 << 0
 
 
 class Connection:
@@ -80,7 +62,6 @@ class Session:
     """What a bot identified as. It stays when the connection breaks, until the bot leaves for good."""
 
     id: str
-    shard: tuple[int, int]
     intents: int
     events: list[Json] = field(default_factory=list, repr=False)
     connection: Connection | None = field(default=None, repr=False)
@@ -89,12 +70,6 @@ class Session:
     def sequence(self) -> int:
         """The number of the last event."""
         return len(self.events)
-
-    def hears(self, guild_id: int | None, intent: int) -> bool:
-        """Whether events of this guild (None: of a DM) are this session's, and asked for."""
-        number, count = self.shard
-        home = 0 if guild_id is None else (guild_id >> 22) % count
-        return home == number and self.intents & intent == intent
 
     async def dispatch(self, name: str, data: Json) -> None:
         """Send an event, or keep it until the bot resumes."""
@@ -107,15 +82,13 @@ class Session:
 class Gateway:
     """Accepts the bots' websockets and tells them what happens."""
 
-    def __init__(self, world: World, *, recommended_shards: int = 1) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self.recommended_shards = recommended_shards
         self.refuses = False
         self.admits = asyncio.Event()
         self.admits.set()
         self.is_silent = False
         self.heartbeat_seconds = HEARTBEAT_SECONDS
-        self.heartbeats = 0
         self.sessions: list[Session] = []
         self.identified = 0
         self.resumed = 0
@@ -129,17 +102,10 @@ class Gateway:
         """Return the sessions that have a connection now."""
         return [session for session in self.sessions if session.connection is not None]
 
-    async def dispatch(self, name: str, data: Json, *, guild_id: int | None, intent: int = 0) -> None:
-        """Tell all sessions whom it concerns, also those that may still resume."""
+    async def dispatch(self, name: str, data: Json) -> None:
+        """Tell all sessions, also those that may still resume."""
         for session in list(self.sessions):
-            if session.hears(guild_id, intent):
-                await session.dispatch(name, data)
-
-    async def about_message(self, name: str, data: Json, *, guild_id: int | None) -> None:
-        """Tell of a message to those that asked for messages there."""
-        await self.dispatch(
-            name, data, guild_id=guild_id, intent=DIRECT_MESSAGES if guild_id is None else GUILD_MESSAGES
-        )
+            await session.dispatch(name, data)
 
     async def close_all(self, code: int) -> None:
         """Close every connection; the sessions stay."""
@@ -151,12 +117,6 @@ class Gateway:
         for session in self.connected():
             if session.connection is not None:
                 await session.connection.send({"op": RECONNECT, "d": None})
-
-    async def ask_for_heartbeat(self) -> None:
-        """Send opcode 1 to everybody."""
-        for session in self.connected():
-            if session.connection is not None:
-                await session.connection.send({"op": HEARTBEAT, "d": None})
 
     async def invalidate(self, *, resumable: bool) -> None:
         """Tell all sessions with opcode 9 that they are invalid; those that cannot be resumed are forgotten."""
@@ -180,9 +140,6 @@ class Gateway:
         socket = web.WebSocketResponse(compress=False, max_msg_size=1 << 16)
         await socket.prepare(request)
         connection = Connection(socket, compressed=request.query.get("compress") == "zlib-stream")
-        if request.query.get("v") != API_VERSION:
-            await connection.close(INVALID_VERSION, "Invalid API version.")
-            return socket
         await connection.send({"op": HELLO, "d": {"heartbeat_interval": int(self.heartbeat_seconds * 1000)}})
         async for message in socket:
             if message.type is WSMsgType.TEXT:
@@ -198,43 +155,24 @@ class Gateway:
                     self.sessions.remove(session)
         await self._world.changed()
 
-    def _session_of(self, connection: Connection) -> Session | None:
-        return next((session for session in self.sessions if session.connection is connection), None)
-
     async def _receive(self, connection: Connection, text: str) -> None:
-        try:
-            payload: Json = json.loads(text)
-            op = payload["op"]
-        except (ValueError, KeyError):
-            await connection.close(DECODE_ERROR, "Error while decoding payload.")
-            return
+        payload: Json = json.loads(text)
+        op = payload["op"]
         if op == HEARTBEAT:
-            await self._acknowledge(connection)
+            if not self.is_silent:
+                await connection.send({"op": HEARTBEAT_ACK})
         elif op == IDENTIFY:
             await self._identify(connection, payload["d"])
         elif op == RESUME:
             await self._resume(connection, payload["d"])
-        elif self._session_of(connection) is None:
-            await connection.close(NOT_AUTHENTICATED, "Not authenticated.")
-        elif op != PRESENCE:
+        else:
             await connection.close(UNKNOWN_OPCODE, f"The small Discord does not know opcode {op}.")
 
-    async def _acknowledge(self, connection: Connection) -> None:
-        self.heartbeats += 1
-        if not self.is_silent:
-            await connection.send({"op": HEARTBEAT_ACK})
-        await self._world.changed()
-
     async def _identify(self, connection: Connection, data: Json) -> None:
-        number, count = data.get("shard") or (0, 1)
-        if self._session_of(connection) is not None:
-            await connection.close(ALREADY_AUTHENTICATED, "Already authenticated.")
-        elif data.get("token") != self._world.token:
+        if data["token"] != self._world.token:
             await connection.close(AUTHENTICATION_FAILED, "Authentication failed.")
-        elif not 0 <= number < count:
-            await connection.close(INVALID_SHARD, "Invalid shard.")
         else:
-            session = Session(secrets.token_hex(16), (number, count), data["intents"], connection=connection)
+            session = Session(secrets.token_hex(16), data["intents"], connection=connection)
             self.sessions.append(session)
             await self._make_ready(session)
             self.identified += 1
@@ -242,17 +180,17 @@ class Gateway:
 
     async def _make_ready(self, session: Session) -> None:
         world = self._world
-        guilds = [guild for guild in world.guilds.values() if session.hears(guild.id, 0)]
+        guilds = list(world.guilds.values())
         await session.dispatch(
             "READY",
             {
-                "v": int(API_VERSION),
+                "v": API_VERSION,
                 "user": own_user_json(world.bot_user),
                 "guilds": [{"id": str(guild.id), "unavailable": True} for guild in guilds],
                 "session_id": session.id,
                 "session_type": "normal",
                 "resume_gateway_url": self.url,
-                "shard": list(session.shard),
+                "shard": [0, 1],
                 "application": {"id": str(world.application_id), "flags": 0},
                 "private_channels": [],
                 "relationships": [],
@@ -260,8 +198,7 @@ class Gateway:
         )
         if session.intents & GUILDS:
             for guild in guilds:
-                members = [world.bot_user, *(guild.members if session.intents & GUILD_MEMBERS else ())]
-                await session.dispatch("GUILD_CREATE", guild_json(guild, members))
+                await session.dispatch("GUILD_CREATE", guild_json(guild, world.bot_user))
 
     async def _resume(self, connection: Connection, data: Json) -> None:
         session = next((session for session in self.sessions if session.id == data["session_id"]), None)
@@ -269,8 +206,6 @@ class Gateway:
             await connection.close(AUTHENTICATION_FAILED, "Authentication failed.")
         elif session is None:
             await connection.send({"op": INVALID_SESSION, "d": False})
-        elif data["seq"] > session.sequence:
-            await connection.close(INVALID_SEQUENCE, "Invalid seq.")
         else:
             missed = session.events[data["seq"] :]
             session.connection = connection

@@ -200,9 +200,8 @@ def _uploaded(world: World, message: Message, body: Body) -> list[Attachment]:
 
 
 def _attach(world: World, message: Message, upload: Upload, description: str | None) -> Attachment:
-    folder = "attachments" if message.ephemeral_for is None else "ephemeral-attachments"
     attachment_id = world.snowflake()
-    url = f"{world.origin}/{folder}/{message.channel_id}/{attachment_id}/{quote(upload.filename)}"
+    url = f"{world.origin}/attachments/{message.channel_id}/{attachment_id}/{quote(upload.filename)}"
     return Attachment(attachment_id, upload.filename, upload.content, url, description)
 
 

@@ -35,11 +35,6 @@ class ComponentType(IntEnum):
 
     ACTION_ROW = 1
     BUTTON = 2
-    STRING_SELECT = 3
-    USER_SELECT = 5
-    ROLE_SELECT = 6
-    MENTIONABLE_SELECT = 7
-    CHANNEL_SELECT = 8
     SECTION = 9
     TEXT_DISPLAY = 10
     THUMBNAIL = 11
@@ -82,7 +77,6 @@ class User:
 
     id: int
     name: str
-    global_name: str | None = None
     is_bot: bool = False
     locale: str = "en-US"
     dms_closed: int | None = None
@@ -281,8 +275,8 @@ class World:
     channels: dict[int, Channel] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     interactions: list[Interaction] = field(default_factory=list)
-    commands: dict[int | None, dict[str, Json]] = field(default_factory=dict)
-    """What `/` offers by name: under None everywhere, under a guild's id there."""
+    commands: dict[str, Json] = field(default_factory=dict)
+    """What `/` offers, by name."""
     syncs: int = 0
     requests: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)

@@ -26,7 +26,7 @@ def user_json(user: User) -> Json:
     return {
         "id": str(user.id),
         "username": user.name,
-        "global_name": user.global_name,
+        "global_name": None,
         "discriminator": "0000" if user.is_bot else "0",
         "avatar": None,
         "bot": user.is_bot,
@@ -114,8 +114,8 @@ def channel_json(channel: Channel) -> Json:
     }
 
 
-def guild_json(guild: Guild, members: list[User]) -> Json:
-    """Describe a guild as GUILD_CREATE does, with the members whom the bot may know."""
+def guild_json(guild: Guild, bot_user: User) -> Json:
+    """Describe a guild as GUILD_CREATE does, with the one member whom the bot may know: itself."""
     return {
         "id": str(guild.id),
         "name": guild.name,
@@ -141,7 +141,7 @@ def guild_json(guild: Guild, members: list[User]) -> Json:
         "afk_timeout": 300,
         "roles": [everyone_json(guild)],
         "channels": [channel_json(guild.channel)],
-        "members": [member_json(guild, member) for member in members],
+        "members": [member_json(guild, bot_user)],
         **{
             name: []
             for name in (
@@ -244,17 +244,6 @@ def _origin_json(world: World, interaction: Interaction) -> Json:
     }
 
 
-def message_event_json(world: World, message: Message) -> Json:
-    """Describe a message to the gateway, which adds the guild and the member."""
-    body = message_json(world, message)
-    guild_id = world.channels[message.channel_id].guild_id
-    if guild_id is not None:
-        member = member_json(world.guilds[guild_id], world.users[message.author_id])
-        del member["user"]
-        body |= {"guild_id": str(guild_id), "member": member}
-    return body
-
-
 def _installed_by(interaction: Interaction) -> Json:
     """Say through whom the application came there: a guild's id, or 0 in the bot's DM."""
     return {"0": str(interaction.guild.id) if interaction.guild else "0"}
@@ -295,8 +284,8 @@ def _who_json(interaction: Interaction) -> Json:
     }
 
 
-def callback_json(world: World, interaction: Interaction, kind: int) -> Json:
-    """Describe what the first answer did (openapi.json: InteractionCallbackResponse)."""
+def callback_json(interaction: Interaction) -> Json:
+    """Describe what the acknowledgement did (openapi.json: InteractionCallbackResponse)."""
     about: Json = {
         "id": str(interaction.id),
         "type": interaction.type,
@@ -305,13 +294,10 @@ def callback_json(world: World, interaction: Interaction, kind: int) -> Json:
     if interaction.guild is not None:
         about["guild_id"] = str(interaction.guild.id)
     message = interaction.response
-    if message is None:
-        return {"interaction": about}
-    about |= {
-        "response_message_id": str(message.id),
-        "response_message_loading": bool(message.flags & LOADING),
-        "response_message_ephemeral": bool(message.flags & EPHEMERAL),
-    }
-    if interaction.answer is None:
-        return {"interaction": about}
-    return {"interaction": about, "resource": {"type": kind, "message": message_json(world, message)}}
+    if message is not None:
+        about |= {
+            "response_message_id": str(message.id),
+            "response_message_loading": bool(message.flags & LOADING),
+            "response_message_ephemeral": bool(message.flags & EPHEMERAL),
+        }
+    return {"interaction": about}

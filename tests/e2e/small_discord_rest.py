@@ -17,18 +17,14 @@ from small_discord_model import (
     DiscordError,
     Interaction,
     InteractionState,
-    InteractionType,
     Request,
-    content_type,
 )
 from small_discord_payloads import (
     application_json,
     callback_json,
     channel_json,
-    message_event_json,
     message_json,
     own_user_json,
-    user_json,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +37,6 @@ if TYPE_CHECKING:
 
 API = "/api/v10"
 SESSION_STARTS_RESET_MILLISECONDS = 14_400_000
-MOST_LISTED = 50
 NO_TOKEN_NEEDED = ("/webhooks/", "/interactions/")
 FILE_FIELD = re.compile(r"files\[(\d+)\]")
 TOKEN_IN_PATH = re.compile(r"^(/(?:webhooks|interactions)/\d+/)[^/]+")
@@ -51,7 +46,7 @@ CANNOT_SEND = {
     40003: "You are opening direct messages too fast",
 }
 
-REPLY, DEFERRED_REPLY, DEFERRED_UPDATE, UPDATE = 4, 5, 6, 7
+DEFERRED_REPLY, DEFERRED_UPDATE = 5, 6
 
 
 def answer_json(data: Json | list[Json], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -70,51 +65,36 @@ _REFUSAL = web.RequestKey("refusal", DiscordError)
 
 
 class Rest:
-    """Answers the API's requests from the world, and tells the gateway what they change."""
+    """Answers the API's requests from the world."""
 
     def __init__(self, world: World, gateway: Gateway) -> None:
         self._world = world
         self._gateway = gateway
 
     def add_routes(self, app: web.Application) -> None:
-        """Put the API and the files' addresses into an application."""
+        """Put the API into an application."""
         app.middlewares.append(self._serve)
-        app.router.add_get(r"/{folder:(?:ephemeral-)?attachments}/{channel}/{attachment}/{name}", self._file)
         for method, path, handler in self._routes():
             app.router.add_route(method, API + path, handler)
 
     def _routes(self) -> list[tuple[str, str, Handler]]:
-        commands = "/applications/{application}/commands"
-        guild_commands = "/applications/{application}/guilds/{guild}/commands"
         channel = r"/channels/{channel:\d+}"
         message = channel + r"/messages/{message:\d+}"
         webhook = r"/webhooks/{application:\d+}/{token}"
         answer = webhook + "/messages/{message}"
         return [
             ("GET", "/users/@me", self._own_user),
-            ("GET", r"/users/{user:\d+}", self._user),
             ("POST", "/users/@me/channels", self._open_dm),
             ("GET", "/oauth2/applications/@me", self._application),
             ("GET", "/applications/@me", self._application),
-            ("GET", "/gateway", self._gateway_url),
             ("GET", "/gateway/bot", self._gateway_for_bot),
-            ("GET", commands, self._list_commands),
-            ("PUT", commands, self._sync_commands),
-            ("POST", commands, self._add_command),
-            ("GET", guild_commands, self._list_commands),
-            ("PUT", guild_commands, self._sync_commands),
-            ("POST", guild_commands, self._add_command),
-            ("GET", channel, self._channel),
-            ("GET", channel + "/messages", self._list_messages),
+            ("PUT", "/applications/{application}/commands", self._sync_commands),
             ("POST", channel + "/messages", self._send),
-            ("GET", message, self._message),
             ("PATCH", message, self._edit),
-            ("DELETE", message, self._delete),
             ("POST", r"/interactions/{interaction:\d+}/{token}/callback", self._callback),
             ("POST", webhook, self._follow_up),
             ("GET", answer, self._get_answer),
             ("PATCH", answer, self._edit_answer),
-            ("DELETE", answer, self._delete_answer),
         ]
 
     # Around every request
@@ -196,9 +176,7 @@ class Rest:
 
     def _authorize(self, request: web.Request) -> None:
         path = request.path.removeprefix(API)
-        if path.startswith(NO_TOKEN_NEEDED) or path == "/gateway":
-            return
-        if request.headers.get("Authorization") != f"Bot {self._world.token}":
+        if not path.startswith(NO_TOKEN_NEEDED) and request.headers.get("Authorization") != f"Bot {self._world.token}":
             raise DiscordError(401, 0, "401: Unauthorized")
 
     # About the bot
@@ -209,9 +187,6 @@ class Rest:
     async def _application(self, _: web.Request) -> web.Response:
         return answer_json(application_json(self._world))
 
-    async def _gateway_url(self, _: web.Request) -> web.Response:
-        return answer_json({"url": self._gateway.url})
-
     async def _gateway_for_bot(self, _: web.Request) -> web.Response:
         limit = {
             "total": 1000,
@@ -219,41 +194,23 @@ class Rest:
             "reset_after": SESSION_STARTS_RESET_MILLISECONDS,
             "max_concurrency": 1,
         }
-        shards = self._gateway.recommended_shards
-        return answer_json({"url": self._gateway.url, "shards": shards, "session_start_limit": limit})
+        return answer_json({"url": self._gateway.url, "shards": 1, "session_start_limit": limit})
 
     # Commands
 
-    def _commands(self, request: web.Request) -> tuple[int | None, dict[str, Json]]:
-        """Return a guild's id, None for everywhere, and the commands registered there."""
+    async def _sync_commands(self, request: web.Request) -> web.Response:
         if request.match_info["application"] != str(self._world.application_id):
             raise DiscordError(403, 20012, "You are not authorized to perform this action on this application")
-        guild_id = int(request.match_info["guild"]) if "guild" in request.match_info else None
-        if guild_id is not None and guild_id not in self._world.guilds:
-            raise DiscordError(403, 50001, "Missing Access")
-        return guild_id, self._world.commands.setdefault(guild_id, {})
-
-    async def _list_commands(self, request: web.Request) -> web.Response:
-        return answer_json(list(self._commands(request)[1].values()))
-
-    async def _sync_commands(self, request: web.Request) -> web.Response:
-        guild_id, before = self._commands(request)
-        described = self._json_list(request)
-        after = {entry["name"]: self._command(guild_id, before.get(entry["name"]), entry) for entry in described}
-        self._world.commands[guild_id] = after
+        before = self._world.commands
+        self._world.commands = {
+            described["name"]: self._command(before.get(described["name"]), described)
+            for described in self._json_list(request)
+        }
         self._world.syncs += 1
-        return answer_json(list(after.values()))
+        return answer_json(list(self._world.commands.values()))
 
-    async def _add_command(self, request: web.Request) -> web.Response:
-        guild_id, commands = self._commands(request)
-        described = self._body(request).payload
-        known = commands.get(described["name"])
-        commands[described["name"]] = self._command(guild_id, known, described)
-        return answer_json(commands[described["name"]], 201 if known is None else 200)
-
-    def _command(self, guild_id: int | None, known: Json | None, described: Json) -> Json:
+    def _command(self, known: Json | None, described: Json) -> Json:
         """Complete a command; one of the same name keeps its id."""
-        place = {} if guild_id is None else {"guild_id": str(guild_id)}
         return {
             "type": 1,
             "description": "",
@@ -267,16 +224,9 @@ class Rest:
             "id": known["id"] if known else str(self._world.snowflake()),
             "version": str(self._world.snowflake()),
             "application_id": str(self._world.application_id),
-            **place,
         }
 
-    # Users, channels and messages
-
-    async def _user(self, request: web.Request) -> web.Response:
-        user = self._world.users.get(int(request.match_info["user"]))
-        if user is None:
-            raise unknown("User", 10013)
-        return answer_json(user_json(user))
+    # Channels and messages
 
     async def _open_dm(self, request: web.Request) -> web.Response:
         recipient_id = self._body(request).payload.get("recipient_id")
@@ -299,14 +249,6 @@ class Rest:
                 return message
         raise unknown("Message", 10008)
 
-    async def _channel(self, request: web.Request) -> web.Response:
-        return answer_json(channel_json(self._channel_of(request)))
-
-    async def _list_messages(self, request: web.Request) -> web.Response:
-        limit = int(request.query.get("limit", MOST_LISTED))
-        newest_first = reversed(self._world.lasting(self._channel_of(request).id))
-        return answer_json([message_json(self._world, message) for message in newest_first][:limit])
-
     async def _send(self, request: web.Request) -> web.Response:
         channel = self._channel_of(request)
         body = self._body(request)
@@ -316,45 +258,18 @@ class Rest:
         message = messages.sent_before(self._world, channel, body.payload)
         if message is None:
             message = messages.create(self._world, channel, body)
-            await self._tell("MESSAGE_CREATE", message)
         return self._described(message)
-
-    async def _message(self, request: web.Request) -> web.Response:
-        return self._described(self._message_of(request))
 
     async def _edit(self, request: web.Request) -> web.Response:
         body = self._body(request)
-        return await self._edited(self._message_of(request), body)
-
-    async def _delete(self, request: web.Request) -> web.Response:
-        return await self._deleted(self._message_of(request))
+        return self._edited(self._message_of(request), body)
 
     def _described(self, message: Message) -> web.Response:
         return answer_json(message_json(self._world, message))
 
-    async def _edited(self, message: Message, body: Body) -> web.Response:
+    def _edited(self, message: Message, body: Body) -> web.Response:
         messages.edit(self._world, message, body)
-        await self._tell("MESSAGE_UPDATE", message)
         return self._described(message)
-
-    async def _deleted(self, message: Message) -> web.Response:
-        message.deleted = True
-        await self._tell("MESSAGE_DELETE", message)
-        return web.Response(status=204)
-
-    async def _tell(self, event: str, message: Message) -> None:
-        """Tell the gateway of a message; ephemeral ones are nobody's business."""
-        if message.ephemeral_for is None:
-            guild_id = self._world.channels[message.channel_id].guild_id
-            await self._gateway.about_message(event, message_event_json(self._world, message), guild_id=guild_id)
-
-    async def _file(self, request: web.Request) -> web.Response:
-        """Serve an uploaded file for as long as its message keeps it."""
-        for message in self._world.messages:
-            for attachment in () if message.deleted else message.attachments:
-                if str(attachment.id) == request.match_info["attachment"]:
-                    return web.Response(body=attachment.content, content_type=content_type(attachment.filename))
-        return web.Response(status=404, text="This content is no longer available.")
 
     # Interactions
 
@@ -367,40 +282,24 @@ class Rest:
             raise DiscordError(400, 40060, "Interaction has already been acknowledged.")
         if self._world.now() > interaction.created_at + ANSWER_WITHIN:
             raise unknown("interaction", 10062)
-        kind = int(body.payload["type"])
-        await self._acknowledge(interaction, kind, Body(body.payload.get("data") or {}, body.files))
+        self._acknowledge(interaction, body.payload["type"], body.payload.get("data") or {})
         if request.query.get("with_response") in {"1", "true"}:
-            return answer_json(callback_json(self._world, interaction, kind))
+            return answer_json(callback_json(interaction))
         return web.Response(status=204)
 
-    async def _acknowledge(self, interaction: Interaction, kind: int, body: Body) -> None:
-        if kind == REPLY:
-            interaction.response = messages.create(self._world, interaction.channel, body, interaction=interaction)
-            interaction.state = InteractionState.ANSWERED
-            await self._tell("MESSAGE_CREATE", interaction.response)
-        elif kind == DEFERRED_REPLY:
-            flags = body.payload.get("flags") or 0
+    def _acknowledge(self, interaction: Interaction, kind: int, data: Json) -> None:
+        """Defer the answer: to "thinking", or to a change of the message whose button was pressed."""
+        if kind == DEFERRED_REPLY:
+            flags = data.get("flags") or 0
             if flags & ~EPHEMERAL:
                 raise messages.invalid("data.flags", "FLAGS_INVALID", "A deferred answer may only carry EPHEMERAL.")
             interaction.response = messages.create_loading(self._world, interaction, ephemeral=bool(flags))
             interaction.state = InteractionState.DEFERRED
-            await self._tell("MESSAGE_CREATE", interaction.response)
-        elif interaction.type is not InteractionType.COMPONENT or interaction.message is None:
-            raise messages.invalid("type", "BASE_TYPE_CHOICES", "This type cannot answer this interaction.")
-        else:
-            await self._acknowledge_press(interaction, interaction.message, kind, body)
-
-    async def _acknowledge_press(self, interaction: Interaction, message: Message, kind: int, body: Body) -> None:
-        """Answer a pressed button by changing its message, now or later."""
-        if kind == UPDATE:
-            messages.edit(self._world, message, body)
-            interaction.state = InteractionState.ANSWERED
-            await self._tell("MESSAGE_UPDATE", message)
-        elif kind == DEFERRED_UPDATE:
+        elif kind == DEFERRED_UPDATE and interaction.message is not None:
+            interaction.response = interaction.message
             interaction.state = InteractionState.DEFERRED_UPDATE
         else:
-            raise messages.invalid("type", "BASE_TYPE_CHOICES", "The small Discord does not know this type.")
-        interaction.response = message
+            raise messages.invalid("type", "BASE_TYPE_CHOICES", "This type cannot answer this interaction here.")
 
     def _interaction_of(self, request: web.Request) -> Interaction | None:
         token = request.match_info["token"]
@@ -432,25 +331,21 @@ class Rest:
     async def _edit_answer(self, request: web.Request) -> web.Response:
         body = self._body(request)
         interaction, message = self._answer_of(request)
-        response = await self._edited(message, body)
+        response = self._edited(message, body)
         if message is interaction.response:
             interaction.state = InteractionState.ANSWERED
         return response
-
-    async def _delete_answer(self, request: web.Request) -> web.Response:
-        return await self._deleted(self._answer_of(request)[1])
 
     async def _follow_up(self, request: web.Request) -> web.Response:
         """Send a further message; the first one fills a deferred answer, as Discord still does."""
         body = self._body(request)
         interaction = self._open_interaction(request)
         if interaction.state is InteractionState.DEFERRED and interaction.response is not None:
-            response = await self._edited(interaction.response, body)
+            response = self._edited(interaction.response, body)
             interaction.state = InteractionState.ANSWERED
             return response
         message = messages.create(self._world, interaction.channel, body, interaction=interaction)
         interaction.followups.append(message)
-        await self._tell("MESSAGE_CREATE", message)
         return self._described(message)
 
     # Bodies
