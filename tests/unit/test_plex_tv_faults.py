@@ -3,6 +3,7 @@
 import asyncio
 import json
 import zlib
+from typing import Literal
 
 import aiohttp
 import pytest
@@ -45,14 +46,16 @@ async def token(plex: PlexTV, client: Client) -> str:
 # --- which request they meet ---
 
 
-async def test_fault_meets_one_request_unless_told_otherwise(plex: PlexTV, client: Client) -> None:
-    plex.fail(ServerError())
-    assert [(await client.create_pin()).status for _ in range(2)] == [500, 201]
-
-
-async def test_fault_lasts_until_healed_if_times_is_none(plex: PlexTV, client: Client) -> None:
+async def test_faults_come_in_the_order_they_were_armed_each_as_often_as_it_is_told(
+    plex: PlexTV, client: Client
+) -> None:
+    plex.fail(NoFault(), times=2)
+    plex.fail(ServerError(502), times=2)
+    plex.fail(ServerError(503))
+    assert [(await client.create_pin()).status for _ in range(6)] == [201, 201, 502, 502, 503, 201]
     plex.fail(ServerError(), times=None)
     assert [(await client.create_pin()).status for _ in range(3)] == [500, 500, 500]
+    assert (await client.ask("GET", "/nowhere")).status == 500
     plex.heal()
     assert (await client.create_pin()).status == 201
 
@@ -61,28 +64,8 @@ async def test_fault_meets_only_the_calls_it_names(plex: PlexTV, client: Client)
     plex.fail(ServerError(), calls=Operation.GET_PIN)
     made = await client.create_pin()
     assert (made.status, (await client.get_pin(made.members["id"])).status) == (201, 500)
-
-
-async def test_name_of_a_call_may_be_plain_text(plex: PlexTV, client: Client) -> None:
-    plex.fail(ServerError(), calls="create_pin")
-    assert (await client.create_pin()).status == 500
-
-
-async def test_fault_for_an_unknown_call_is_refused(plex: PlexTV) -> None:
     with pytest.raises(ValueError, match="poll_pin"):
         plex.fail(ServerError(), calls="poll_pin")
-
-
-async def test_faults_come_in_the_order_they_were_armed(plex: PlexTV, client: Client) -> None:
-    plex.fail(NoFault(), times=2)
-    plex.fail(ServerError(502), times=2)
-    plex.fail(ServerError(503))
-    assert [(await client.create_pin()).status for _ in range(6)] == [201, 201, 502, 502, 503, 201]
-
-
-async def test_fault_meets_an_unknown_path_too(plex: PlexTV, client: Client) -> None:
-    plex.fail(ServerError())
-    assert (await client.ask("GET", "/nowhere")).status == 500
 
 
 # --- instead of an answer ---
@@ -124,41 +107,51 @@ async def outcome(client: Client) -> Reply | None:
         return None
 
 
-async def test_server_error_is_a_page_with_its_status(plex: PlexTV, client: Client) -> None:
-    plex.fail(ServerError(503))
+HTML = "text/html; charset=utf-8"
+PLEX_JSON = "application/json; charset=utf-8"
+AN_ERROR = {"code": 1041, "message": "A valid PIN is required"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "headers", "said"),
+    [
+        (ServerError(503), 503, {"Content-Type": HTML}, "503 Server Error"),
+        *((Html(status), status, {"Content-Type": HTML}, "<!DOCTYPE html>") for status in (200, 401, 403, 404)),
+        (Empty(), 404, {"Content-Type": None, "Content-Length": "0"}, b""),
+        (
+            JsonError(403, 1041, "A valid PIN is required"),
+            403,
+            {"Content-Type": PLEX_JSON},
+            {"errors": [AN_ERROR | {"status": 403}]},
+        ),
+        (
+            JsonError(422, 1041, "A valid PIN is required", tells_status=False),
+            422,
+            {"Content-Type": PLEX_JSON},
+            {"errors": [AN_ERROR]},
+        ),
+        (ForeignJson(403), 403, {}, {"message": "Forbidden"}),
+        (
+            Body(b"\xff\x00{", 203, "text/x-odd; charset=klingon", encoding="br"),
+            203,
+            {"Content-Type": "text/x-odd; charset=klingon", "Content-Encoding": "br"},
+            b"\xff\x00{",
+        ),
+        (Body(b"[]"), 200, {"Content-Type": "application/json", "Content-Encoding": None}, b"[]"),
+        (Redirect("https://example.com/", 307), 307, {"Location": "https://example.com/"}, b""),
+    ],
+    ids=lambda value: repr(value)[:60],
+)
+async def test_fault_says_what_it_is_made_to_say(
+    plex: PlexTV, client: Client, *, fault: Fault, status: int, headers: dict[str, str | None], said: object
+) -> None:
+    plex.fail(fault)
     reply = await client.create_pin()
-    assert (reply.status, reply.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
-    assert "503" in reply.text
-
-
-@pytest.mark.parametrize("status", [200, 401, 403, 404])
-async def test_html_comes_where_json_is_due(plex: PlexTV, client: Client, status: int) -> None:
-    plex.fail(Html(status))
-    reply = await client.create_pin()
-    assert (reply.status, reply.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
-    assert reply.text.startswith("<!DOCTYPE html>")
-
-
-async def test_empty_answer_has_neither_body_nor_type(plex: PlexTV, client: Client) -> None:
-    plex.fail(Empty())
-    reply = await client.create_pin()
-    assert (reply.status, reply.raw, reply.headers["Content-Length"]) == (404, b"", "0")
-    assert "Content-Type" not in reply.headers
-
-
-async def test_json_error_has_plex_shape(plex: PlexTV, client: Client) -> None:
-    plex.fail(JsonError(403, 1041, "A valid PIN is required"))
-    plex.fail(JsonError(422, 7, tells_status=False))
-    first, second = await client.create_pin(), await client.create_pin()
-    error = {"code": 1041, "message": "A valid PIN is required", "status": 403}
-    assert (first.status, first.members) == (403, {"errors": [error]})
-    assert second.members == {"errors": [{"code": 7, "message": "Something went wrong"}]}
-
-
-async def test_foreign_json_has_not_plex_shape(plex: PlexTV, client: Client) -> None:
-    plex.fail(ForeignJson(403))
-    reply = await client.create_pin()
-    assert (reply.status, reply.members) == (403, {"message": "Forbidden"})
+    assert (reply.status, {name: reply.headers.get(name) for name in headers}) == (status, headers)
+    if isinstance(said, str):
+        assert said in reply.text
+    else:
+        assert said == (reply.raw if isinstance(said, bytes) else reply.members)
 
 
 @pytest.mark.parametrize(
@@ -172,27 +165,6 @@ async def test_rate_limited_answers_429_with_the_header_it_is_given(
     reply = await client.create_pin()
     assert_error(reply, 429, "error_429_rate_limit.json")
     assert reply.headers.get("Retry-After") == header
-
-
-async def test_body_is_sent_byte_for_byte(plex: PlexTV, client: Client) -> None:
-    plex.fail(Body(b"\xff\x00{", 203, "text/x-odd; charset=klingon", encoding="br"))
-    reply = await client.create_pin()
-    assert (reply.status, reply.raw) == (203, b"\xff\x00{")
-    assert reply.headers["Content-Type"] == "text/x-odd; charset=klingon"
-    assert reply.headers["Content-Encoding"] == "br"
-
-
-async def test_body_is_json_without_a_coding_by_default(plex: PlexTV, client: Client) -> None:
-    plex.fail(Body(b"[]"))
-    reply = await client.create_pin()
-    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
-    assert "Content-Encoding" not in reply.headers
-
-
-async def test_redirect_goes_where_it_is_told(plex: PlexTV, client: Client) -> None:
-    plex.fail(Redirect("https://example.com/", 307))
-    reply = await client.create_pin()
-    assert (reply.status, reply.headers["Location"]) == (307, "https://example.com/")
 
 
 async def test_redirect_without_a_place_is_a_loop(plex: PlexTV, client: Client) -> None:
@@ -228,26 +200,19 @@ async def test_gzip_bomb_is_small_on_the_wire_and_huge_in_memory(plex: PlexTV, c
     assert len(reply.raw) < 20_000
     members = json.loads(zlib.decompress(reply.raw, wbits=31))
     assert members["padding"] == "0" * (10 * 2**20)
-
-
-async def test_bombs_hold_50_mebibytes_by_default() -> None:
     assert Huge().size == GzipBomb().size == 52_428_800
 
 
-async def test_deep_json_cannot_be_parsed_by_recursion(plex: PlexTV, client: Client) -> None:
+async def test_deep_json_cannot_be_parsed_by_recursion_but_is_sound_json(plex: PlexTV, client: Client) -> None:
     plex.fail(DeepJson())
     raw = (await client.create_pin()).raw
     assert raw.count(b"[") == raw.count(b"]") == 100_000
     with pytest.raises(RecursionError):
         json.loads(raw)
-
-
-async def test_shallow_deep_json_is_sound(plex: PlexTV, client: Client) -> None:
     plex.fail(DeepJson(3))
     members = (await client.create_pin()).members
     assert members["padding"] == [[[]]]
-    assert members.keys() >= {"id", "code", "expiresIn", "authToken"}
-    assert members.keys() >= {"id", "uuid", "pong"}
+    assert members.keys() >= {"id", "code", "expiresIn", "authToken", "uuid", "pong"}
 
 
 # --- around the right answer ---
@@ -280,24 +245,17 @@ async def test_wrong_types_replace_and_remove_members(plex: PlexTV, client: Clie
     assert pin.code in str(reply.members["qr"])
 
 
-async def test_wrong_types_give_an_empty_answer_members(plex: PlexTV, client: Client, token: str) -> None:
-    plex.fail(WrongTypes(errors=None), calls=Operation.DELETE_DEVICE)
-    path = f"/devices/{plex.tokens[token].id}.xml"
-    assert (await client.with_token(token, "DELETE", path)).members == {"errors": None}
-
-
-async def test_bom_comes_before_the_right_answer(plex: PlexTV, client: Client) -> None:
+async def test_right_answer_comes_behind_a_bom_or_in_another_charset_under_another_type(
+    plex: PlexTV, client: Client
+) -> None:
     plex.fail(Bom())
     reply = await client.create_pin()
     assert (reply.status, reply.raw[:3]) == (201, b"\xef\xbb\xbf")
     assert json.loads(reply.raw.decode("utf-8-sig"))["expiresIn"] == 900
-
-
-async def test_right_answer_comes_in_another_charset_under_another_type(plex: PlexTV, client: Client) -> None:
     plex.fail(Relabelled("text/plain", "utf-16"))
     reply = await client.create_pin()
     assert (reply.status, reply.headers["Content-Type"]) == (201, "text/plain")
-    assert json.loads(reply.raw.decode("utf-16"))["code"] == next(iter(plex.pins.values())).code
+    assert json.loads(reply.raw.decode("utf-16"))["code"] == list(plex.pins.values())[-1].code
 
 
 async def test_drip_sends_the_right_answer_byte_by_byte(plex: PlexTV, client: Client, clock: Clock) -> None:
@@ -329,32 +287,18 @@ async def test_reset_before_an_answer_leaves_no_status(plex: PlexTV, client: Cli
     assert not plex.pins
 
 
-async def test_reset_after_the_headers_sends_no_body(plex: PlexTV, client: Client) -> None:
-    plex.fail(Reset(after="headers"))
-    async with client.session.post("/api/v2/pins", headers=BOT) as answer:
-        assert answer.status == 201
-        received, error = await read_to_the_end(answer)
-    assert received == b""
-    assert "reset" in str(error)
-    assert [call.status for call in plex.requests] == [201]
-    assert len(plex.pins) == 1
-
-
-async def test_reset_in_the_body_sends_half_of_it(plex: PlexTV, client: Client) -> None:
-    plex.fail(Reset(after="body"))
+@pytest.mark.parametrize(("after", "part"), [("headers", 0), ("body", 0.5)])
+async def test_reset_after_the_headers_sends_no_body_and_in_the_body_half_of_it(
+    plex: PlexTV, client: Client, after: Literal["headers", "body"], part: float
+) -> None:
+    plex.fail(Reset(after=after))
     async with client.session.post("/api/v2/pins", headers=BOT) as answer:
         promised = int(answer.headers["Content-Length"])
         received, error = await read_to_the_end(answer)
-    assert len(received) == promised // 2
+    assert len(received) == int(promised * part)
     assert "reset" in str(error)
+    assert [call.status for call in plex.requests] == [201]
     assert len(plex.pins) == 1
-
-
-async def test_reset_connection_does_not_spoil_the_next_request(plex: PlexTV, client: Client) -> None:
-    plex.fail(Reset())
-    with pytest.raises(aiohttp.ClientOSError):
-        await client.create_pin()
-    assert (await client.create_pin()).status == 201
 
 
 async def test_hanging_request_is_answered_when_healed(plex: PlexTV, client: Client) -> None:
@@ -417,12 +361,6 @@ async def test_stop_ends_the_handler_of_a_client_that_left(clock: Clock) -> None
 
 
 # --- after the deed ---
-
-
-async def test_sign_out_is_done_although_the_answer_fails(plex: PlexTV, client: Client, token: str) -> None:
-    plex.fail(AfterStoring(ServerError(502)), calls=Operation.SIGN_OUT)
-    assert (await client.sign_out(token)).status == 502
-    assert not plex.is_alive(token)
 
 
 async def test_one_token_read_is_spent_although_the_answer_is_lost(plex: PlexTV, client: Client) -> None:
