@@ -295,6 +295,9 @@ async def test_member_can_do_only_what_discord_offers(discord: SmallDiscord, ali
         await discord.click(alice, card, label="Unlink")
     with pytest.raises(NotPossibleError, match="stranger does not see"):
         await discord.click(stranger, card, label="Show again")
+    card.deleted = True
+    with pytest.raises(NotPossibleError, match="alice does not see"):
+        await discord.click(alice, card, label="Show again")
 
 
 # The rules for messages
@@ -308,6 +311,9 @@ async def test_closed_dms_refuse_and_the_card_becomes_the_ephemeral_answer(
     card = (await answered(discord, alice, "link", guild=club)).answer
     assert card is not None
     assert (card.files, card.ephemeral_for, discord.dm(alice)) == ({"qr.png": PNG}, alice.id, [])
+    club.members.append(bob := discord.add_user("bob"))
+    with pytest.raises(NotPossibleError, match="bob does not see"):
+        await discord.click(bob, card, label="Show again")
     with pytest.raises(dpy.Forbidden) as refusal:
         await dm.send("Hi")
     assert refusal.value.code == code
