@@ -1,3 +1,5 @@
+"""What a restart must not lose, beside what `tests/e2e/test_process.py` shows on the real process."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -7,39 +9,6 @@ from plexlink_bot.sandbox.plex_tv import Hang, Operation, ServerError
 
 if TYPE_CHECKING:
     from harness import World
-
-
-async def test_an_approval_while_the_bot_was_away_is_found(world: World) -> None:
-    await world.plexlink()
-    before = world.card()
-    await world.stop()
-    token = world.approve()
-    await world.start()
-    await world.advance(4)
-    after = world.card()
-    assert after.id == before.id
-    assert "Linked as alice" in after.text
-    assert await world.stored_token() == token
-
-
-async def test_a_code_that_died_while_the_bot_was_away_is_shown_as_expired(world: World) -> None:
-    await world.plexlink()
-    world.plex.expire(world.pin().code)
-    await world.restart()
-    await world.advance(2)
-    assert "The code ran out" in world.card().text
-    await world.press("New code")
-    assert f"`{world.pin().code}`" in world.card().text
-
-
-async def test_buttons_and_countdown_survive_a_restart(world: World) -> None:
-    await world.plexlink()
-    countdown = world.card().text.splitlines()[1]
-    await world.restart()
-    await world.press("I've approved it")
-    assert world.card().text.splitlines()[1] == countdown
-    await world.press("Cancel")
-    assert "Cancelled" in world.card().text
 
 
 async def test_a_restarted_bot_knows_the_deadline_from_plex(world: World) -> None:
@@ -59,16 +28,6 @@ async def test_a_code_that_was_asked_for_before_a_restart_still_comes(world: Wor
     await world.advance(4)
     assert f"`{world.pin().code}`" in world.card().text
     assert "I sent you a direct message" in Card(result.response).text
-
-
-async def test_a_message_that_was_not_sent_before_a_restart_is_sent_after_it(world: World) -> None:
-    world.env.inject_error("POST", "/channels/*/messages", status=500, times=None)
-    await world.plexlink()
-    assert world.messages() == []
-    world.open_dms()
-    await world.restart()
-    await world.advance(2)
-    assert f"`{world.pin().code}`" in world.card().text
 
 
 async def test_an_answer_that_was_not_given_before_a_restart_is_given_after_it(world: World) -> None:
@@ -105,18 +64,6 @@ async def test_a_card_that_was_not_edited_before_a_restart_is_edited_after_it(wo
     await world.restart()
     await world.advance(2)
     assert "Linked as alice" in world.card().text
-
-
-async def test_a_waiting_sign_out_goes_on_after_a_restart(world: World) -> None:
-    await world.plexlink()
-    token = world.approve()
-    await world.advance(6)
-    world.plex.fail(ServerError(503), calls=Operation.SIGN_OUT, times=None)
-    await world.press("Not me: undo")
-    world.plex.heal()
-    await world.restart()
-    await world.advance(2)
-    assert not world.plex.is_alive(token)
 
 
 async def test_a_settled_attempt_is_left_alone_after_a_restart(world: World) -> None:
