@@ -286,7 +286,10 @@ def test_untouched_list_of_devices_is_read() -> None:
 @example({"Retry-After": DATES[0], "Date": DATES[1]})
 @example({"Retry-After": DATES[4], "Date": DATES[0]})
 def test_any_wish_for_fewer_requests_is_heard(headers: dict[str, str]) -> None:
-    check("ask", Answer(429, headers, b""))
+    said = Answer(429, headers, b"")
+    check("ask", said)
+    with pytest.raises(errors.PlexSlowDownError):
+        read_pin_state(said, PIN_ID)
 
 
 @readers
@@ -341,6 +344,8 @@ def packed_bodies(draw: st.DrawFn) -> tuple[bytes, bytes, str]:
 @given(packed_bodies())
 @example((b"", gzipped(bytes(5 * 2**20)), "gzip"))
 @example((bytes(range(200)), gzipped(bytes(range(200)))[:100], "gzip"))
+@example((b"", b'{"pong":true}', "gzip"))
+@example((b"", b'{"pong":true}', "deflate"))
 def test_any_compression_is_a_whole_and_bounded_body_or_a_documented_error(packing: tuple[bytes, bytes, str]) -> None:
     body, packed, encoding = packing
     try:

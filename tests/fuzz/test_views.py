@@ -7,7 +7,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import discord
 import pytest
@@ -226,6 +226,7 @@ def test_a_pointer_leads_to_a_message_and_nowhere_else(channel_id: int, message_
 # --- pages and pictures ---
 
 
+@example(code="7RQZ", client="c", product="a b+c&code=d#e[f]", style=PinStyle.STRONG)
 @given(code=st.text(max_size=64), client=st.uuids().map(str), product=strangers, style=st.sampled_from(PinStyle))
 def test_a_page_gets_the_code_and_nothing_is_put_beside_it(
     code: str, client: str, product: str, style: PinStyle
@@ -238,11 +239,13 @@ def test_a_page_gets_the_code_and_nothing_is_put_beside_it(
     parts = urlsplit(url)
     assert re.fullmatch(r"[!-~]+", url)
     asked = parse_qsl((parts.query or parts.fragment).removeprefix("?"), keep_blank_values=True)
-    expected = [("pin", code)]
-    if style is PinStyle.STRONG:
-        expected = [("clientID", client), ("code", code), ("context[device][product]", product)]
-    assert (parts.scheme, parts.netloc) == ("https", "plex.tv" if style is PinStyle.SHORT else "app.plex.tv")
-    assert asked == expected
+    if style is PinStyle.SHORT:
+        assert (parts.scheme, parts.netloc, parts.path) == ("https", "plex.tv", "/link/")
+        assert asked == [("pin", code)]
+        return
+    assert (parts.scheme, parts.netloc, parts.path, parts.query) == ("https", "app.plex.tv", "/auth", "")
+    assert asked == [("clientID", client), ("code", code), ("context[device][product]", product)]
+    assert url.endswith(quote(product, safe="")), "the page reads + as a plus"
 
 
 @settings(max_examples=max(20, settings().max_examples // 20))

@@ -6,7 +6,6 @@ import base64
 import copy
 import dataclasses
 import inspect
-import io
 import logging
 import pickle
 import sqlite3
@@ -217,14 +216,6 @@ def test_secret_and_whatever_holds_one_show_nothing_of_it(tmp_path: Path) -> Non
         for planted in (PLANTED, key, "planted-key"):
             assert planted not in said, type(value)
     assert "Secret(****)" in shown(secret)
-
-
-def test_secret_cannot_be_pickled_or_copied() -> None:
-    for leave in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="not pickled"):
-            leave(Secret(PLANTED))
-    with pytest.raises(TypeError, match="not pickled"):
-        pickle.Pickler(io.BytesIO(), protocol=0).dump([Secret(PLANTED)])
 
 
 def test_every_exception_of_the_family_can_be_told_without_a_value() -> None:

@@ -229,7 +229,7 @@ def test_head_is_the_newest_revision_file() -> None:
     assert parents == [["None"], *revisions[:-1]]
 
 
-async def test_database_is_at_head_after_every_opening(url: str) -> None:
+async def test_database_is_at_head_after_every_opening_and_free_again_after_every_closing(url: str) -> None:
     for _ in range(3):
         async with Database.open(url) as database, database.transaction() as connection:
             version = await connection.scalar(text(f"SELECT version_num FROM {migrations.VERSION_TABLE}"))  # noqa: S608
@@ -293,23 +293,6 @@ async def test_database_is_opened_by_one_bot_at_a_time(url: str, database: Datab
     assert await rows_of(database) == {}, "the first goes on"
 
 
-async def test_database_is_free_again_after_closing(url: str) -> None:
-    for _ in range(3):
-        async with opened(url) as store, store.transaction():
-            pass
-
-
-async def test_database_is_free_again_after_a_failed_opening(url: str, path: Path) -> None:
-    make_garbage(path)
-    for _ in range(2):
-        with pytest.raises(StoreError) as raised:
-            await opened(url).__aenter__()
-        assert not isinstance(raised.value, DatabaseInUseError)
-    erase(path)
-    async with opened(url):
-        pass
-
-
 def threads_left_beside(before: set[threading.Thread]) -> list[str]:
     """Return the names of new threads that do not end; a closed connection's ends a moment after the closing."""
     new = set(threading.enumerate()) - before
@@ -318,13 +301,17 @@ def threads_left_beside(before: set[threading.Thread]) -> list[str]:
     return [thread.name for thread in new if thread.is_alive()]
 
 
-async def test_engine_leaves_no_thread_behind(url: str) -> None:
+async def test_failed_opening_leaves_neither_a_lock_nor_a_thread_behind(url: str, path: Path) -> None:
+    make_garbage(path)
     before = set(threading.enumerate())
-    async with opened(url) as store:
-        for _ in range(3):
-            async with store.transaction() as tx:
-                await tx.sign_outs.ids()
+    for _ in range(2):
+        with pytest.raises(StoreError) as raised:
+            await opened(url).__aenter__()
+        assert not isinstance(raised.value, DatabaseInUseError)
     assert threads_left_beside(before) == []
+    erase(path)
+    async with opened(url):
+        pass
 
 
 async def test_closing_lets_a_transaction_end_and_none_begin(url: str) -> None:
@@ -346,14 +333,6 @@ async def test_closing_lets_a_transaction_end_and_none_begin(url: str) -> None:
     with pytest.raises(StoreError, match="closed"):
         await use(store)
     await asyncio.gather(waiting, return_exceptions=True)
-    assert threads_left_beside(before) == []
-
-
-async def test_failed_opening_leaves_no_thread_behind(url: str, path: Path) -> None:
-    make_garbage(path)
-    before = set(threading.enumerate())
-    with pytest.raises(StoreError):
-        await opened(url).__aenter__()
     assert threads_left_beside(before) == []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -119,25 +118,6 @@ def test_page_has_the_code_filled_in(style: PinStyle, code: str, base_url: str, 
 
 def test_short_page_knows_nothing_but_the_code() -> None:
     assert CLIENT.reveal() not in page(PinStyle.SHORT, code="7RQZ")
-
-
-@unhurried
-@given(st.text(max_size=200))
-@example("%" * 64)
-@example("a b+c&code=d#e[f]")
-def test_strong_page_carries_any_product_and_fits_a_button(product: str) -> None:
-    shown = header_text(product)
-    url = page(PinStyle.STRONG, code=STRONG_CODE.reveal(), product=shown)
-    assert len(url) <= 512, "Discord's limit of a link button"
-    assert re.fullmatch(r"[!-~]+", url)
-    parts = urlsplit(url)
-    assert (parts.scheme, parts.netloc, parts.path, parts.query) == ("https", "app.plex.tv", "/auth", "")
-    assert parse_qsl(parts.fragment.removeprefix("?"), keep_blank_values=True) == [
-        ("clientID", CLIENT.reveal()),
-        ("code", STRONG_CODE.reveal()),
-        ("context[device][product]", shown),
-    ]
-    assert url.endswith(quote(shown, safe="")), "the page reads + as a plus"
 
 
 # --- a stranger's name in our text ---

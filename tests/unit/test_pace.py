@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from plexlink.plex.pace import Pace
 
 FLOOR = 1 / 60
 RATES = [0.05, 0.5, 1.0, 3.0, 1000.0]
-
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-rates = st.floats(0.05, 1000)
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("wait"), st.floats(0, 30)),
-        st.tuples(st.just("slow_down"), st.none() | st.floats(0, 3600)),
-        st.tuples(st.just("recover"), st.none()),
-        st.tuples(st.just("ask"), st.none()),
-    ),
-    max_size=60,
-)
 
 
 def go(pace: Pace, now: float) -> float:
@@ -148,34 +132,3 @@ def test_rate_has_a_floor(rate: float) -> None:
     pace = slowed(rate, times=100)
     assert pace.rate == pytest.approx(FLOOR)
     assert 0 < pace.rate <= rate
-
-
-@unhurried
-@given(rate=rates, steps=steps)
-def test_rate_stays_between_floor_and_full_whatever_happens(rate: float, steps: list[tuple[str, float | None]]) -> None:
-    pace, now, asked = Pace(rate), 0.0, []
-    for step, value in steps:
-        match step:
-            case "wait":
-                now += value or 0.0
-            case "slow_down":
-                slow_down(pace, now, value)
-                assert pace.ready_at() >= pace.paused_until() >= now
-            case "recover":
-                pace.recover()
-            case "ask":
-                now = go(pace, now)
-                asked.append(now)
-        assert min(FLOOR, rate) <= pace.rate <= rate
-    assert all(later - sooner >= (1 - 1e-6) / rate - 1e-9 for sooner, later in pairwise(asked))
-
-
-@unhurried
-@given(rate=rates, pauses=st.lists(st.none() | st.floats(0.1, 3600), max_size=20))
-def test_no_request_goes_while_plex_wants_to_be_left_alone(rate: float, pauses: list[float | None]) -> None:
-    pace, now = Pace(rate), 0.0
-    for pause in pauses:
-        slow_down(pace, now, pause)
-        until = now + (5.0 if pause is None else pause)
-        now = go(pace, now)
-        assert now >= until

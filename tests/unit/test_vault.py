@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plexlink.errors import (
@@ -41,7 +41,6 @@ B = Key("b", bytes(range(32, 64)))
 
 SURROGATES = st.characters(exclude_categories=["Cs"])
 secrets = st.text(SURROGATES, max_size=60).map(Secret)
-cells = st.builds(Cell, st.text(SURROGATES), st.text(SURROGATES), st.text(SURROGATES), st.integers(0, 2**63 - 1))
 
 
 def ring(*keys: Key) -> KeyRing:
@@ -83,23 +82,6 @@ def body_of(envelope: str) -> bytes:
 # --- envelopes ---
 
 
-@unhurried
-@given(secret=secrets, cell=cells)
-def test_envelope_opens_in_its_cell(vault: Vault, secret: Secret, cell: Cell) -> None:
-    envelope = vault.encrypt(secret, cell)
-    assert vault.decrypt(envelope, cell) == secret
-    assert re.fullmatch(r"plk1:a:[A-Za-z0-9_-]+={0,2}", envelope)
-    assert len(body_of(envelope)) == 12 + len(secret.reveal().encode()) + 16
-
-
-@unhurried
-@given(here=cells, there=cells)
-def test_envelope_that_was_moved_does_not_open(vault: Vault, here: Cell, there: Cell) -> None:
-    assume(here != there)
-    with pytest.raises(BrokenEnvelopeError):
-        vault.decrypt(vault.encrypt(PLAIN, here), there)
-
-
 @pytest.mark.parametrize(
     "moved",
     [
@@ -127,46 +109,6 @@ def test_nonce_is_never_the_same_twice(vault: Vault) -> None:
     assert len({body_of(envelope)[12:] for envelope in envelopes}) == 2000
 
 
-def test_envelope_shows_nothing_of_its_secret(vault: Vault) -> None:
-    envelope = vault.encrypt(PLAIN, CELL)
-    assert PLAIN.reveal() not in envelope
-    assert PLAIN.reveal().encode() not in body_of(envelope)
-
-
-def assert_closed(vault: Vault, envelope: str) -> None:
-    """Base64 has several spellings of the same bytes; whatever opens must be what was sealed."""
-    try:
-        opened = vault.decrypt(envelope, CELL)
-    except (BrokenEnvelopeError, UnknownKeyError):
-        return
-    assert opened == PLAIN
-
-
-@unhurried
-@given(st.text() | st.text("plk1:abAB09-_=+/ \n", max_size=80) | st.text(SURROGATES).map("plk1:a:".__add__))
-def test_garbage_is_no_envelope(text: str) -> None:
-    with pytest.raises((BrokenEnvelopeError, UnknownKeyError)):
-        vault_of(A).decrypt(text, CELL)
-
-
-@unhurried
-@given(length=st.integers(0, 200))
-def test_truncated_envelope_is_broken(vault: Vault, length: int) -> None:
-    envelope = vault.encrypt(PLAIN, CELL)
-    assume(length < len(envelope.rstrip("=")))
-    with pytest.raises(BrokenEnvelopeError):
-        vault.decrypt(envelope[:length], CELL)
-
-
-@unhurried
-@given(data=st.data())
-def test_altered_text_opens_to_nothing_else(vault: Vault, data: st.DataObject) -> None:
-    envelope = vault.encrypt(PLAIN, CELL)
-    at = data.draw(st.integers(0, len(envelope) - 1))
-    length = data.draw(st.integers(0, 3))
-    assert_closed(vault, envelope[:at] + data.draw(st.text(max_size=3)) + envelope[at + length :])
-
-
 @unhurried
 @given(data=st.data())
 def test_every_altered_bit_is_noticed(vault: Vault, data: st.DataObject) -> None:
@@ -180,12 +122,6 @@ def test_every_altered_bit_is_noticed(vault: Vault, data: st.DataObject) -> None
 def test_envelope_that_is_too_short_for_nonce_and_tag_is_broken(vault: Vault, length: int) -> None:
     with pytest.raises(BrokenEnvelopeError):
         vault.decrypt(f"plk1:a:{base64.urlsafe_b64encode(bytes(length)).decode()}", CELL)
-
-
-@pytest.mark.parametrize("scheme", ["plk2", "PLK1", "", "plk", " plk1"])
-def test_envelope_of_another_scheme_is_broken(vault: Vault, scheme: str) -> None:
-    with pytest.raises(BrokenEnvelopeError):
-        vault.decrypt(vault.encrypt(PLAIN, CELL).replace("plk1", scheme, 1), CELL)
 
 
 def test_errors_about_envelopes_do_not_repeat_them(vault: Vault) -> None:
@@ -504,10 +440,11 @@ def test_no_format_of_a_secret_shows_it(spec: str) -> None:
     assert format(SECRET, spec) == "Secret(****)"
 
 
-def test_secret_has_no_dictionary_and_is_not_copied_by_machinery() -> None:
+@pytest.mark.parametrize("leave", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_secret_has_no_dictionary_and_is_not_copied_by_machinery(leave: Callable[[object], object]) -> None:
     assert not hasattr(SECRET, "__dict__")
-    with pytest.raises(TypeError):
-        copy.deepcopy(SECRET)
+    with pytest.raises(TypeError, match="not pickled"):
+        leave(SECRET)
 
 
 @unhurried
