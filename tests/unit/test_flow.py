@@ -7,9 +7,8 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from plexlink import cards, flow
 from plexlink.errors import IllegalTransitionError
@@ -92,92 +91,38 @@ def attempt_in(state: State, *, lane: Lane | None = None, answer: Answer | None 
     return attempt
 
 
-# --- any sequence of events ---
+# --- any event in any state; `tests/fuzz/test_flow.py` goes through sequences of them ---
 
 
-class LinkAttempt(RuleBasedStateMachine):
-    """Throw events at an attempt, and hold it against the table."""
-
-    @initialize(answer=st.none() | st.builds(an_answer), lane=st.none() | st.sampled_from(Lane))
-    def begin(self, answer: Answer | None, lane: Lane | None) -> None:
-        self.first = self.attempt = begun(lane=lane, answer=answer)
-        self.state = State.REQUESTED
-        self.ends = 0
-
-    @rule(event=events, now=instants)
-    def meet(self, event: flow.Event, now: datetime) -> None:
-        before = self.attempt
-        expected = ALLOWED.get((self.state, type(event)))
-        if expected is None:
-            with pytest.raises(IllegalTransitionError):
-                flow.advance(before, event, now)
-            return
-        self.attempt = flow.advance(before, event, now)
-        self.state = expected
-        self.ends += expected in ENDS
-        assert before.state != expected, "the older value is untouched"
-        assert self.attempt.ended_at == (now if expected in ENDS else None)
-        assert self.attempt.reason == getattr(event, "reason", None)
-
-    @rule(card=st.none() | st.sampled_from(Card), lane=st.none() | st.sampled_from(Lane), is_answered=st.booleans())
-    def show(self, card: Card | None, lane: Lane | None, *, is_answered: bool) -> None:
-        answer = None if is_answered else self.attempt.answer
-        self.attempt = replace(self.attempt, shown_state=card, place=Place(lane=lane), answer=answer)
-        self.first = replace(self.first, shown_state=card, place=Place(lane=lane), answer=answer)
-
-    @invariant()
-    def state_is_the_tables(self) -> None:
-        assert self.attempt.state is self.state
-
-    @invariant()
-    def there_is_one_end(self) -> None:
-        assert self.ends == (self.state in ENDS)
-        assert flow.is_over(self.attempt) == (self.state in ENDS)
-
-    @invariant()
-    def what_identifies_the_attempt_stays(self) -> None:
-        for name in ("id", "user_id", "guild_id", "device_name", "requested_at", "shown_state", "place", "answer"):
-            assert getattr(self.attempt, name) == getattr(self.first, name)
-
-    @invariant()
-    def client_identifier_stays_until_the_end(self) -> None:
-        assert self.attempt.client_identifier == (None if self.state in ENDS else self.first.client_identifier)
-
-    @invariant()
-    def secrets_are_those_that_the_state_needs(self) -> None:
-        assert {name for name in SECRETS if getattr(self.attempt, name) is not None} == HELD[self.state]
-
-    @invariant()
-    def ended_attempt_is_never_asked_about(self) -> None:
-        assert flow.next_call(self.attempt) == CALLS.get(self.state)
-
-    @invariant()
-    def settled_attempt_needs_nothing(self) -> None:
-        if cards.is_settled(self.attempt):
-            assert self.state in ENDS
-            for hours in (-1, 0, 1, 1000):
-                assert not cards.needs_showing(self.attempt, NOW + timedelta(hours=hours))
-
-
-# Twelve steps can be read as they are; to shorten them takes minutes.
-LinkAttempt.TestCase.settings = settings(
-    unhurried, max_examples=150, stateful_step_count=12, phases=set(Phase) - {Phase.shrink, Phase.explain}
-)
-TestLinkAttempt = LinkAttempt.TestCase
+def assert_is_sound(attempt: Attempt) -> None:
+    """Hold an attempt to what its state says of it."""
+    assert flow.is_over(attempt) == (attempt.state in ENDS)
+    assert flow.next_call(attempt) == CALLS.get(attempt.state)
+    assert {name for name in SECRETS if getattr(attempt, name) is not None} == HELD[attempt.state]
 
 
 @pytest.mark.parametrize("state", State)
 @unhurried
-@given(event=events, now=instants)
-def test_each_state_takes_exactly_the_events_of_the_table(state: State, event: flow.Event, now: datetime) -> None:
-    attempt = attempt_in(state)
+@given(event=events, now=instants, answer=st.none() | st.builds(an_answer), card=st.none() | st.sampled_from(Card))
+def test_each_state_takes_exactly_the_events_of_the_table(
+    state: State, event: flow.Event, now: datetime, answer: Answer | None, card: Card | None
+) -> None:
+    before = replace(attempt_in(state, lane=Lane.ANSWER, answer=answer), shown_state=card)
+    assert_is_sound(before)
     expected = ALLOWED.get((state, type(event)))
-    if expected is not None:
-        assert flow.advance(attempt, event, now).state is expected
+    if expected is None:
+        with pytest.raises(IllegalTransitionError) as raised:
+            flow.advance(before, event, now)
+        assert "Secret" not in str(raised.value)
         return
-    with pytest.raises(IllegalTransitionError) as raised:
-        flow.advance(attempt, event, now)
-    assert "Secret" not in str(raised.value)
+    after = flow.advance(before, event, now)
+    assert (before.state, after.state) == (state, expected), "the older value is untouched"
+    assert_is_sound(after)
+    assert after.ended_at == (now if expected in ENDS else None)
+    assert after.reason == getattr(event, "reason", None)
+    assert after.client_identifier == (None if expected in ENDS else before.client_identifier)
+    for name in ("id", "user_id", "guild_id", "device_name", "requested_at", "shown_state", "place", "answer"):
+        assert getattr(after, name) == getattr(before, name)
 
 
 def test_pin_and_token_are_kept_until_they_are_used() -> None:
