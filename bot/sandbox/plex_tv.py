@@ -253,9 +253,19 @@ class PlexTV:
         Counts what is in `requests`. Raises ValueError for an unknown name.
         """
         wanted = {_known(calls)}
-        while len(found := [call for call in self.requests if {"*", call.operation} & wanted]) < count:
-            await self._arrival.wait()
+        found: list[Call] = []
+
+        def are_enough() -> bool:
+            found[:] = [call for call in self.requests if {"*", call.operation} & wanted]
+            return len(found) >= count
+
+        await self.until(are_enough)
         return found[count - 1]
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so; it is looked at whenever a request arrives."""
+        while not is_so():
+            await self._arrival.wait()
 
     def _build(self) -> web.Application:
         app = web.Application()

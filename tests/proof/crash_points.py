@@ -168,6 +168,7 @@ class Trap:
         self._gates = gates
         self._user = user
         self._held: _Gate | Hold | None = None
+        self._is_set = asyncio.Event()
 
     def watch(self, step: Step) -> None:
         """Set the trap when its member comes to its step; from then on the member waits."""
@@ -182,6 +183,13 @@ class Trap:
         else:
             method, path = point.request.split()
             self._held = self._discord.hold(method, path, before=not point.is_done, user=self._user)
+        self._is_set.set()
+
+    async def caught(self) -> None:
+        """Wait until there is a request in it."""
+        await self._is_set.wait()
+        assert self._held is not None
+        await self._held.has_caught.wait()
 
     def _wait(self, step: Step) -> None:
         """Let the member do what the request still needs, and nothing else."""

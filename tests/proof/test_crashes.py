@@ -141,13 +141,13 @@ class Crash:
         self._fail(point, "never reached")
 
     async def _live_until_caught(self, member: Member, trap: Trap) -> None:
-        living = asyncio.create_task(self._live_on(member))
+        living, catching = asyncio.create_task(self._live_on(member)), asyncio.create_task(trap.caught())
         try:
-            while not (trap.has_caught or living.done()):  # noqa: ASYNC110 - traps are of several kinds
-                await asyncio.sleep(0.02)
+            await asyncio.wait({living, catching}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             living.cancel()
-            await asyncio.gather(living, return_exceptions=True)
+            catching.cancel()
+            await asyncio.gather(living, catching, return_exceptions=True)
 
     async def _live_on(self, member: Member) -> None:
         """Live to the goal and a little longer: the bot signs out when the card has told of it."""

@@ -106,9 +106,8 @@ async def link_and_undo(place: Deployment, user: User) -> str:
 
 
 async def signed_out(place: Deployment, tokens: list[str]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while any(map(place.plex.is_alive, tokens)):  # noqa: ASYNC110  # plex.tv tells nobody
-            await asyncio.sleep(0.05)
+    async with asyncio.timeout(PATIENCE_SECONDS):  # the bot asks once more about each that it has signed out
+        await place.plex.until(lambda: not any(map(place.plex.is_alive, tokens)))
 
 
 def stored_tokens(place: Deployment) -> set[str]:
@@ -270,8 +269,7 @@ async def test_answers_that_never_end_are_borne_for_ten_minutes_at_every_call(tm
 async def hung(place: Deployment, call: Operation) -> None:
     """Wait until a request of this kind has come that nobody answers."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not [one for one in place.plex.requests if (one.operation, one.status) == (call, None)]:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+        await place.plex.until(lambda: any((one.operation, one.status) == (call, None) for one in place.plex.requests))
 
 
 async def card_in_the_end(place: Deployment, user: User, text: str) -> Message:
