@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +15,6 @@ from .models import Card, Lane, Note, Showing
 from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from datetime import datetime
 
     from .clock import Clock
@@ -104,31 +102,27 @@ class Presenter:
             NotifyError: the older answer could not be reached, and keeps the card.
 
         """
-        async with self._surface(attempt):
+        async with self._alone(attempt.id):
             attempt = await self._ledger.redraw(attempt)
-            if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
-                await self._notifier.retire(attempt.answer)
-            return await self._ledger.move_to(attempt, answer)
+            async with self._alone(_surface(attempt)):
+                if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
+                    await self._notifier.retire(attempt.answer)
+                return await self._ledger.move_to(attempt, answer)
 
     async def draw(self, attempt_id: str) -> None:
-        """Bring one card up to date; try again later if Discord does not take it."""
-        attempt = await self._current(attempt_id)
-        if attempt is None:
-            self._drawn.pop(attempt_id, None)
-            self._may_come_late.pop(attempt_id, None)
-            return
-        async with self._surface(attempt):
-            await self._draw(attempt_id)
+        """Bring one card up to date; try again later if Discord does not take it.
 
-    @asynccontextmanager
-    async def _surface(self, attempt: Attempt) -> AsyncIterator[None]:
-        """Let nobody else draw or move this attempt, or draw anything in the message that its card is in.
-
-        An edit may be on its way for long; its attempt's successor in the same message waits for it.
+        Attempts that follow each other share a message, and an edit may be on its way for long: the next one waits.
         """
-        message_id = attempt.place.message_id or (attempt.answer.message_id if attempt.answer else None)
-        async with self._alone(attempt.id), self._alone(message_id or attempt.id + " has no message"):
-            yield
+        async with self._alone(attempt_id):
+            attempt = await self._current(attempt_id)
+            if attempt is None:
+                self._drawn.pop(attempt_id, None)
+                self._may_come_late.pop(attempt_id, None)
+                return
+            async with self._alone(_surface(attempt)):
+                # Whoever had the message until now may have left something else to be drawn.
+                await self._draw(await self._current(attempt_id) or attempt)
 
     def _alone(self, what: str | int) -> asyncio.Lock:
         """Return a lock that lasts for as long as somebody holds it."""
@@ -143,17 +137,15 @@ class Presenter:
                 raise
             return self._notes[attempt_id][1]
 
-    async def _draw(self, attempt_id: str) -> None:
-        attempt = await self._current(attempt_id)
-        if attempt is None:
-            return
-        key = Key(Kind.CARD, attempt_id)
+    async def _draw(self, attempt: Attempt) -> None:
+        key = Key(Kind.CARD, attempt.id)
         try:
             shown = await self._show(attempt)
         except NotifyError as error:
-            self._may_come_late[attempt_id] = attempt
+            self._may_come_late[attempt.id] = attempt
             self._failed(key, error)
         else:
+            self._may_come_late.pop(attempt.id, None)
             self._poller.succeeded(key)
             self.wake(shown)
 
@@ -161,9 +153,7 @@ class Presenter:
         late = self._may_come_late.get(attempt.id)
         if late is not None and cards.has_left(attempt):
             # What was given up may have been drawn all the same, over the successor.
-            attempt = await self._ledger.shown(late, cards.card_for(attempt, self._clock.now()), late.place)
-            del self._may_come_late[late.id]
-            return attempt
+            return await self._ledger.shown(late, cards.card_for(attempt, self._clock.now()), late.place)
         await self._draw_what_differs(attempt)
         if attempt.id in self._drawn:
             # Where this fails, the card is out all the same: the next try commits it and does not send it again.
@@ -214,6 +204,13 @@ class Presenter:
         if self._poller.failures(key) >= _MOST_TRIES:
             _log.error("card.given_up attempt=%s: %s", key.id, error)
             self._poller.succeeded(key)
+            self._may_come_late.pop(key.id, None)
             return
         delay = self._poller.retry(key, Urgency.FREE, first_seconds=1.0)
         _log.warning("card.failed attempt=%s, trying again in %.0f s: %s", key.id, delay, error)
+
+
+def _surface(attempt: Attempt) -> int | str:
+    """Return what names the message that an attempt's card is in; before there is one, nobody shares it."""
+    message_id = attempt.place.message_id or (attempt.answer.message_id if attempt.answer else None)
+    return message_id or f"{attempt.id} without a message"
