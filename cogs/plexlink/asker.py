@@ -128,6 +128,8 @@ class Asker:
             await self._disown(attempt_id)
         if attempt is None or flow.is_over(attempt):
             self._forget(attempt_id)
+            if attempt is not None:
+                self._presenter.wake(attempt)
             return
         was_pressed = attempt_id in self._pressed
         self._pressed.discard(attempt_id)
