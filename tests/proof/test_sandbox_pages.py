@@ -269,11 +269,11 @@ async def test_what_is_done_while_the_page_is_busy_is_done_next(sandbox: Sandbox
     await discord.page.route("**/api/action", hold)
     await discord.press("I've approved it")
     await discord.page.get_by_role("button", name="Cancel").click(force=True)
-    await discord.pick("/plexlink")
+    await discord.pick("/plexstatus")
     await discord.page.keyboard.press("Enter")
     held.set()
     await discord.see("Cancelled")
-    await discord.see("Your code:")
+    await discord.see("Not linked")  # that nothing is linked does not hang on when the bot has cancelled
 
 
 async def test_the_link_to_the_message_leads_to_the_card(sandbox: Sandbox, context: BrowserContext) -> None:
