@@ -20,8 +20,8 @@ from .models import (
     AuditEntry,
     Card,
     Deed,
+    GivenUp,
     Lane,
-    Leftover,
     Link,
     Linked,
     Place,
@@ -235,9 +235,9 @@ class Change:
         """
         newest = await self.newest(attempt.id)
         after = await self.move(attempt, flow.Cancelled())
-        leftover = None if newest is None else _leftover(newest)
-        if leftover is not None:
-            await self.tx.leftovers.add(leftover)
+        given_up = None if newest is None else _given_up(newest)
+        if given_up is not None:
+            await self.tx.given_up.add(given_up)
         return after
 
     async def surface(self, attempt: Attempt) -> Attempt:
@@ -378,11 +378,11 @@ def _has_no_card(attempt: Attempt) -> bool:
     return flow.is_over(attempt) and attempt.place.lane is None and attempt.answer is None
 
 
-def _leftover(attempt: Attempt) -> Leftover | None:
+def _given_up(attempt: Attempt) -> GivenUp | None:
     """Return what a given-up attempt leaves behind at plex.tv, if there is a code."""
     if attempt.client_identifier is None or attempt.pin_id is None or attempt.deadline_at is None:
         return None
-    return Leftover(
+    return GivenUp(
         id=attempt.id,
         user_id=attempt.user_id,
         client_identifier=attempt.client_identifier,

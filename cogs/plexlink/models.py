@@ -309,7 +309,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
+class GivenUp:
     """A code that its member gave up, and that can be approved until it runs out; named by its attempt."""
 
     id: str

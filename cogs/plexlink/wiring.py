@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from .aftercare import Aftercare
-from .asker import Asker
 from .clock import Clock
-from .cog import Desk, PlexLink
 from .errors import SettingError
-from .grants import Grants
-from .health import HealthCheck
 from .keys import open_vault
 from .ledger import Ledger
-from .leftovers import Leftovers
-from .messenger import Messenger
+from .linking import Linking
+from .links import Links
 from .models import Linked, TokenDead, Unlinked
-from .notifier import DiscordNotifier
 from .plex import Pace, PinStyle, PlexClient, header_text
-from .poller import Poller
-from .presenter import Presenter
-from .reporter import Reporter
-from .service import LinkService
-from .sign_outs import SignOuts
 from .store import Database, Store
-from .worker import Worker
+from .surface.cog import Desk, PlexLink
+from .surface.notifier import DiscordNotifier
+from .tokens import Tokens
+from .work.agenda import Agenda
+from .work.asker import Asker
+from .work.given_up import GivenUpCodes
+from .work.health import HealthCheck
+from .work.messenger import Messenger
+from .work.presenter import Presenter
+from .work.reporter import Reporter
+from .work.sign_outs import SignOuts
+from .work.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -68,21 +68,21 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
     )
     async with Database.open(settings.database_url.reveal()) as database, client as plex:
         store = Store(database=database, vault=await open_vault(database, settings))
-        poller = Poller(pace=pace)
+        agenda = Agenda(pace=pace)
         ledger = Ledger(store=store, clock=clock, publish=_publisher(bot))
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
         )
-        presenter = Presenter(ledger=ledger, poller=poller, notifier=notifier, clock=clock)
-        messenger = Messenger(store=store, poller=poller, notifier=notifier, clock=clock)
-        reporter = Reporter(store=store, poller=poller, notifier=notifier, messenger=messenger, clock=clock)
-        sign_outs = SignOuts(store=store, plex=plex, poller=poller, reporter=reporter, messenger=messenger, clock=clock)
-        leftovers = Leftovers(store=store, plex=plex, poller=poller, sign_outs=sign_outs, clock=clock)
-        health = HealthCheck(store=store, plex=plex, poller=poller, clock=clock)
+        presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, clock=clock)
+        messenger = Messenger(store=store, agenda=agenda, notifier=notifier, clock=clock)
+        reporter = Reporter(store=store, agenda=agenda, notifier=notifier, messenger=messenger, clock=clock)
+        sign_outs = SignOuts(store=store, plex=plex, agenda=agenda, reporter=reporter, messenger=messenger, clock=clock)
+        given_up = GivenUpCodes(store=store, plex=plex, agenda=agenda, sign_outs=sign_outs, clock=clock)
+        health = HealthCheck(store=store, plex=plex, agenda=agenda, clock=clock)
         asker = Asker(
             ledger=ledger,
             plex=plex,
-            poller=poller,
+            agenda=agenda,
             presenter=presenter,
             sign_outs=sign_outs,
             messenger=messenger,
@@ -91,46 +91,46 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         )
         worker = Worker(
             ledger=ledger,
-            poller=poller,
+            agenda=agenda,
             asker=asker,
             presenter=presenter,
             sign_outs=sign_outs,
-            leftovers=leftovers,
+            given_up=given_up,
             reporter=reporter,
             messenger=messenger,
             health=health,
             clock=clock,
             audit_days=settings.audit_days,
         )
-        aftercare = Aftercare(
+        links = Links(
             store=store,
             ledger=ledger,
             asker=asker,
             presenter=presenter,
             health=health,
             sign_outs=sign_outs,
-            leftovers=leftovers,
+            given_up=given_up,
             reporter=reporter,
             messenger=messenger,
             clock=clock,
             audit_days=settings.audit_days,
         )
-        links = LinkService(
+        linking = Linking(
             ledger=ledger,
             worker=worker,
             asker=asker,
             presenter=presenter,
-            aftercare=aftercare,
+            links=links,
             clock=clock,
             max_pending=settings.max_pending,
         )
-        grants = Grants(store=store, clock=clock)
-        poller.start(worker.work)
+        tokens = Tokens(store=store, clock=clock)
+        agenda.start(worker.work)
         try:
-            yield Desk(links=links, aftercare=aftercare, grants=grants, notifier=notifier)
+            yield Desk(linking=linking, links=links, tokens=tokens, notifier=notifier)
         finally:
-            await grants.stop()
-            await poller.stop()
+            await tokens.stop()
+            await agenda.stop()
 
 
 async def check(settings: PlexLinkSettings) -> None:

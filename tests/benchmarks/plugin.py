@@ -10,8 +10,8 @@ from discord.utils import utcnow
 
 from plexlink import wiring
 from plexlink.clock import Clock
+from plexlink.linking import Request
 from plexlink.models import Lane, Place
-from plexlink.service import Request
 from plexlink.settings import PlexLinkSettings
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from plexlink.linking import Linking
     from plexlink.models import Answer, Attempt, Showing
-    from plexlink.service import LinkService
 
 
 class NoNotifier:
@@ -42,7 +42,7 @@ class NoNotifier:
 @asynccontextmanager
 async def plugin(
     folder: Path, plex_url: str, *, rate: float, now: Callable[[], datetime] = utcnow
-) -> AsyncIterator[LinkService]:
+) -> AsyncIterator[Linking]:
     """Open the plugin as its cog does, with a database in `folder`."""
     logging.getLogger("plexlink").setLevel(logging.ERROR)
     wiring.DiscordNotifier = NoNotifier  # type: ignore[assignment,misc]
@@ -52,10 +52,10 @@ async def plugin(
         folder, plex_url=plex_url, plex_rate=rate, max_pending=100_000, plex_product="PlexLink"
     )
     async with wiring.running(None, settings) as desk:  # type: ignore[arg-type]
-        desk.links.resume()
-        yield desk.links
+        desk.linking.resume()
+        yield desk.linking
 
 
-async def start(service: LinkService, member: int) -> None:
+async def start(service: Linking, member: int) -> None:
     """Let a member ask for a code."""
     await service.start(Request(user_id=member, guild_id=None, device_name=f"Discord: {member}", answer=None))

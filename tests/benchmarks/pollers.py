@@ -95,12 +95,12 @@ class Measures:
 
 async def plexlink(measures: Measures, mode: str) -> None:
     """Measure the plugin, everything durable."""
-    from plexlink import asker, order, poller  # noqa: PLC0415 - the other clients shall not load it
+    from plexlink.work import agenda, asker, order  # noqa: PLC0415 - the other clients shall not load it
     from plugin import plugin, start  # noqa: PLC0415
 
     order.AGAIN_AFTER_SECONDS = order._AT_LATEST_SECONDS = asker.ASKED_AGAIN_SECONDS = measures.interval
     order.FIRST_AFTER_SECONDS = 600.0 if mode == "memory" else measures.interval
-    poller.Poller.retry.__kwdefaults__["first_seconds"] = measures.interval  # type: ignore[index]
+    agenda.Agenda.retry.__kwdefaults__["first_seconds"] = measures.interval  # type: ignore[index]
     with tempfile.TemporaryDirectory() as folder:
         async with plugin(Path(folder), measures.url, rate=1000.0) as service:
             for member in range(WARMING_UP):  # what is loaded and cached at the first use is not a member's
@@ -129,8 +129,8 @@ async def settled(service: Any, members: int) -> None:
 
 def unlinked(service: Any) -> int:
     """Return how many members are not linked yet."""
-    poller = service._asker._poller
-    return len({key.id for key in (*poller._planned, *poller._running) if key.kind == "attempt"}) - WARMING_UP
+    agenda = service._asker._agenda
+    return len({key.id for key in (*agenda._planned, *agenda._running) if key.kind == "attempt"}) - WARMING_UP
 
 
 async def measured(measures: Measures, mode: str, left: Callable[[], int]) -> None:

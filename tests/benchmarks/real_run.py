@@ -1,6 +1,6 @@
 """The same members, but met by the whole plugin: its asker and database, and plex.tv's stand-in on a socket.
 
-Time is virtual here too. It stands while a job of the poller runs, which waits for a socket or the database, and
+Time is virtual here too. It stands while a job of the agenda runs, which waits for a socket or the database, and
 jumps to the next timer when none does.
 """
 
@@ -52,8 +52,8 @@ class RealRun:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def play(self) -> Outcome:
-        poller, ledger = self._service._asker._poller, self._service._ledger
-        self._loop.is_under_way = lambda: bool(poller._running or self._tasks)
+        agenda, ledger = self._service._asker._agenda, self._service._ledger
+        self._loop.is_under_way = lambda: bool(agenda._running or self._tasks)
         advance = ledger.advance
 
         async def watched(attempt: Any, event: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How soon an approval is noticed: the real poller and order in virtual time, beside the usual ways of polling.
+"""How soon an approval is noticed: the real agenda and order in virtual time, beside the usual ways of polling.
 
 Members start as a Poisson process. A code is there when plex.tv made it; its member approves after a log-normal time,
 or never, and may press *I've approved it* soon after. Everything costs a request of the one pace: making the PIN,
@@ -14,9 +14,9 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from plexlink.order import Question
 from plexlink.plex.pace import Pace
-from plexlink.poller import Key, Kind, Poller, Urgency
+from plexlink.work.agenda import Agenda, Key, Kind, Urgency
+from plexlink.work.order import Question
 from virtual_time import play
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Run:
     """One way of polling, and the members that it meets."""
 
     def __init__(self, crowd: Iterable[Member], plan: Callable[[Run, Key, Member], None], rate: float) -> None:
-        self.poller = Poller(pace=Pace(rate))
+        self.agenda = Agenda(pace=Pace(rate))
         self.outcome = Outcome()
         self._plan = plan
         self._crowd = {f"{number}": member for number, member in enumerate(crowd)}
@@ -110,14 +110,14 @@ class Run:
 
     async def play(self) -> Outcome:
         """Let everybody come and go."""
-        self.poller.start(self._work)
+        self.agenda.start(self._work)
         began = self._loop.time()
         for name, member in self._crowd.items():
             member.starts_at += began
-            self._loop.call_at(member.starts_at, self.poller.put, Key(Kind.ATTEMPT, name), Urgency.CREATE)
+            self._loop.call_at(member.starts_at, self.agenda.put, Key(Kind.ATTEMPT, name), Urgency.CREATE)
         await asyncio.sleep(max(member.starts_at for member in self._crowd.values()) - began + 2 * LIFE_SECONDS)
         self.outcome.seconds = self._loop.time() - began - LIFE_SECONDS
-        await self.poller.stop()
+        await self.agenda.stop()
         return self.outcome
 
     async def _work(self, key: Key) -> None:
@@ -139,7 +139,7 @@ class Run:
 
     def _press(self, key: Key, member: Member) -> None:
         if not member.is_over:
-            self.poller.put(key, Urgency.PRESSED)
+            self.agenda.put(key, Urgency.PRESSED)
 
     def _answer(self, key: Key, member: Member, sent_at: float) -> None:
         self.outcome.questions += 1
@@ -147,12 +147,12 @@ class Run:
         question = Question(member.shown_at, member.asked_at, member.last_at)
         if sent_at >= member.approved_at:
             self.outcome.delays.append(self._loop.time() - member.approved_at)
-            self.poller.learn(question, approved_by=sent_at)
+            self.agenda.learn(question, approved_by=sent_at)
             self._end(member)
-            self.poller.put(key, Urgency.ACCOUNT)
+            self.agenda.put(key, Urgency.ACCOUNT)
         elif sent_at >= member.last_at:
             self.outcome.missed += member.approves_after < math.inf
-            self.poller.learn(question, approved_by=None)
+            self.agenda.learn(question, approved_by=None)
             self._end(member)
         else:
             member.asked_at = sent_at
@@ -165,7 +165,7 @@ class Run:
 
 def by_gain(run: Run, key: Key, member: Member) -> None:
     """Plan as PlexLink does."""
-    run.poller.put_question(key, Question(member.shown_at, member.asked_at, member.last_at))
+    run.agenda.put_question(key, Question(member.shown_at, member.asked_at, member.last_at))
 
 
 def every(seconds: float) -> Callable[[Run, Key, Member], None]:
@@ -173,7 +173,7 @@ def every(seconds: float) -> Callable[[Run, Key, Member], None]:
 
     def plan(run: Run, key: Key, member: Member) -> None:
         left = member.last_at - asyncio.get_running_loop().time()
-        run.poller.put(key, Urgency.PRESSED if left <= seconds else Urgency.POLL, min(seconds, left))
+        run.agenda.put(key, Urgency.PRESSED if left <= seconds else Urgency.POLL, min(seconds, left))
 
     return plan
 

@@ -8,9 +8,9 @@ import time
 from datetime import UTC, datetime
 
 from plexlink.clock import Clock
-from plexlink.grants import Grants
 from plexlink.models import Link, Secret
 from plexlink.store import Database, Store
+from plexlink.tokens import Tokens
 from plexlink.vault import Key, KeyRing, Vault
 
 LINKS = 1000
@@ -25,19 +25,19 @@ async def measure(at_once: int) -> dict[str, float]:
         async with Database.open(f"sqlite:///{folder}/db") as database:
             store = Store(database=database, vault=vault)
             await _link_many(store)
-            grants = Grants(store=store, clock=Clock(now=lambda: datetime.now(UTC), monotonic=time.monotonic))
+            tokens = Tokens(store=store, clock=Clock(now=lambda: datetime.now(UTC), monotonic=time.monotonic))
             calls = CALLS if at_once > 1 else CALLS // 10
             began, cpu = time.perf_counter(), time.process_time()
-            await asyncio.gather(*(_call(grants, first, calls // at_once) for first in range(at_once)))
+            await asyncio.gather(*(_call(tokens, first, calls // at_once) for first in range(at_once)))
             return {
                 "calls_a_second": calls / (time.perf_counter() - began),
                 "cpu_ms": 1000 * (time.process_time() - cpu) / calls,
             }
 
 
-async def _call(grants: Grants, first: int, count: int) -> None:
+async def _call(tokens: Tokens, first: int, count: int) -> None:
     for number in range(count):
-        grant = await grants.token_for((31 * first + number) % LINKS, purpose="bench")
+        grant = await tokens.token_for((31 * first + number) % LINKS, purpose="bench")
         assert grant.outcome == "granted"
 
 

@@ -12,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness import Card, a_world
-from plexlink import flow, views
+from plexlink import flow
 from plexlink.models import Place
-from plexlink.views import CUSTOM_ID, OF_MEMBERS, Action
+from plexlink.surface import views
+from plexlink.surface.views import CUSTOM_ID, OF_MEMBERS, Action
 from plexlink_bot.sandbox.plex_tv import BOB, Operation, RateLimited
 
 if TYPE_CHECKING:

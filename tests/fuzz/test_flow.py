@@ -31,7 +31,7 @@ spans = st.timedeltas(timedelta(0), timedelta(minutes=20)) | st.sampled_from([IN
 
 
 class LinkAttempt(RuleBasedStateMachine):
-    """Do to an attempt what the service, the poller, the presenter and a damaged database do, while time passes."""
+    """Do to an attempt what the service, the asker, the presenter and a damaged database do, while time passes."""
 
     @initialize(lane=lanes, is_answerable=st.booleans())
     def begin(self, lane: Lane | None, *, is_answerable: bool) -> None:

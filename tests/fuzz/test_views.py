@@ -14,10 +14,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from plexlink import messages, qr, views
-from plexlink.aftercare import Status
+from plexlink.links import Status
 from plexlink.models import Attempt, AuditEntry, Card, Deed, Lane, Link, Note, Place, Reason, Secret, Showing, State
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
+from plexlink.surface import messages, qr, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -86,7 +86,7 @@ async def test_a_token_whose_commit_nobody_heard_of_is_kept_and_linked(world: Wo
             raise OSError(errno.ENOSPC, "No space left on device")
 
     desk: Any = world.env.bot.get_cog("PlexLink")._desk
-    desk.aftercare._store._database.watch(lose_the_answer)
+    desk.links._store._database.watch(lose_the_answer)
     await world.advance(60)
     assert answers_lost == 2
     assert "Linked as alice" in world.card().text
@@ -115,16 +115,16 @@ async def test_a_row_that_a_newer_release_wrote_is_its_members_trouble_alone(
 async def test_two_starts_of_one_member_at_the_same_moment_lead_to_one_code(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from plexlink.store.attempts import Attempts  # noqa: PLC0415 - the classes that the loaded plugin uses
+    from plexlink.store.attempts import AttemptRows  # noqa: PLC0415 - the classes that the loaded plugin uses
 
     await world.plexlink()
-    looks, open_of = [], Attempts.open_of
+    looks, open_of = [], AttemptRows.open_of
 
-    async def look_too_early(self: Attempts, user_id: int) -> object:
+    async def look_too_early(self: AttemptRows, user_id: int) -> object:
         looks.append(user_id)
         return None if len(looks) == 1 else await open_of(self, user_id)
 
-    monkeypatch.setattr(Attempts, "open_of", look_too_early)
+    monkeypatch.setattr(AttemptRows, "open_of", look_too_early)
     second = await world.plexlink()
     assert "Go to the message" in Card(second.response).buttons
     assert len(world.plex.pins) == 1

@@ -40,7 +40,7 @@ async def many(world: World, count: int) -> None:
     await linked(world)
     desk: Any = world.env.bot.get_cog("PlexLink")._desk
     device = next(iter(world.plex.tokens.values()))
-    async with desk.aftercare._store.transaction() as tx:
+    async with desk.links._store.transaction() as tx:
         template = await tx.links.of(world.alice.id)
         for number in range(1, count):
             token = f"token-of-member-{number:05}"

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def service(world: World) -> Any:
-    return world.env.bot.get_cog("PlexLink")._desk.links
+    return world.env.bot.get_cog("PlexLink")._desk.linking
 
 
 async def test_the_pace_recovers_after_plex_asked_for_less(tmp_path: Path) -> None:
     async with a_world(tmp_path, plex_rate=0.6, settle=1.5) as world:
-        pace = service(world)._asker._poller.pace
+        pace = service(world)._asker._agenda.pace
         await world.plexlink()
         world.plex.fail(RateLimited(), calls=Operation.GET_PIN, times=3)
         await world.advance(60)
@@ -45,8 +45,8 @@ async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(t
 
 
 async def test_a_double_press_of_new_code_makes_one_new_code(world: World) -> None:
+    from plexlink.linking import Request  # noqa: PLC0415 - as above
     from plexlink.models import Lane, Place  # noqa: PLC0415 - the classes that the loaded plugin uses
-    from plexlink.service import Request  # noqa: PLC0415 - as above
 
     await world.plexlink()
     (old,) = world.rows("attempts")

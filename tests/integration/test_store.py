@@ -30,8 +30,8 @@ from plexlink.models import (
     Attempt,
     Card,
     Cell,
+    GivenUp,
     Lane,
-    Leftover,
     Link,
     Phase,
     Place,
@@ -151,8 +151,8 @@ def a_link(user_id: int = 42, *, account: str = "12345", attempt_id: str = "an-a
     )
 
 
-def a_leftover() -> Leftover:
-    return Leftover(
+def a_given_up_code() -> GivenUp:
+    return GivenUp(
         id=begun().id,
         user_id=42,
         client_identifier=planted("client-identifier"),
@@ -935,7 +935,7 @@ async def write_everything(tx: Transaction) -> None:
     await tx.attempts.show(attempt)
     await tx.links.add(a_link())
     await tx.sign_outs.add(user_id=42, client_identifier=planted("client"), token=planted("token"), now=NOW)
-    await tx.leftovers.add(a_leftover())
+    await tx.given_up.add(a_given_up_code())
     await tx.reports.add(a_report())
 
 
@@ -957,7 +957,7 @@ async def test_erased_envelopes_are_in_no_file_once_the_bot_has_stopped(url: str
         async with store.transaction() as tx:
             for row_id in await tx.sign_outs.ids():
                 await tx.sign_outs.remove(row_id)
-            await tx.leftovers.remove((await tx.leftovers.all())[0].id)
+            await tx.given_up.remove((await tx.given_up.all())[0].id)
             await tx.reports.remove("report")
             link = await tx.links.of(42)
             assert link is not None

@@ -83,7 +83,7 @@ class Books:
     sign_outs: list[Row]
     reports: list[Row]
     """Unlinkings whose end their members do not know yet."""
-    leftovers: set[str]
+    given_up: set[str]
     """Attempts whose codes were given up and are asked about once more before they run out."""
 
     @classmethod
@@ -100,10 +100,10 @@ class Books:
             records = {row["name"]: row["value"] for row in database.execute("SELECT name, value FROM plexlink_keys")}
             database.execute("BEGIN")
             rows = {name: [dict(row) for row in database.execute(f"SELECT * FROM plexlink_{name}")] for name in TABLES}  # noqa: S608 - fixed names
-        leftovers, reports = {row["id"] for row in rows.pop("leftovers")}, rows.pop("reports")
+        given_up, reports = {row["id"] for row in rows.pop("leftovers")}, rows.pop("reports")
         for table, found in rows.items():
             _open(place, records, table, found)
-        return cls({row["id"]: row for row in rows["attempts"]}, rows["links"], rows["sign_outs"], reports, leftovers)
+        return cls({row["id"]: row for row in rows["attempts"]}, rows["links"], rows["sign_outs"], reports, given_up)
 
     def tokens(self) -> set[str]:
         """Return all tokens that are kept, wherever."""
@@ -364,7 +364,7 @@ class Witness:
 
     def _may_live(self, token: str, approval: Approval, row: Row, books: Books) -> bool:
         """Tell whether there is a reason why a token lives that no link holds."""
-        will_be_asked_for = row["id"] in books.leftovers
+        will_be_asked_for = row["id"] in books.given_up
         is_out_of_reach = row["state"] == "expired" and self._is_forgotten(token, approval)
         return will_be_asked_for or is_out_of_reach
 

@@ -24,8 +24,8 @@ import discord
 from PIL import Image
 
 from browser import CHROMIUM, Conversation, a_browser
-from plexlink import cog, messages, views
-from plexlink.aftercare import Forgotten, NotLinked, Status
+from plexlink.linking import AlreadyOpen, Gone, NotYours, TooBusy, TooManyStarts
+from plexlink.links import Forgotten, NotLinked, Status
 from plexlink.models import (
     Attempt,
     AuditEntry,
@@ -49,8 +49,8 @@ from plexlink.models import (
     Verdict,
 )
 from plexlink.plex import PinStyle, verification_url
-from plexlink.qr import draw
-from plexlink.service import AlreadyOpen, Gone, NotYours, TooBusy, TooManyStarts
+from plexlink.surface import cog, messages, views
+from plexlink.surface.qr import draw
 from plexlink_bot.sandbox.app import Sandbox
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from pictures import SHEETS, outcomes
-from plexlink.aftercare import AftercareOutcome, Reported
+from plexlink.linking import Begun, Done, PressOutcome, StartOutcome
+from plexlink.links import LinkOutcome, Reported
 from plexlink.models import Card
-from plexlink.service import Begun, Done, PressOutcome, StartOutcome
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -23,5 +23,5 @@ def test_every_card_has_its_picture() -> None:
 def test_every_answer_beside_a_card_has_its_picture() -> None:
     shown_by_the_card = {Begun, Done, Reported}
     assert {type(outcome) for outcome in outcomes(NOW).values()} == (
-        {*get_args(StartOutcome), *get_args(PressOutcome), *get_args(AftercareOutcome)} - shown_by_the_card
+        {*get_args(StartOutcome), *get_args(PressOutcome), *get_args(LinkOutcome)} - shown_by_the_card
     )

@@ -45,12 +45,13 @@ CALLS_IN_TEN_MINUTES = 14
 UNTIDY = ("Traceback", "nclosed", "Task was destroyed", "never awaited", "never retrieved", " ERROR ", "Warning:")
 
 SCALED = """
-from plexlink import asker, order, plex, poller, presenter, sign_outs
+from plexlink.work import agenda, asker, order, presenter, sign_outs
+from plexlink import plex
 asker.ASKED_AGAIN_SECONDS = order.FIRST_AFTER_SECONDS = order.AGAIN_AFTER_SECONDS = 0.3
 plex.pace._PAUSE_SECONDS = plex.pace._LEAST_PAUSE_SECONDS = 0.2
 plex.PlexClient.__init__.__kwdefaults__["timeout_seconds"] = 1.5
 presenter.HELD_BACK_SECONDS = 0.2
-poller.Poller.retry.__kwdefaults__["longest_seconds"] = 0.6
+agenda.Agenda.retry.__kwdefaults__["longest_seconds"] = 0.6
 sign_outs._FIRST_RETRY_SECONDS = sign_outs._LONGEST_RETRY_SECONDS = 0.3
 from plexlink_bot.cli import main
 main()

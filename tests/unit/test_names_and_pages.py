@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from plexlink import messages
 from plexlink.models import Link, Secret
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
+from plexlink.surface import messages
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

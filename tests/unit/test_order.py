@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plexlink.order import People, Question, due_at, ranked
+from plexlink.work.order import People, Question, due_at, ranked
 
 FIRST, AGAIN, AT_LATEST = 3.0, 2.0, 20.0
 

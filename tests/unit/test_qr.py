@@ -10,7 +10,7 @@ from PIL import Image
 
 from plexlink.models import Secret
 from plexlink.plex import OFFICIAL, PinStyle, verification_url
-from plexlink.qr import draw
+from plexlink.surface.qr import draw
 
 QUIET_ZONE = 4
 WIDEST = 350

@@ -13,7 +13,7 @@ from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, tr
 from .. import cards
 from ..models import Attempt, Card, Lane, Reason, State
 from .cells import Opening, Sealing
-from .surface import read_answer, read_place, surface_columns
+from .places import read_answer, read_place, surface_columns
 from .tables import attempts, links
 from .words import read_optional_word, read_word, readable
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _OPEN = attempts.c.ended_at.is_(None)
 
 
-class Attempts:
+class AttemptRows:
     """Link attempts in one transaction."""
 
     def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:

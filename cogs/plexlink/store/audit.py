@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-class Audit:
+class AuditRows:
     """The audit in one transaction."""
 
     def __init__(self, connection: AsyncConnection) -> None:

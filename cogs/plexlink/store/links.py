@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .cells import Sealer
 
 
-class Links:
+class LinkRows:
     """Links in one transaction."""
 
     def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:

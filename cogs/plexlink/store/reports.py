@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, or_, select, update
 
 from ..models import Phase, Reason, Report
 from .cells import Opening, Sealing
-from .surface import read_answer, read_place, surface_columns
+from .places import read_answer, read_place, surface_columns
 from .tables import reports
 from .words import read_optional_word, read_word
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .cells import Sealer
 
 
-class Reports:
+class ReportRows:
     """Reports in one transaction."""
 
     def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .cells import Sealer
 
 
-class SignOuts:
+class SignOutRows:
     """Waiting sign-outs in one transaction."""
 
     def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from .attempts import Attempts
-from .audit import Audit
-from .leftovers import Leftovers
-from .links import Links
+from .attempts import AttemptRows
+from .audit import AuditRows
+from .given_up import GivenUpRows
+from .links import LinkRows
 from .news import NewsRows
-from .reports import Reports
-from .sign_outs import SignOuts
+from .reports import ReportRows
+from .sign_outs import SignOutRows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,13 +26,13 @@ class Transaction:
     """The repositories, all in one writing transaction."""
 
     def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:
-        self.attempts = Attempts(connection, vault)
-        self.links = Links(connection, vault)
-        self.sign_outs = SignOuts(connection, vault)
-        self.leftovers = Leftovers(connection, vault)
-        self.reports = Reports(connection, vault)
+        self.attempts = AttemptRows(connection, vault)
+        self.links = LinkRows(connection, vault)
+        self.sign_outs = SignOutRows(connection, vault)
+        self.given_up = GivenUpRows(connection, vault)
+        self.reports = ReportRows(connection, vault)
         self.news = NewsRows(connection)
-        self.audit = Audit(connection)
+        self.audit = AuditRows(connection)
 
 
 class Store:

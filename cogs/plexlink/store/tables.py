@@ -143,7 +143,7 @@ audit = Table(
 Index("plexlink_audit_by_user", audit.c.user_id, audit.c.id)
 Index("plexlink_audit_by_time", audit.c.at)
 
-leftovers = Table(
+given_up_codes = Table(
     "plexlink_leftovers",
     metadata,
     Column("id", String(22), primary_key=True),

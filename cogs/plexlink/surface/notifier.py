@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
+from ..errors import NotifyError
+from ..models import Card, Lane, Place, Secret
+from ..plex import PinStyle, verification_url
 from . import messages, qr, views
-from .errors import NotifyError
-from .models import Card, Lane, Place, Secret
-from .plex import PinStyle, verification_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from discord.ext import commands
 
-    from .clock import Clock
-    from .models import Answer, Attempt, News, Report, Showing
+    from ..clock import Clock
+    from ..models import Answer, Attempt, News, Report, Showing
 
 T = TypeVar("T")
 

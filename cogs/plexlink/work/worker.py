@@ -1,4 +1,4 @@
-"""The jobs that the poller brings up go to whoever does them; what was cut short is picked up again."""
+"""The jobs that the agenda brings up go to whoever does them; what was cut short is picked up again."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from .errors import StoreError, StoreUnavailableError
-from .poller import Key, Kind, Urgency
+from ..errors import StoreError, StoreUnavailableError
+from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
+    from ..clock import Clock
+    from ..ledger import Ledger
+    from ..store import Transaction
+    from .agenda import Agenda
     from .asker import Asker
-    from .clock import Clock
+    from .given_up import GivenUpCodes
     from .health import HealthCheck
-    from .ledger import Ledger
-    from .leftovers import Leftovers
     from .messenger import Messenger
-    from .poller import Poller
     from .presenter import Presenter
     from .reporter import Reporter
     from .sign_outs import SignOuts
-    from .store import Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ class Worker:
         self,
         *,
         ledger: Ledger,
-        poller: Poller,
+        agenda: Agenda,
         asker: Asker,
         presenter: Presenter,
         sign_outs: SignOuts,
-        leftovers: Leftovers,
+        given_up: GivenUpCodes,
         reporter: Reporter,
         messenger: Messenger,
         health: HealthCheck,
@@ -50,11 +50,11 @@ class Worker:
         audit_days: int,
     ) -> None:
         self._ledger = ledger
-        self._poller = poller
+        self._agenda = agenda
         self._asker = asker
         self._presenter = presenter
         self._sign_outs = sign_outs
-        self._leftovers = leftovers
+        self._given_up = given_up
         self._reporter = reporter
         self._messenger = messenger
         self._health = health
@@ -63,24 +63,24 @@ class Worker:
 
     def resume(self) -> None:
         """Let everything that is unfinished be planned, now or as soon as the database can be used."""
-        self._poller.put(_SWEEP, Urgency.FREE)
+        self._agenda.put(_SWEEP, Urgency.FREE)
 
     async def _sweep(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""
-        self._poller.put(_SWEEP, Urgency.FREE, _SWEEP_SECONDS)
+        self._agenda.put(_SWEEP, Urgency.FREE, _SWEEP_SECONDS)
         async with self._ledger.change() as change:
             unfinished = await change.unfinished()
             await self._prune(change.tx)
             await self._sign_outs.find(change.tx)
-            await self._leftovers.find(change.tx)
+            await self._given_up.find(change.tx)
             await self._reporter.find(change.tx)
             await self._health.find(change)
             await self._messenger.find(change.tx)
         for attempt in unfinished:
             self._asker.wake(attempt)
-            if not self._poller.is_planned(Key(Kind.CARD, attempt.id)):
+            if not self._agenda.is_planned(Key(Kind.CARD, attempt.id)):
                 self._presenter.wake_after_restart(attempt)
-        self._poller.succeeded(_SWEEP)
+        self._agenda.succeeded(_SWEEP)
 
     async def _prune(self, tx: Transaction) -> None:
         now = self._clock.now()
@@ -108,8 +108,8 @@ class Worker:
                 await self._presenter.draw(key.id)
             case Kind.SIGN_OUT:
                 await self._sign_outs.sign_out(key.id)
-            case Kind.LEFTOVER:
-                await self._leftovers.look(key.id)
+            case Kind.GIVEN_UP:
+                await self._given_up.look(key.id)
             case Kind.HEALTH:
                 await self._health.check(key.id)
             case Kind.REPORT:
@@ -121,4 +121,4 @@ class Worker:
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
         is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.REPORT, Kind.NEWS}
-        self._poller.retry(key, Urgency.FREE if is_free else Urgency.POLL, longest_seconds=longest_seconds)
+        self._agenda.retry(key, Urgency.FREE if is_free else Urgency.POLL, longest_seconds=longest_seconds)

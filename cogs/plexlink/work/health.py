@@ -14,19 +14,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from .errors import PlexError, TokenRejectedError
-from .models import AuditEntry, Deed, Finding, Health, TokenDead, Topic, Verdict
-from .poller import Key, Kind, Urgency
+from ..errors import PlexError, TokenRejectedError
+from ..models import AuditEntry, Deed, Finding, Health, TokenDead, Topic, Verdict
+from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .clock import Clock
-    from .ledger import Change
-    from .models import Link
-    from .plex import PlexClient
-    from .poller import Poller
-    from .store import Store, Transaction
+    from ..clock import Clock
+    from ..ledger import Change
+    from ..models import Link
+    from ..plex import PlexClient
+    from ..store import Store, Transaction
+    from .agenda import Agenda
 
 _log = logging.getLogger(__name__)
 
@@ -75,12 +75,12 @@ class HealthCheck:
         *,
         store: Store,
         plex: PlexClient,
-        poller: Poller,
+        agenda: Agenda,
         clock: Clock,
     ) -> None:
         self._store = store
         self._plex = plex
-        self._poller = poller
+        self._agenda = agenda
         self._clock = clock
         self._pinged: set[str] = set()
         self._waiting: dict[str, asyncio.Future[Finding]] = {}
@@ -92,8 +92,8 @@ class HealthCheck:
             await tx.links.plan(link_id, now + DAY * random.random())  # noqa: S311 - a spread, no secret
         for link_id in await tx.links.due(now, most=_MOST_AT_ONCE):
             key = Key(Kind.HEALTH, link_id)
-            if not self._poller.is_planned(key):
-                self._poller.put(key, Urgency.BACKGROUND)
+            if not self._agenda.is_planned(key):
+                self._agenda.put(key, Urgency.BACKGROUND)
         for link in await self._tell_of_the_dead(tx, now):
             _log.info("health.token_dead link=%s user=%s", link.id, link.user_id)
             change.events.append(TokenDead(user_id=link.user_id, link_id=link.id, at=now))
@@ -106,11 +106,11 @@ class HealthCheck:
         health = link.health
         if health.finding and health.checked_at and self._clock.now() < health.checked_at + _FRESH:
             return health.finding
-        if self._poller.pace.paused_until() > self._clock.monotonic():
+        if self._agenda.pace.paused_until() > self._clock.monotonic():
             return Finding.SILENT
         waiting = self._waiting.setdefault(link.id, asyncio.get_running_loop().create_future())
         self._pinged.add(link.id)  # the ping keeps a token alive, and nobody waits for that
-        self._poller.put(Key(Kind.HEALTH, link.id), Urgency.ACCOUNT)
+        self._agenda.put(Key(Kind.HEALTH, link.id), Urgency.ACCOUNT)
         await asyncio.wait({waiting}, timeout=_PATIENCE_SECONDS)
         return waiting.result() if waiting.done() else Finding.SILENT
 
@@ -143,7 +143,7 @@ class HealthCheck:
         if not is_ping:
             return Finding.ALIVE
         self._pinged.add(link.id)
-        self._poller.put(Key(Kind.HEALTH, link.id), Urgency.ACCOUNT if link.id in self._waiting else Urgency.BACKGROUND)
+        self._agenda.put(Key(Kind.HEALTH, link.id), Urgency.ACCOUNT if link.id in self._waiting else Urgency.BACKGROUND)
         return None
 
     async def _conclude(self, link_id: str, finding: Finding) -> None:

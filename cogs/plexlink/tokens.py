@@ -53,7 +53,7 @@ class _Wish:
     granted: asyncio.Future[Grant]
 
 
-class Grants:
+class Tokens:
     """Give tokens to other code."""
 
     def __init__(self, *, store: Store, clock: Clock) -> None:

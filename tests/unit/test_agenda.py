@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plexlink.order import Question
 from plexlink.plex.pace import Pace
-from plexlink.poller import Key, Kind, Poller, Urgency
+from plexlink.work.agenda import Agenda, Key, Kind, Urgency
+from plexlink.work.order import Question
 from virtual_time import armed, in_virtual_time, play
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def key(name: str, kind: Kind = Kind.ATTEMPT) -> Key:
 
 
 class Bench:
-    """A poller, and a book of what it ran; jobs last as long as `lasts` says."""
+    """A agenda, and a book of what it ran; jobs last as long as `lasts` says."""
 
     def __init__(self, *, rate: float = 1.0) -> None:
         self.pace = Pace(rate)
-        self.poller = Poller(pace=self.pace)
+        self.agenda = Agenda(pace=self.pace)
         self.lasts: defaultdict[str, float] = defaultdict(float)
         self.does: dict[str, Callable[[Key], Awaitable[None]]] = {}
         self.began = asyncio.get_running_loop().time()
@@ -65,7 +65,7 @@ class Bench:
         return [at for at, _ in self.ran]
 
     def start(self) -> None:
-        self.poller.start(self.work)
+        self.agenda.start(self.work)
 
     async def work(self, job: Key) -> None:
         self.overlaps += job.id in self.running
@@ -95,10 +95,10 @@ class Bench:
 async def test_jobs_run_in_the_order_in_which_they_are_due() -> None:
     bench = Bench()
     bench.start()
-    bench.poller.put(key("five"), Urgency.POLL, 5)
-    bench.poller.put(key("two"), Urgency.POLL, 2)
-    bench.poller.put(key("nine"), Urgency.POLL, 9)
-    bench.poller.put(key("three"), Urgency.FREE, 3)
+    bench.agenda.put(key("five"), Urgency.POLL, 5)
+    bench.agenda.put(key("two"), Urgency.POLL, 2)
+    bench.agenda.put(key("nine"), Urgency.POLL, 9)
+    bench.agenda.put(key("three"), Urgency.FREE, 3)
     await bench.until(20)
     assert bench.ran == [(2.0, "two"), (3.0, "three"), (5.0, "five"), (9.0, "nine")]
 
@@ -107,8 +107,8 @@ async def test_jobs_run_in_the_order_in_which_they_are_due() -> None:
 async def test_job_without_delay_runs_at_once() -> None:
     bench = Bench()
     bench.start()
-    bench.poller.put(key("now"), Urgency.POLL)
-    bench.poller.put(key("before now"), Urgency.FREE, -5)
+    bench.agenda.put(key("now"), Urgency.POLL)
+    bench.agenda.put(key("before now"), Urgency.FREE, -5)
     await bench.until(0)
     assert sorted(bench.ran) == [(0.0, "before now"), (0.0, "now")]
 
@@ -117,9 +117,9 @@ async def test_job_without_delay_runs_at_once() -> None:
 async def test_earlier_job_arms_the_timer_anew() -> None:
     bench = Bench()
     bench.start()
-    bench.poller.put(key("late"), Urgency.FREE, 100)
+    bench.agenda.put(key("late"), Urgency.FREE, 100)
     await bench.until(1)
-    bench.poller.put(key("early"), Urgency.FREE, 1)
+    bench.agenda.put(key("early"), Urgency.FREE, 1)
     await bench.until(2)
     assert bench.ran == [(2.0, "early")]
 
@@ -127,7 +127,7 @@ async def test_earlier_job_arms_the_timer_anew() -> None:
 @in_virtual_time
 async def test_nothing_runs_before_the_start() -> None:
     bench = Bench()
-    bench.poller.put(key("a"), Urgency.FREE)
+    bench.agenda.put(key("a"), Urgency.FREE)
     await bench.until(10)
     assert bench.ran == []
     assert armed() == []
@@ -142,10 +142,10 @@ async def test_one_timer_is_armed_whatever_is_planned_and_none_while_nothing_is(
     bench.start()
     assert armed() == []
     for number in range(50):
-        bench.poller.put(key(f"{number}"), Urgency.POLL, 1 + number)
+        bench.agenda.put(key(f"{number}"), Urgency.POLL, 1 + number)
         assert len(armed()) == 1
     for number in range(50):
-        bench.poller.drop(key(f"{number}"))
+        bench.agenda.drop(key(f"{number}"))
     assert armed() == []
 
 
@@ -156,7 +156,7 @@ async def test_one_timer_is_armed_whatever_is_planned_and_none_while_nothing_is(
 async def test_most_urgent_job_goes_first_when_the_pace_holds_them_up() -> None:
     bench = Bench()
     for urgency in reversed(COSTLY):
-        bench.poller.put(key(urgency.name), urgency)
+        bench.agenda.put(key(urgency.name), urgency)
     bench.start()
     await bench.until(60)
     assert bench.ran == [
@@ -174,8 +174,8 @@ async def test_of_the_same_urgency_the_earlier_due_goes_first() -> None:
     bench.start()
     bench.slow_down(10)
     for delay in (3, 1, 2):
-        bench.poller.put(key(f"due after {delay}"), Urgency.POLL, delay)
-    bench.poller.put(key("pressed last"), Urgency.PRESSED, 9)
+        bench.agenda.put(key(f"due after {delay}"), Urgency.POLL, delay)
+    bench.agenda.put(key("pressed last"), Urgency.PRESSED, 9)
     await bench.until(60)
     assert bench.names == ["pressed last", "due after 1", "due after 2", "due after 3"]
     assert bench.times == [10.0, 12.0, 14.0, 16.0]
@@ -186,9 +186,9 @@ async def test_newcomer_that_is_more_urgent_overtakes() -> None:
     bench = Bench()
     bench.start()
     for number in range(5):
-        bench.poller.put(key(f"poll {number}"), Urgency.POLL)
+        bench.agenda.put(key(f"poll {number}"), Urgency.POLL)
     await bench.until(1.5)
-    bench.poller.put(key("pressed"), Urgency.PRESSED)
+    bench.agenda.put(key("pressed"), Urgency.PRESSED)
     await bench.until(60)
     assert bench.ran[:4] == [(0.0, "poll 0"), (1.0, "poll 1"), (2.0, "pressed"), (3.0, "poll 2")]
 
@@ -198,8 +198,8 @@ async def test_pressing_moves_a_waiting_job_to_the_front() -> None:
     bench = Bench()
     bench.start()
     for number in range(5):
-        bench.poller.put(key(f"{number}"), Urgency.POLL)
-    bench.poller.put(key("4"), Urgency.PRESSED)
+        bench.agenda.put(key(f"{number}"), Urgency.POLL)
+    bench.agenda.put(key("4"), Urgency.PRESSED)
     await bench.until(60)
     assert bench.names == ["0", "4", "1", "2", "3"]
 
@@ -213,12 +213,12 @@ async def test_free_jobs_wait_for_nobody() -> None:
     bench.start()
     for number in range(MOST_AT_ONCE + 2):
         bench.lasts[f"poll {number}"] = 1000
-        bench.poller.put(key(f"poll {number}"), Urgency.PRESSED)
+        bench.agenda.put(key(f"poll {number}"), Urgency.PRESSED)
     await bench.until(20)
     bench.slow_down(3600)
     for number in range(20):
         bench.lasts[f"free {number}"] = 1000
-        bench.poller.put(key(f"free {number}"), Urgency.FREE, number % 2)
+        bench.agenda.put(key(f"free {number}"), Urgency.FREE, number % 2)
     await bench.until(22)
     free = [at for at, name in bench.ran if name.startswith("free")]
     assert free == [20.0] * 10 + [21.0] * 10
@@ -229,7 +229,7 @@ async def test_free_jobs_cost_no_request() -> None:
     bench = Bench()
     bench.start()
     for number in range(20):
-        bench.poller.put(key(f"{number}"), Urgency.FREE)
+        bench.agenda.put(key(f"{number}"), Urgency.FREE)
     await bench.until(0)
     assert len(bench.ran) == 20
     assert bench.pace.ready_at() <= asyncio.get_running_loop().time()
@@ -243,10 +243,10 @@ async def test_key_never_runs_twice_at_once() -> None:
     bench = Bench()
     bench.start()
     bench.lasts["a"] = 10
-    bench.poller.put(key("a"), Urgency.PRESSED)
+    bench.agenda.put(key("a"), Urgency.PRESSED)
     await bench.until(1)
-    bench.poller.put(key("a"), Urgency.FREE)
-    bench.poller.put(key("b"), Urgency.POLL)
+    bench.agenda.put(key("a"), Urgency.FREE)
+    bench.agenda.put(key("b"), Urgency.POLL)
     await bench.until(5)
     assert bench.ran == [(0.0, "a"), (1.0, "b")]
     await bench.until(10)
@@ -260,7 +260,7 @@ async def test_keys_of_different_kinds_are_different_jobs() -> None:
     bench = Bench()
     bench.start()
     for kind in Kind:
-        bench.poller.put(key("same", kind), Urgency.FREE)
+        bench.agenda.put(key("same", kind), Urgency.FREE)
     await bench.until(0)
     assert len(bench.ran) == len(Kind)
 
@@ -270,12 +270,12 @@ async def test_job_may_plan_itself_again() -> None:
     bench = Bench()
 
     async def again(job: Key) -> None:
-        bench.poller.put(job, Urgency.POLL, 3)
-        assert bench.poller.is_planned(job)
+        bench.agenda.put(job, Urgency.POLL, 3)
+        assert bench.agenda.is_planned(job)
 
     bench.does["a"] = again
     bench.start()
-    bench.poller.put(key("a"), Urgency.POLL)
+    bench.agenda.put(key("a"), Urgency.POLL)
     await bench.until(10)
     assert bench.times == [0.0, 3.0, 6.0, 9.0]
 
@@ -285,14 +285,14 @@ async def test_is_planned_while_waiting_and_while_running() -> None:
     bench = Bench()
     bench.start()
     bench.lasts["a"] = 5
-    assert not bench.poller.is_planned(key("a"))
-    bench.poller.put(key("a"), Urgency.POLL, 1)
-    assert bench.poller.is_planned(key("a"))
+    assert not bench.agenda.is_planned(key("a"))
+    bench.agenda.put(key("a"), Urgency.POLL, 1)
+    assert bench.agenda.is_planned(key("a"))
     await bench.until(2)
     assert bench.running == ["a"]
-    assert bench.poller.is_planned(key("a"))
+    assert bench.agenda.is_planned(key("a"))
     await bench.until(7)
-    assert not bench.poller.is_planned(key("a"))
+    assert not bench.agenda.is_planned(key("a"))
 
 
 # --- planning anew ---
@@ -303,8 +303,8 @@ async def test_is_planned_while_waiting_and_while_running() -> None:
 async def test_put_replaces_what_was_planned(first: float, second: float) -> None:
     bench = Bench()
     bench.start()
-    bench.poller.put(key("a"), Urgency.POLL, first)
-    bench.poller.put(key("a"), Urgency.FREE, second)
+    bench.agenda.put(key("a"), Urgency.POLL, first)
+    bench.agenda.put(key("a"), Urgency.FREE, second)
     await bench.until(60)
     assert bench.ran == [(second, "a")]
 
@@ -315,8 +315,8 @@ async def test_put_sooner_keeps_the_earlier_time(first: float | None, second: fl
     bench = Bench()
     bench.start()
     if first is not None:
-        bench.poller.put(key("a"), Urgency.POLL, first)
-    bench.poller.put_sooner(key("a"), Urgency.POLL, second)
+        bench.agenda.put(key("a"), Urgency.POLL, first)
+    bench.agenda.put_sooner(key("a"), Urgency.POLL, second)
     await bench.until(60)
     assert bench.ran == [(at, "a")]
 
@@ -328,32 +328,32 @@ async def test_retry_waits_twice_as_long_each_time_up_to_the_longest() -> None:
 
     async def fail(job: Key) -> None:
         if len(delays) < 6:
-            delays.append(bench.poller.retry(job, Urgency.POLL))
+            delays.append(bench.agenda.retry(job, Urgency.POLL))
 
     bench.does["a"] = fail
     bench.start()
-    bench.poller.put(key("a"), Urgency.POLL)
+    bench.agenda.put(key("a"), Urgency.POLL)
     await bench.until(600)
     assert delays == [3.0, 6.0, 12.0, 24.0, 30.0, 30.0]
     assert bench.times == [0.0, 3.0, 9.0, 21.0, 45.0, 75.0, 105.0]
-    assert bench.poller.failures(key("a")) == 6
+    assert bench.agenda.failures(key("a")) == 6
 
 
 @in_virtual_time
 async def test_success_lets_the_next_retry_be_short_again() -> None:
-    poller = Bench().poller
-    assert [poller.retry(key("a"), Urgency.POLL) for _ in range(3)] == [3.0, 6.0, 12.0]
-    poller.succeeded(key("a"))
-    assert poller.failures(key("a")) == 0
-    assert poller.retry(key("a"), Urgency.POLL) == 3.0
-    assert poller.retry(key("b"), Urgency.POLL) == 3.0, "another key has failures of its own"
-    poller.succeeded(key("never failed"))
+    agenda = Bench().agenda
+    assert [agenda.retry(key("a"), Urgency.POLL) for _ in range(3)] == [3.0, 6.0, 12.0]
+    agenda.succeeded(key("a"))
+    assert agenda.failures(key("a")) == 0
+    assert agenda.retry(key("a"), Urgency.POLL) == 3.0
+    assert agenda.retry(key("b"), Urgency.POLL) == 3.0, "another key has failures of its own"
+    agenda.succeeded(key("never failed"))
 
 
 @in_virtual_time
 async def test_retry_takes_its_own_first_and_longest_delay_however_often_it_failed() -> None:
-    poller = Bench().poller
-    delays = [poller.retry(key("a"), Urgency.BACKGROUND, first_seconds=60, longest_seconds=1800) for _ in range(2000)]
+    agenda = Bench().agenda
+    delays = [agenda.retry(key("a"), Urgency.BACKGROUND, first_seconds=60, longest_seconds=1800) for _ in range(2000)]
     assert delays[:6] == [60.0, 120.0, 240.0, 480.0, 960.0, 1800.0]
     assert set(delays[6:]) == {1800.0}
 
@@ -362,8 +362,8 @@ async def test_retry_takes_its_own_first_and_longest_delay_however_often_it_fail
 async def test_retry_does_not_put_off_what_is_planned_sooner() -> None:
     bench = Bench()
     bench.start()
-    bench.poller.put(key("a"), Urgency.POLL, 1)
-    bench.poller.retry(key("a"), Urgency.POLL)
+    bench.agenda.put(key("a"), Urgency.POLL, 1)
+    bench.agenda.retry(key("a"), Urgency.POLL)
     await bench.until(60)
     assert bench.times == [1.0]
 
@@ -372,16 +372,16 @@ async def test_retry_does_not_put_off_what_is_planned_sooner() -> None:
 async def test_dropped_job_does_not_run_and_its_failures_are_forgotten() -> None:
     bench = Bench()
     bench.start()
-    bench.poller.retry(key("a"), Urgency.POLL)
-    bench.poller.put(key("waits for the pace"), Urgency.POLL)
-    bench.poller.put(key("too"), Urgency.POLL)
+    bench.agenda.retry(key("a"), Urgency.POLL)
+    bench.agenda.put(key("waits for the pace"), Urgency.POLL)
+    bench.agenda.put(key("too"), Urgency.POLL)
     for name in ("a", "too", "never planned"):
-        bench.poller.drop(key(name))
-        assert not bench.poller.is_planned(key(name))
+        bench.agenda.drop(key(name))
+        assert not bench.agenda.is_planned(key(name))
     assert armed() == []
     await bench.until(60)
     assert bench.names == ["waits for the pace"]
-    assert bench.poller.failures(key("a")) == 0
+    assert bench.agenda.failures(key("a")) == 0
 
 
 @in_virtual_time
@@ -389,10 +389,10 @@ async def test_dropping_a_running_job_lets_it_finish_but_not_run_again() -> None
     bench = Bench()
     bench.start()
     bench.lasts["a"] = 5
-    bench.poller.put(key("a"), Urgency.POLL)
+    bench.agenda.put(key("a"), Urgency.POLL)
     await bench.until(1)
-    bench.poller.put(key("a"), Urgency.POLL)
-    bench.poller.drop(key("a"))
+    bench.agenda.put(key("a"), Urgency.POLL)
+    bench.agenda.drop(key("a"))
     await bench.until(60)
     assert (bench.names, bench.ended) == (["a"], ["a"])
 
@@ -406,7 +406,7 @@ async def test_at_most_eight_ask_at_once() -> None:
     bench.start()
     for number in range(20):
         bench.lasts[f"{number}"] = 10
-        bench.poller.put(key(f"{number}"), Urgency.POLL)
+        bench.agenda.put(key(f"{number}"), Urgency.POLL)
     await bench.until(5)
     assert len(bench.running) == MOST_AT_ONCE
     await bench.until(60)
@@ -420,9 +420,9 @@ async def test_pressed_job_takes_the_first_of_eight_places_that_is_free() -> Non
     bench.start()
     for number in range(12):
         bench.lasts[f"{number}"] = 10 + number
-        bench.poller.put(key(f"{number}"), Urgency.POLL)
+        bench.agenda.put(key(f"{number}"), Urgency.POLL)
     await bench.until(5)
-    bench.poller.put(key("pressed"), Urgency.PRESSED)
+    bench.agenda.put(key("pressed"), Urgency.PRESSED)
     await bench.until(10.5)
     assert bench.names[MOST_AT_ONCE] == "pressed"
 
@@ -442,7 +442,7 @@ def test_requests_never_exceed_the_rate_over_any_window(
         loop = asyncio.get_running_loop()
         for number, (urgency, delay, lasts) in enumerate(jobs):
             bench.lasts[f"{number}"] = lasts
-            bench.poller.put(key(f"{number}"), urgency, delay)
+            bench.agenda.put(key(f"{number}"), urgency, delay)
         for at, retry_after in slowed_at:
             loop.call_at(bench.began + at, lambda after=retry_after: bench.slow_down(after))
         await bench.until(100_000)
@@ -450,7 +450,7 @@ def test_requests_never_exceed_the_rate_over_any_window(
         for first, begin in enumerate(bench.times):
             for count, end in enumerate(bench.times[first:]):
                 assert count <= (end - begin) * rate + SLACK * len(jobs) * rate + SLACK
-        await bench.poller.stop()
+        await bench.agenda.stop()
 
     play(scenario)
 
@@ -477,9 +477,9 @@ operations = st.lists(
 async def perform(bench: Bench, operation: tuple[Any, ...]) -> None:
     match operation:
         case "put" | "put_sooner" | "retry" as method, name, *others:
-            getattr(bench.poller, method)(key(name), *others)
+            getattr(bench.agenda, method)(key(name), *others)
         case "drop" | "succeeded" as method, name:
-            getattr(bench.poller, method)(key(name))
+            getattr(bench.agenda, method)(key(name))
         case "lasts", name, seconds:
             bench.lasts[name] = seconds
         case "slow_down", retry_after:
@@ -502,14 +502,14 @@ def test_everything_planned_runs_once_in_the_end_and_then_nothing_is_armed(
             await perform(bench, operation)
             assert len(armed()) <= 1 + len(bench.running)
         await bench.until(bench.now)
-        waiting = [name for name in "abcdef" if key(name) in bench.poller._planned]
+        waiting = [name for name in "abcdef" if key(name) in bench.agenda._planned]
         before = len(bench.ran)
         await bench.until(bench.now + 100_000)
         assert sorted(bench.names[before:]) == waiting
         assert bench.running == []
         assert armed() == []
         assert bench.overlaps == 0
-        assert not any(bench.poller.is_planned(key(name)) for name in "abcdef")
+        assert not any(bench.agenda.is_planned(key(name)) for name in "abcdef")
 
     play(scenario)
 
@@ -522,14 +522,14 @@ async def test_stopping_waits_for_running_jobs_and_starts_nothing_more() -> None
     bench = Bench()
     bench.start()
     bench.lasts["running"] = 6
-    bench.poller.put(key("running"), Urgency.POLL)
-    bench.poller.put(key("waiting"), Urgency.POLL)
-    bench.poller.put(key("later"), Urgency.FREE, 2)
+    bench.agenda.put(key("running"), Urgency.POLL)
+    bench.agenda.put(key("waiting"), Urgency.POLL)
+    bench.agenda.put(key("later"), Urgency.FREE, 2)
     await bench.until(0.5)
-    await bench.poller.stop()
+    await bench.agenda.stop()
     assert (bench.now, bench.ended) == (6.0, ["running"])
-    bench.poller.put(key("new"), Urgency.FREE)
-    bench.poller.put_sooner(key("newer"), Urgency.PRESSED)
+    bench.agenda.put(key("new"), Urgency.FREE)
+    bench.agenda.put_sooner(key("newer"), Urgency.PRESSED)
     await bench.until(60)
     assert bench.names == ["running"]
     assert armed() == []
@@ -541,13 +541,13 @@ async def test_what_a_finishing_job_plans_is_not_started_while_stopping() -> Non
 
     async def plan(_: Key) -> None:
         await asyncio.sleep(3)
-        bench.poller.put(key("next"), Urgency.FREE)
+        bench.agenda.put(key("next"), Urgency.FREE)
 
     bench.does["a"] = plan
     bench.start()
-    bench.poller.put(key("a"), Urgency.FREE)
+    bench.agenda.put(key("a"), Urgency.FREE)
     await bench.until(1)
-    await bench.poller.stop()
+    await bench.agenda.stop()
     await bench.until(60)
     assert bench.names == bench.ended == ["a"]
 
@@ -557,10 +557,10 @@ async def test_job_that_does_not_end_is_cancelled_after_six_seconds() -> None:
     bench = Bench()
     bench.start()
     bench.lasts |= {"long": 1000, "short": 3}
-    bench.poller.put(key("long"), Urgency.FREE)
-    bench.poller.put(key("short"), Urgency.FREE)
+    bench.agenda.put(key("long"), Urgency.FREE)
+    bench.agenda.put(key("short"), Urgency.FREE)
     await bench.until(0)
-    await bench.poller.stop()
+    await bench.agenda.stop()
     assert bench.now == DRAIN_SECONDS
     assert (bench.ended, bench.running) == (["short"], [])
 
@@ -569,9 +569,9 @@ async def test_job_that_does_not_end_is_cancelled_after_six_seconds() -> None:
 async def test_stopping_an_idle_poller_takes_no_time_however_often() -> None:
     bench = Bench()
     bench.start()
-    bench.poller.put(key("later"), Urgency.POLL, 5)
-    await bench.poller.stop()
-    await bench.poller.stop()
+    bench.agenda.put(key("later"), Urgency.POLL, 5)
+    await bench.agenda.stop()
+    await bench.agenda.stop()
     assert (bench.now, armed()) == (0.0, [])
 
 
@@ -583,7 +583,7 @@ async def test_job_that_raises_is_logged_and_the_others_go_on() -> None:
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append  # type: ignore[method-assign]
-    log = logging.getLogger("plexlink.poller")
+    log = logging.getLogger("plexlink.work.agenda")
     bench = Bench()
 
     async def fail(_: Key) -> None:
@@ -593,14 +593,14 @@ async def test_job_that_raises_is_logged_and_the_others_go_on() -> None:
     bench.start()
     log.addHandler(handler)
     try:
-        bench.poller.put(key("bad"), Urgency.POLL)
-        bench.poller.put(key("good"), Urgency.POLL)
+        bench.agenda.put(key("bad"), Urgency.POLL)
+        bench.agenda.put(key("good"), Urgency.POLL)
         await bench.until(5)
     finally:
         log.removeHandler(handler)
     assert bench.ended == ["good"]
-    assert not bench.poller.is_planned(key("bad"))
-    assert [record.getMessage() for record in records] == ["poller.job_raised kind=attempt"]
+    assert not bench.agenda.is_planned(key("bad"))
+    assert [record.getMessage() for record in records] == ["agenda.job_raised kind=attempt"]
 
 
 # --- how long it would take ---
@@ -610,11 +610,11 @@ async def test_job_that_raises_is_logged_and_the_others_go_on() -> None:
 async def test_expected_wait_is_nothing_while_nobody_waits() -> None:
     bench = Bench()
     bench.start()
-    assert bench.poller.expected_wait_seconds(key("unknown")) == 0.0
+    assert bench.agenda.expected_wait_seconds(key("unknown")) == 0.0
     bench.lasts["runs"] = 5
-    bench.poller.put(key("runs"), Urgency.CREATE)
+    bench.agenda.put(key("runs"), Urgency.CREATE)
     await bench.until(1)
-    assert bench.poller.expected_wait_seconds(key("runs")) == 0.0
+    assert bench.agenda.expected_wait_seconds(key("runs")) == 0.0
 
 
 @in_virtual_time
@@ -623,17 +623,17 @@ async def test_expected_wait_counts_the_pause_that_plex_asked_for() -> None:
     bench.start()
     bench.slow_down(60)
     for name in ("first", "second"):
-        bench.poller.put(key(name), Urgency.CREATE)
-    assert bench.poller.expected_wait_seconds(key("first")) == 60
-    assert bench.poller.expected_wait_seconds(key("second")) == 60 + 1 / 0.5
+        bench.agenda.put(key(name), Urgency.CREATE)
+    assert bench.agenda.expected_wait_seconds(key("first")) == 60
+    assert bench.agenda.expected_wait_seconds(key("second")) == 60 + 1 / 0.5
 
 
 @in_virtual_time
 async def test_expected_wait_counts_the_time_until_the_job_is_due() -> None:
     bench = Bench()
     bench.start()
-    bench.poller.put(key("failed"), Urgency.CREATE, 12)
-    assert bench.poller.expected_wait_seconds(key("failed")) == 12
+    bench.agenda.put(key("failed"), Urgency.CREATE, 12)
+    assert bench.agenda.expected_wait_seconds(key("failed")) == 12
 
 
 @unhurried
@@ -643,9 +643,9 @@ def test_expected_wait_is_what_the_wait_will_be(rate: float, ahead: list[Urgency
         bench = Bench(rate=rate)
         bench.start()
         for number, urgency in enumerate([*ahead, Urgency.CREATE]):
-            bench.poller.put(key(f"{number}"), urgency)
+            bench.agenda.put(key(f"{number}"), urgency)
         mine = key(f"{len(ahead)}")
-        expected = bench.poller.expected_wait_seconds(mine)
+        expected = bench.agenda.expected_wait_seconds(mine)
         await bench.until(10_000)
         assert next(at for at, name in bench.ran if name == mine.id) == pytest.approx(expected, abs=SLACK)
 
@@ -658,7 +658,7 @@ def test_expected_wait_is_what_the_wait_will_be(rate: float, ahead: list[Urgency
 def ask(bench: Bench, name: str, *, shown: float = 0.0, asked: float | None = None, last: float = 900.0) -> None:
     """Plan a question about a code, instants counted from the beginning."""
     question = Question(bench.began + shown, bench.began + (shown if asked is None else asked), bench.began + last)
-    bench.poller.put_question(key(name), question)
+    bench.agenda.put_question(key(name), question)
 
 
 def asks_again(bench: Bench, name: str, *, last: float = 900.0) -> None:
@@ -699,7 +699,7 @@ async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_
     bench.start()
     ask(bench, "ends", asked=5.0, last=30.0)
     for number in range(50):
-        bench.poller.put(key(f"create {number}"), Urgency.CREATE)
+        bench.agenda.put(key(f"create {number}"), Urgency.CREATE)
     await bench.until(60)
     assert dict((name, at) for at, name in bench.ran)["ends"] in {29.0, 30.0}  # noqa: C402
 
@@ -725,7 +725,7 @@ async def test_nobody_waits_more_than_90_seconds_among_thirty_codes() -> None:
     for number in range(5):
         for again in range(60):
             shown = 100.0 + again * 13
-            bench.poller._loop.call_at(bench.began + shown, lambda n=number, at=shown: ask(bench, f"new {n}", shown=at))
+            bench.agenda._loop.call_at(bench.began + shown, lambda n=number, at=shown: ask(bench, f"new {n}", shown=at))
     await bench.until(890)
     for number in range(25):
         times = [at for at, name in bench.ran if name == f"old {number}"]
@@ -740,8 +740,8 @@ async def test_dropped_question_is_not_asked_though_it_waits_for_the_pace() -> N
     for name in ("dropped", "kept", "pressed"):
         ask(bench, name)
     await bench.until(10)
-    bench.poller.drop(key("dropped"))
-    bench.poller.put(key("pressed"), Urgency.PRESSED)
+    bench.agenda.drop(key("dropped"))
+    bench.agenda.put(key("pressed"), Urgency.PRESSED)
     await bench.until(100)
     assert bench.names == ["pressed", "kept"]
     assert armed() == []
@@ -764,7 +764,7 @@ async def test_question_waits_for_the_end_of_the_same_job() -> None:
 async def test_question_does_not_put_off_what_is_planned_sooner() -> None:
     bench = Bench()
     bench.start()
-    bench.poller.put(key("a"), Urgency.PRESSED, 1)
+    bench.agenda.put(key("a"), Urgency.PRESSED, 1)
     ask(bench, "a")
     await bench.until(60)
     assert bench.times == [1.0]
@@ -778,7 +778,7 @@ async def test_background_gets_one_request_in_twenty_one_while_questions_take_al
         asks_again(bench, f"{number}")
     await bench.until(100)
     for number in range(5):
-        bench.poller.put(key(f"sign-out {number}"), Urgency.BACKGROUND)
+        bench.agenda.put(key(f"sign-out {number}"), Urgency.BACKGROUND)
     await bench.until(203)
     places = [place for place, (at, name) in enumerate(bench.ran) if name.startswith("sign-out")]
     assert len(places) == 5
@@ -792,9 +792,9 @@ async def test_what_members_wait_for_goes_before_background_that_has_waited() ->
     for number in range(40):
         asks_again(bench, f"{number}")
     await bench.until(60)
-    bench.poller.put(key("sign-out"), Urgency.BACKGROUND)
+    bench.agenda.put(key("sign-out"), Urgency.BACKGROUND)
     for number in range(30):
-        bench.poller.put(key(f"create {number}"), Urgency.CREATE)
+        bench.agenda.put(key(f"create {number}"), Urgency.CREATE)
     await bench.until(100)
     assert bench.names.index("sign-out") > max(bench.names.index(f"create {number}") for number in range(30))
 
@@ -812,7 +812,7 @@ async def test_late_answers_of_one_burst_halve_the_rate_once() -> None:
 
     for name in ("a", "b", "c", "d"):
         bench.does[name] = be_refused
-        bench.poller.put(key(name), Urgency.POLL)
+        bench.agenda.put(key(name), Urgency.POLL)
     bench.start()
     await bench.until(60)
     assert bench.times == [0.0, 1.0, 2.0, 3.0]
@@ -828,7 +828,7 @@ async def test_answer_that_the_halved_rate_is_too_fast_halves_it_again() -> None
 
     for name in ("a", "b"):
         bench.does[name] = be_refused
-        bench.poller.put(key(name), Urgency.POLL)
+        bench.agenda.put(key(name), Urgency.POLL)
     bench.start()
     await bench.until(60)
     assert bench.pace.rate == 0.25

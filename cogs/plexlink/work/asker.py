@@ -10,8 +10,8 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import cards, flow
-from .errors import (
+from .. import cards, flow
+from ..errors import (
     IllegalTransitionError,
     PlexError,
     PlexRefusedError,
@@ -20,17 +20,17 @@ from .errors import (
     StoreError,
     TokenRejectedError,
 )
-from .models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
+from ..models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
+from .agenda import Key, Kind, Urgency
 from .order import Question
-from .poller import Key, Kind, Urgency
 
 if TYPE_CHECKING:
-    from .clock import Clock
-    from .ledger import Ledger
+    from ..clock import Clock
+    from ..ledger import Ledger
+    from ..models import Attempt
+    from ..plex import PinStyle, PlexClient
+    from .agenda import Agenda
     from .messenger import Messenger
-    from .models import Attempt
-    from .plex import PinStyle, PlexClient
-    from .poller import Poller
     from .presenter import Presenter
     from .sign_outs import SignOuts
 
@@ -61,7 +61,7 @@ class Asker:
         *,
         ledger: Ledger,
         plex: PlexClient,
-        poller: Poller,
+        agenda: Agenda,
         presenter: Presenter,
         sign_outs: SignOuts,
         messenger: Messenger,
@@ -70,7 +70,7 @@ class Asker:
     ) -> None:
         self._ledger = ledger
         self._plex = plex
-        self._poller = poller
+        self._agenda = agenda
         self._presenter = presenter
         self._sign_outs = sign_outs
         self._messenger = messenger
@@ -93,7 +93,7 @@ class Asker:
         else:
             self._asked_about.pop(attempt.id, None)
         key = Key(Kind.ATTEMPT, attempt.id)
-        if flow.is_over(attempt) or self._poller.is_planned(key):
+        if flow.is_over(attempt) or self._agenda.is_planned(key):
             return
         self.go_on(attempt)
 
@@ -101,7 +101,7 @@ class Asker:
         """Plan the next call of an attempt that has just come to it."""
         self._asked_about.pop(attempt.id, None)
         call = flow.next_call(attempt)
-        self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
+        self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
 
     def press(self, attempt: Attempt) -> None:
         """Ask about an attempt ahead of all others, and tell its member what plex.tv said.
@@ -110,11 +110,11 @@ class Asker:
         """
         now = self._clock.monotonic()
         self._pressed.add(attempt.id)
-        if self._poller.pace.paused_until() > now:
+        if self._agenda.pace.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
         heard_at = self._answered_press_at.get(attempt.id)
         delay = 0.0 if heard_at is None else heard_at + ASKED_AGAIN_SECONDS - now
-        self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.PRESSED, delay)
+        self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.PRESSED, delay)
 
     def release(self, attempt: Attempt) -> None:
         """Ask no more about an attempt that its member ended; a token in hand is still disowned."""
@@ -194,7 +194,7 @@ class Asker:
         if was_pressed:
             self._answered_press_at[attempt.id] = asked
         answer = await self._plex.ask(_known(attempt.pin_id), _known(attempt.client_identifier))
-        self._poller.succeeded(Key(Kind.ATTEMPT, attempt.id))
+        self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
         match answer:
             case Approved(token):
                 self._in_hand[attempt.id] = (attempt, token)
@@ -265,14 +265,14 @@ class Asker:
         self._questions[attempt.id] = question
         self._asked_about[attempt.id] = attempt
         if asked_at < question.last_at:
-            self._poller.put_question(key, question)
+            self._agenda.put_question(key, question)
         else:
-            self._poller.put_sooner(key, Urgency.POLL, deadline - self._clock.monotonic())
+            self._agenda.put_sooner(key, Urgency.POLL, deadline - self._clock.monotonic())
 
     def _learn(self, attempt: Attempt, *, approved_by: float | None) -> None:
         """Let the order of questions learn how long a member took, if the beginning was seen."""
         if attempt.id in self._questions:
-            self._poller.learn(self._questions[attempt.id], approved_by=approved_by)
+            self._agenda.learn(self._questions[attempt.id], approved_by=approved_by)
 
     async def _read_account(self, attempt: Attempt) -> None:
         try:
@@ -291,7 +291,7 @@ class Asker:
         """Leave a contested account where it is, once its member has had the time to say otherwise."""
         left = self._left_by_the_clock(attempt).total_seconds()
         if left > 0:
-            self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE, left)
+            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE, left)
             return
         self._advanced(await self._ledger.refuse(attempt, Reason.TAKEN))
         await self._sign_outs.wake()
@@ -301,7 +301,7 @@ class Asker:
         if now - self._rejected_since.setdefault(attempt.id, now) >= REJECTED_TWICE_SECONDS:
             await self._advance(attempt, flow.Rejected(Reason.REVOKED))
         else:
-            self._poller.put(Key(Kind.ATTEMPT, attempt.id), Urgency.ACCOUNT, REJECTED_TWICE_SECONDS)
+            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.ACCOUNT, REJECTED_TWICE_SECONDS)
 
     async def _cannot_read(self, attempt: Attempt) -> None:
         """End an attempt whose secrets are broken; leave one whose key is missing to the operator."""
@@ -331,12 +331,12 @@ class Asker:
         urgency = _URGENCIES[flow.next_call(attempt) or flow.Call.ASK]
         now = self._clock.monotonic()
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
-        pause = max(0.0, self._poller.pace.paused_until() - now)
-        self._poller.retry(key, urgency, first_seconds=ASKED_AGAIN_SECONDS, not_before_seconds=pause)
+        pause = max(0.0, self._agenda.pace.paused_until() - now)
+        self._agenda.retry(key, urgency, first_seconds=ASKED_AGAIN_SECONDS, not_before_seconds=pause)
         # The question right at the deadline counts most: no back-off sleeps through it.
         left = self._deadlines.get(attempt.id, now) - now
         if left > 0:
-            self._poller.put_sooner(key, urgency, left)
+            self._agenda.put_sooner(key, urgency, left)
 
     def _tell_of_silence(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
         """Tell a member who pressed or still waits for a code, the latter once; others see it by their card."""
@@ -363,7 +363,7 @@ class Asker:
     def _advanced(self, attempt: Attempt) -> None:
         _log.info("link.%s attempt=%s user=%s", attempt.state, attempt.id, attempt.user_id)
         key = Key(Kind.ATTEMPT, attempt.id)
-        self._poller.succeeded(key)
+        self._agenda.succeeded(key)
         if attempt.state is State.EXPIRED:
             self._learn(attempt, approved_by=None)
         if flow.is_over(attempt):
@@ -376,7 +376,7 @@ class Asker:
         self._presenter.wake(attempt)
 
     def _forget(self, attempt_id: str) -> None:
-        self._poller.drop(Key(Kind.ATTEMPT, attempt_id))
+        self._agenda.drop(Key(Kind.ATTEMPT, attempt_id))
         self._pressed.discard(attempt_id)
         self._told.discard(attempt_id)
         self._made.pop(attempt_id, None)

@@ -16,18 +16,18 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from .errors import PlexError, PlexRefusedError, PlexUnavailableError, TokenRejectedError
-from .models import Phase, Topic, Trouble
-from .poller import Key, Kind, Urgency
+from ..errors import PlexError, PlexRefusedError, PlexUnavailableError, TokenRejectedError
+from ..models import Phase, Topic, Trouble
+from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
-    from .clock import Clock
+    from ..clock import Clock
+    from ..models import SignOut
+    from ..plex import PlexClient
+    from ..store import Store, Transaction
+    from .agenda import Agenda
     from .messenger import Messenger
-    from .models import SignOut
-    from .plex import PlexClient
-    from .poller import Poller
     from .reporter import Reporter
-    from .store import Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +50,11 @@ class SignOuts:
     """Work off the waiting sign-outs."""
 
     def __init__(
-        self, *, store: Store, plex: PlexClient, poller: Poller, reporter: Reporter, messenger: Messenger, clock: Clock
+        self, *, store: Store, plex: PlexClient, agenda: Agenda, reporter: Reporter, messenger: Messenger, clock: Clock
     ) -> None:
         self._store = store
         self._plex = plex
-        self._poller = poller
+        self._agenda = agenda
         self._reporter = reporter
         self._messenger = messenger
         self._clock = clock
@@ -70,7 +70,7 @@ class SignOuts:
     async def find(self, tx: Transaction) -> None:
         """Plan as `wake` does."""
         for row_id in await tx.sign_outs.ids():
-            if not self._poller.is_planned(Key(Kind.SIGN_OUT, row_id)):
+            if not self._agenda.is_planned(Key(Kind.SIGN_OUT, row_id)):
                 self._plan(row_id)
 
     def begin(self, row_id: str) -> None:
@@ -80,7 +80,7 @@ class SignOuts:
 
     def _plan(self, row_id: str) -> None:
         urgency = Urgency.ACCOUNT if row_id in self._waited_for else Urgency.BACKGROUND
-        self._poller.put(Key(Kind.SIGN_OUT, row_id), urgency)
+        self._agenda.put(Key(Kind.SIGN_OUT, row_id), urgency)
 
     async def sign_out(self, row_id: str) -> None:
         """Take the next step in making plex.tv forget one credential; after the last one, erase it here."""
@@ -107,7 +107,7 @@ class SignOuts:
 
     def _meaning(self, step: _Step, row: SignOut) -> Phase:
         """Return what a dead token means; where an earlier answer was lost, most likely that we have signed out."""
-        if step is _Step.SIGN_OUT and self._poller.failures(Key(Kind.SIGN_OUT, row.id)) == 0:
+        if step is _Step.SIGN_OUT and self._agenda.failures(Key(Kind.SIGN_OUT, row.id)) == 0:
             return Phase.DEAD_ALREADY
         return Phase.DEVICE_REMOVED if step is _Step.VERIFY_REMOVAL else Phase.SIGNED_OUT
 
@@ -143,11 +143,11 @@ class SignOuts:
             return
         self._waited_for.discard(row.id)
         key = Key(Kind.SIGN_OUT, row.id)
-        self._steps[row.id] = _after_failure(step, error, self._poller.failures(key))
+        self._steps[row.id] = _after_failure(step, error, self._agenda.failures(key))
         if isinstance(error, PlexRefusedError) and step is _Step.SIGN_OUT:
             self._plan(row.id)
             return
-        self._poller.retry(
+        self._agenda.retry(
             key, Urgency.BACKGROUND, first_seconds=_FIRST_RETRY_SECONDS, longest_seconds=_LONGEST_RETRY_SECONDS
         )
         async with self._store.transaction() as tx:
@@ -158,7 +158,7 @@ class SignOuts:
         async with self._store.transaction() as tx:
             await tx.sign_outs.remove(row.id)
             await self._conclude(tx, row, phase)
-        self._poller.succeeded(Key(Kind.SIGN_OUT, row.id))
+        self._agenda.succeeded(Key(Kind.SIGN_OUT, row.id))
         self._waited_for.discard(row.id)
         self._steps.pop(row.id, None)
         self._devices.pop(row.id, None)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from discord.utils import format_dt
 
-from .models import Finding, Note, Phase, Reason, Topic, Trouble
+from ..models import Finding, Note, Phase, Reason, Topic, Trouble
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .models import AuditEntry, Link, Report
+    from ..models import AuditEntry, Link, Report
 
 _LONGEST_NAME = 64
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import NotifyError
-from .models import Phase, Topic
-from .poller import Key, Kind, Urgency
+from ..errors import NotifyError
+from ..models import Phase, Topic
+from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
-    from .clock import Clock
+    from ..clock import Clock
+    from ..models import Report
+    from ..store import Store, Transaction
+    from .agenda import Agenda
     from .messenger import Messenger
-    from .models import Report
-    from .poller import Poller
-    from .store import Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ class Reporter:
     """Keep reports true."""
 
     def __init__(
-        self, *, store: Store, poller: Poller, notifier: ReportNotifier, messenger: Messenger, clock: Clock
+        self, *, store: Store, agenda: Agenda, notifier: ReportNotifier, messenger: Messenger, clock: Clock
     ) -> None:
         self._store = store
-        self._poller = poller
+        self._agenda = agenda
         self._notifier = notifier
         self._messenger = messenger
         self._clock = clock
@@ -53,12 +53,12 @@ class Reporter:
     async def find(self, tx: Transaction) -> None:
         """Plan to draw all whose card is behind."""
         for report_id in await tx.reports.behind():
-            if not self._poller.is_planned(Key(Kind.REPORT, report_id)):
+            if not self._agenda.is_planned(Key(Kind.REPORT, report_id)):
                 self.plan(report_id)
 
     def plan(self, report_id: str) -> None:
         """Plan to draw one, if it is there."""
-        self._poller.put(Key(Kind.REPORT, report_id), Urgency.FREE)
+        self._agenda.put(Key(Kind.REPORT, report_id), Urgency.FREE)
 
     async def draw(self, report_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it."""
@@ -69,10 +69,10 @@ class Reporter:
         try:
             has_arrived = await self._notifier.report(report)
         except NotifyError as error:
-            delay = self._poller.retry(key, Urgency.FREE, first_seconds=1.0)
+            delay = self._agenda.retry(key, Urgency.FREE, first_seconds=1.0)
             _log.warning("report.failed id=%s, trying again in %.0f s: %s", report_id, delay, error)
             return
-        self._poller.succeeded(key)
+        self._agenda.succeeded(key)
         await self._drawn(report, has_arrived=has_arrived)
 
     async def _current(self, report_id: str) -> Report | None:
@@ -94,7 +94,7 @@ class Reporter:
         if newest is not None and newest.phase is not report.phase:
             self.plan(report.id)
         elif report.phase is Phase.SIGNING_OUT:
-            self._poller.put(Key(Kind.REPORT, report.id), Urgency.FREE, TAKES_LONG_SECONDS)
+            self._agenda.put(Key(Kind.REPORT, report.id), Urgency.FREE, TAKES_LONG_SECONDS)
         await self._messenger.wake()
 
     async def _close(self, tx: Transaction, report: Report, *, has_arrived: bool) -> None:

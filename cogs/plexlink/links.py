@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from .asker import Asker
     from .clock import Clock
-    from .health import HealthCheck
     from .ledger import Change, Ledger
-    from .leftovers import Leftovers
-    from .messenger import Messenger
     from .models import Answer, Attempt, Finding, Link, News, Place
-    from .presenter import Presenter
-    from .reporter import Reporter
-    from .sign_outs import SignOuts
     from .store import Store
+    from .work.asker import Asker
+    from .work.given_up import GivenUpCodes
+    from .work.health import HealthCheck
+    from .work.messenger import Messenger
+    from .work.presenter import Presenter
+    from .work.reporter import Reporter
+    from .work.sign_outs import SignOuts
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ class Forgotten:
     """Nothing is stored about the member any more."""
 
 
-AftercareOutcome = Status | NotLinked | Reported | Forgotten
+LinkOutcome = Status | NotLinked | Reported | Forgotten
 
 
-class Aftercare:
+class Links:
     """Show, check, end, export and delete what is stored about a member."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Aftercare:
         presenter: Presenter,
         health: HealthCheck,
         sign_outs: SignOuts,
-        leftovers: Leftovers,
+        given_up: GivenUpCodes,
         reporter: Reporter,
         messenger: Messenger,
         clock: Clock,
@@ -80,7 +80,7 @@ class Aftercare:
         self._presenter = presenter
         self._health = health
         self._sign_outs = sign_outs
-        self._leftovers = leftovers
+        self._given_up = given_up
         self._reporter = reporter
         self._messenger = messenger
         self._clock = clock
@@ -155,7 +155,7 @@ class Aftercare:
         # It is committed and must not be answered as failed; what is not planned now, the next sweep plans.
         with suppress(StoreError):
             await self._sign_outs.wake()
-            await self._leftovers.wake()
+            await self._given_up.wake()
             await self._messenger.wake()
 
     async def export(self, user_id: int) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class Aftercare:
             link = await tx.links.of(user_id)
             attempts = await tx.attempts.all_of(user_id)
             waiting = await tx.sign_outs.of(user_id)
-            given_up = await tx.leftovers.of(user_id)
+            given_up = await tx.given_up.of(user_id)
             news = await tx.news.of(user_id)
             entries = await tx.audit.about(user_id)
             if link is not None or attempts or waiting or given_up or news or entries:

@@ -14,7 +14,7 @@ from harness import World, a_world
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from plexlink.grants import Grant
+    from plexlink.tokens import Grant
 
 
 async def token_for(world: World, member: Any = None, purpose: str = "watchlist") -> Grant:

@@ -9,18 +9,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
-from . import cards, flow
-from .errors import NotifyError, StoreError, StoreUnavailableError
-from .models import Card, Lane, Note, Showing
-from .poller import Key, Kind, Urgency
+from .. import cards, flow
+from ..errors import NotifyError, StoreError, StoreUnavailableError
+from ..models import Card, Lane, Note, Showing
+from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .clock import Clock
-    from .ledger import Ledger
-    from .models import Answer, Attempt, Place
-    from .poller import Poller
+    from ..clock import Clock
+    from ..ledger import Ledger
+    from ..models import Answer, Attempt, Place
+    from .agenda import Agenda
 
 _log = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ class Notifier(Protocol):
 class Presenter:
     """Keep cards true."""
 
-    def __init__(self, *, ledger: Ledger, poller: Poller, notifier: Notifier, clock: Clock) -> None:
+    def __init__(self, *, ledger: Ledger, agenda: Agenda, notifier: Notifier, clock: Clock) -> None:
         self._ledger = ledger
-        self._poller = poller
+        self._agenda = agenda
         self._notifier = notifier
         self._clock = clock
         self._locks: WeakValueDictionary[str | int, asyncio.Lock] = WeakValueDictionary()
@@ -70,18 +70,18 @@ class Presenter:
         A card that Discord did not take waits for its next try, which draws what is true by then.
         """
         key, now = Key(Kind.CARD, attempt.id), self._clock.now()
-        is_backing_off = self._poller.failures(key) > 0 and self._poller.is_planned(key)
+        is_backing_off = self._agenda.failures(key) > 0 and self._agenda.is_planned(key)
         if is_backing_off:
             return
         if cards.needs_showing(attempt, now):
             is_held_back = cards.card_for(attempt, now) in {Card.QUEUED, Card.APPROVED}
-            self._poller.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
+            self._agenda.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
         elif (changes_at := cards.changes_at(attempt, now)) is not None:
-            self._poller.put_sooner(key, Urgency.FREE, (changes_at - now).total_seconds())
+            self._agenda.put_sooner(key, Urgency.FREE, (changes_at - now).total_seconds())
 
     def show_now(self, attempt: Attempt) -> None:
         """Plan as `wake` does, without waiting for a back-off: its member has just reached us, so Discord works."""
-        self._poller.succeeded(Key(Kind.CARD, attempt.id))
+        self._agenda.succeeded(Key(Kind.CARD, attempt.id))
         self.wake(attempt)
 
     def wake_after_restart(self, attempt: Attempt) -> None:
@@ -93,7 +93,7 @@ class Presenter:
     def note(self, attempt: Attempt, note: Note) -> None:
         """Draw the card again with a passing line, from `attempt` where its row cannot be read."""
         self._notes[attempt.id] = note, attempt
-        self._poller.put(Key(Kind.CARD, attempt.id), Urgency.FREE)
+        self._agenda.put(Key(Kind.CARD, attempt.id), Urgency.FREE)
 
     async def move(self, attempt: Attempt, answer: Answer) -> Attempt:
         """Take the card out of an older answer, and only then commit the newer one: a crash never leaves two cards.
@@ -146,7 +146,7 @@ class Presenter:
             self._failed(key, error)
         else:
             self._may_come_late.pop(attempt.id, None)
-            self._poller.succeeded(key)
+            self._agenda.succeeded(key)
             self.wake(shown)
 
     async def _show(self, attempt: Attempt) -> Attempt:
@@ -197,16 +197,16 @@ class Presenter:
         )
 
     def _ready_at(self, attempt: Attempt) -> datetime:
-        wait = self._poller.expected_wait_seconds(Key(Kind.ATTEMPT, attempt.id))
+        wait = self._agenda.expected_wait_seconds(Key(Kind.ATTEMPT, attempt.id))
         return self._clock.now() + timedelta(seconds=wait)
 
     def _failed(self, key: Key, error: NotifyError) -> None:
-        if self._poller.failures(key) >= _MOST_TRIES:
+        if self._agenda.failures(key) >= _MOST_TRIES:
             _log.error("card.given_up attempt=%s: %s", key.id, error)
-            self._poller.succeeded(key)
+            self._agenda.succeeded(key)
             self._may_come_late.pop(key.id, None)
             return
-        delay = self._poller.retry(key, Urgency.FREE, first_seconds=1.0)
+        delay = self._agenda.retry(key, Urgency.FREE, first_seconds=1.0)
         _log.warning("card.failed attempt=%s, trying again in %.0f s: %s", key.id, delay, error)
 
 

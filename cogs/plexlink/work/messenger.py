@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import NotifyError
-from .poller import Key, Kind, Urgency
+from ..errors import NotifyError
+from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .clock import Clock
-    from .models import News
-    from .poller import Poller
-    from .store import Store, Transaction
+    from ..clock import Clock
+    from ..models import News
+    from ..store import Store, Transaction
+    from .agenda import Agenda
 
 _log = logging.getLogger(__name__)
 
@@ -41,9 +41,9 @@ class NewsNotifier(Protocol):
 class Messenger:
     """Bring news, one at a time."""
 
-    def __init__(self, *, store: Store, poller: Poller, notifier: NewsNotifier, clock: Clock) -> None:
+    def __init__(self, *, store: Store, agenda: Agenda, notifier: NewsNotifier, clock: Clock) -> None:
         self._store = store
-        self._poller = poller
+        self._agenda = agenda
         self._notifier = notifier
         self._clock = clock
         self._next_at = 0.0
@@ -57,8 +57,8 @@ class Messenger:
         """Plan as `wake` does."""
         for news in await tx.news.to_be_sent():
             key = Key(Kind.NEWS, news.id)
-            if not self._poller.is_planned(key):
-                self._poller.put(key, Urgency.FREE, self._turn())
+            if not self._agenda.is_planned(key):
+                self._agenda.put(key, Urgency.FREE, self._turn())
 
     def _turn(self) -> float:
         """Return in how many seconds the next message may go."""
@@ -77,12 +77,12 @@ class Messenger:
         try:
             has_arrived = await self._notifier.tell(news)
         except NotifyError as error:
-            delay = self._poller.retry(
+            delay = self._agenda.retry(
                 key, Urgency.FREE, first_seconds=_FIRST_RETRY_SECONDS, longest_seconds=_LONGEST_RETRY_SECONDS
             )
             _log.warning("news.failed id=%s, trying again in %.0f s: %s", news_id, delay, error)
             return
-        self._poller.succeeded(key)
+        self._agenda.succeeded(key)
         async with self._store.transaction() as tx:
             await (tx.news.remove([news_id]) if has_arrived else tx.news.hold(news_id))
 

@@ -15,14 +15,14 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
+from ..errors import NewerRowError, NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
+from ..linking import AlreadyOpen, Begun, Done, Gone, NotYours, Press, Request, TooBusy, TooManyStarts
+from ..links import Forgotten, NotLinked, Reported, Status
+from ..models import Answer, Lane, Place, Secret
+from ..plex import device_name
+from ..tokens import Grant, GrantOutcome
 from . import messages, views
-from .aftercare import Forgotten, NotLinked, Reported, Status
-from .errors import NewerRowError, NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
-from .grants import Grant, GrantOutcome
-from .models import Answer, Lane, Place, Secret
 from .notifier import export_file, persist
-from .plex import device_name
-from .service import AlreadyOpen, Begun, Done, Gone, NotYours, Press, Request, TooBusy, TooManyStarts
 from .views import Action
 
 if TYPE_CHECKING:
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from .aftercare import Aftercare
-    from .grants import Grants
-    from .models import News
+    from ..linking import Linking
+    from ..links import Links
+    from ..models import News
+    from ..tokens import Tokens
     from .notifier import DiscordNotifier
-    from .service import LinkService
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +71,9 @@ class CardButton(ui.DynamicItem[ui.Button[ui.LayoutView]], template=views.CUSTOM
 class Desk:
     """What the cog turns to."""
 
-    links: LinkService
-    aftercare: Aftercare
-    grants: Grants
+    linking: Linking
+    links: Links
+    tokens: Tokens
     notifier: DiscordNotifier
 
 
@@ -108,7 +108,7 @@ class PlexLink(commands.Cog):
         self._desk = await self._resources.enter_async_context(self._opener())
         self._bot.add_dynamic_items(CardButton)
         if self._bot.is_ready():
-            self._desk.links.resume()
+            self._desk.linking.resume()
 
     async def cog_unload(self) -> None:
         """Let members who are being answered get their answer, then close everything that was opened."""
@@ -125,7 +125,7 @@ class PlexLink(commands.Cog):
     async def on_ready(self) -> None:
         """Go on with what was left undone."""
         if self._desk is not None:
-            self._desk.links.resume()
+            self._desk.linking.resume()
 
     async def token_for(self, user_id: int, *, purpose: str) -> Grant:
         """Return a member's Plex token for other code, or why there is none; its use is written into the audit.
@@ -140,17 +140,17 @@ class PlexLink(commands.Cog):
         """
         if self._desk is None:
             return Grant(outcome=GrantOutcome.UNAVAILABLE)
-        return await self._desk.grants.token_for(user_id, purpose=purpose)
+        return await self._desk.tokens.token_for(user_id, purpose=purpose)
 
     @app_commands.command(name="plexlink", description=messages.COMMAND)
     async def plexlink(self, interaction: discord.Interaction[Any]) -> None:
         """Start linking."""
-        await self._serve(interaction, lambda desk, answer: desk.links.start(self._request(interaction, answer)))
+        await self._serve(interaction, lambda desk, answer: desk.linking.start(self._request(interaction, answer)))
 
     @app_commands.command(name="plexstatus", description=messages.STATUS_COMMAND)
     async def plexstatus(self, interaction: discord.Interaction[Any]) -> None:
         """Show the member's link."""
-        await self._serve(interaction, lambda desk, _: desk.aftercare.status(interaction.user.id))
+        await self._serve(interaction, lambda desk, _: desk.links.status(interaction.user.id))
 
     @app_commands.command(name="plexunlink", description=messages.UNLINK_COMMAND)
     async def plexunlink(self, interaction: discord.Interaction[Any]) -> None:
@@ -206,17 +206,17 @@ class PlexLink(commands.Cog):
         press = Press(user_id=interaction.user.id, answer=answer if place is None else None, place=place)
         match action:
             case Action.CHECK:
-                return await desk.links.check_now(subject, press)
+                return await desk.linking.check_now(subject, press)
             case Action.CANCEL:
-                return await desk.links.cancel(subject, press)
+                return await desk.linking.cancel(subject, press)
             case Action.MOVE:
-                return await desk.links.move_here(subject, press)
+                return await desk.linking.move_here(subject, press)
             case Action.LEAVE:
-                return await desk.links.leave_there(subject, press)
+                return await desk.linking.leave_there(subject, press)
             case Action.UNDO:
-                return await desk.links.undo(subject, press)
+                return await desk.linking.undo(subject, press)
             case _:
-                return await desk.links.new_code(subject, self._request(interaction, answer))
+                return await desk.linking.new_code(subject, self._request(interaction, answer))
 
     async def _decide_for_member(  # noqa: PLR0911 - one an action
         self, desk: Desk, interaction: discord.Interaction[Any], action: Action, answer: Answer
@@ -225,11 +225,11 @@ class PlexLink(commands.Cog):
         place = _message_place(interaction) or Place(lane=Lane.ANSWER)
         match action:
             case Action.RECHECK:
-                return await desk.aftercare.check(user_id)
+                return await desk.links.check(user_id)
             case Action.UNLINK:
                 return await self._ask_unlink(desk, user_id)
             case Action.UNLINK_NOW:
-                return await desk.aftercare.unlink(user_id, place=place, answer=answer)
+                return await desk.links.unlink(user_id, place=place, answer=answer)
             case Action.PRIVACY:
                 return await self._privacy(desk, user_id)
             case Action.EXPORT:
@@ -237,23 +237,23 @@ class PlexLink(commands.Cog):
             case Action.FORGET:
                 return views.ask_forget(user_id)
             case Action.FORGET_NOW:
-                return await desk.aftercare.forget(user_id, place=place, answer=answer)
+                return await desk.links.forget(user_id, place=place, answer=answer)
             case Action.ANOTHER:
-                return await desk.links.start(self._request(interaction, answer))
+                return await desk.linking.start(self._request(interaction, answer))
             case _:
-                return await desk.aftercare.status(user_id)
+                return await desk.links.status(user_id)
 
     async def _ask_unlink(self, desk: Desk, user_id: int) -> object:
-        status = await desk.aftercare.status(user_id)
+        status = await desk.links.status(user_id)
         return status if isinstance(status, NotLinked) else views.ask_unlink(user_id)
 
     async def _privacy(self, desk: Desk, user_id: int) -> views.CardView:
-        return views.privacy(user_id, desk.aftercare.audit_days)
+        return views.privacy(user_id, desk.links.audit_days)
 
     async def _export(self, desk: Desk, interaction: discord.Interaction[Any]) -> views.CardView | None:
         """Send the member's data by direct message, or with an answer of its own where those are closed."""
         user_id = interaction.user.id
-        content = json.dumps(await desk.aftercare.export(user_id), indent=2).encode()
+        content = json.dumps(await desk.links.export(user_id), indent=2).encode()
         try:
             has_arrived = await desk.notifier.hand_over(user_id, content)
         except NotifyError:
@@ -285,7 +285,7 @@ class PlexLink(commands.Cog):
             return None
         self._heard.append(interaction.id)
         if self._desk is not None:
-            self._desk.links.observe(interaction.created_at)
+            self._desk.linking.observe(interaction.created_at)
         token = Secret(interaction.token)  # before anything can fail: a log filter by value knows it from here on
         try:
             message_id = await _acknowledge(interaction)
@@ -340,13 +340,13 @@ class PlexLink(commands.Cog):
         has_said = view is not None and await self._say(interaction, view, is_in_place=is_in_place)
         if news and has_said and self._desk is not None:
             with suppress(StoreError):  # told twice at worst
-                await self._desk.aftercare.heard(news)
+                await self._desk.links.heard(news)
 
     async def _news_for(self, user_id: int) -> list[News]:
         if self._desk is None:
             return []
         try:
-            return await self._desk.aftercare.news_for(user_id)
+            return await self._desk.links.news_for(user_id)
         except StoreError:
             return []
 

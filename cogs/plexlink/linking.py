@@ -8,18 +8,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from . import cards, flow
-from .aftercare import Status
 from .errors import ConflictError, IllegalTransitionError, NotifyError, StaleAttemptError, UnknownKeyError
+from .links import Status
 from .models import Lane, Place, Reason, Trouble
 
 if TYPE_CHECKING:
-    from .aftercare import Aftercare
-    from .asker import Asker
     from .clock import Clock
     from .ledger import Change, Ledger
+    from .links import Links
     from .models import Answer, Attempt
-    from .presenter import Presenter
-    from .worker import Worker
+    from .work.asker import Asker
+    from .work.presenter import Presenter
+    from .work.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ StartOutcome = Begun | AlreadyOpen | Status | TooManyStarts | TooBusy | Gone
 PressOutcome = Done | NotYours | Gone
 
 
-class LinkService:
+class Linking:
     """Start, ask now, cancel, renew and undo links for members."""
 
     def __init__(
@@ -107,7 +107,7 @@ class LinkService:
         worker: Worker,
         asker: Asker,
         presenter: Presenter,
-        aftercare: Aftercare,
+        links: Links,
         clock: Clock,
         max_pending: int,
     ) -> None:
@@ -115,7 +115,7 @@ class LinkService:
         self._worker = worker
         self._asker = asker
         self._presenter = presenter
-        self._aftercare = aftercare
+        self._links = links
         self._clock = clock
         self._max_pending = max_pending
 
@@ -186,7 +186,7 @@ class LinkService:
         except (IllegalTransitionError, StaleAttemptError):
             attempt = await self._ledger.redraw(attempt)
         self._presenter.show_now(attempt)
-        await self._aftercare.clean_up()
+        await self._links.clean_up()
         return Done()
 
     async def undo(self, attempt_id: str, press: Press) -> PressOutcome:
@@ -199,7 +199,7 @@ class LinkService:
         async with self._ledger.change() as change:
             link = await change.tx.links.from_attempt(attempt.id)
             if link is not None:
-                report_id = await self._aftercare.end(
+                report_id = await self._links.end(
                     change, link, Reason.UNDONE, place=attempt.place, answer=attempt.answer
                 )
                 await change.part_from_card(attempt.id)
@@ -207,7 +207,7 @@ class LinkService:
             self._presenter.show_now(await self._ledger.redraw(attempt))
         else:
             _log.info("link.undone attempt=%s user=%s", attempt.id, attempt.user_id)
-            await self._aftercare.carry_on(change, report_id)
+            await self._links.carry_on(change, report_id)
         return Done()
 
     async def _is_undone(self, attempt_id: str) -> bool:
@@ -239,7 +239,7 @@ class LinkService:
         else:
             attempt = await self._ledger.redraw(attempt)
         self._presenter.show_now(attempt)
-        await self._aftercare.clean_up()
+        await self._links.clean_up()
         return Done()
 
     async def _pressed(self, attempt_id: str, press: Press) -> Attempt | NotYours | Gone:
@@ -315,7 +315,7 @@ class LinkService:
             return None
         self._asker.release(attempt)
         self._went_on(successor)
-        await self._aftercare.clean_up()
+        await self._links.clean_up()
         return None
 
     def _begin(self, request: Request) -> Attempt:

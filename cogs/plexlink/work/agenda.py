@@ -26,7 +26,7 @@ from .order import People, Question
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .plex.pace import Pace
+    from ..plex.pace import Pace
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Kind(StrEnum):
     ATTEMPT = "attempt"
     CARD = "card"
     SIGN_OUT = "sign-out"
-    LEFTOVER = "leftover"
+    GIVEN_UP = "given-up"
     HEALTH = "health"
     REPORT = "report"
     NEWS = "news"
@@ -84,7 +84,7 @@ class _Entry:
         return self.urgency, self.due, self.sequence
 
 
-class Poller:
+class Agenda:
     """Run jobs when they are due and plex.tv may be asked, which `pace` learns from whoever asks."""
 
     def __init__(self, *, pace: Pace) -> None:
@@ -322,5 +322,5 @@ class Poller:
         if held is not None and self._is_current(held):
             self._line_up(held)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("poller.job_raised kind=%s", key.kind, exc_info=error)
+            _log.error("agenda.job_raised kind=%s", key.kind, exc_info=error)
         self._advance()

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import discord
 from discord import ui
 
+from ..models import Card, Lane, Phase, Place, Reason, Topic, Trouble
 from . import messages
-from .models import Card, Lane, Phase, Place, Reason, Topic, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from .aftercare import Status
-    from .models import News, Report, Secret, Showing
+    from ..links import Status
+    from ..models import News, Report, Secret, Showing
 
 PICTURE_FILE = "qr.png"
 EXPORT_FILE = "plexlink-export.json"

@@ -1,0 +1,1 @@
+"""What knows Discord: commands and buttons, cards and their words, and their way to members."""

@@ -1,0 +1,109 @@
+"""Codes that their members gave up: one that is approved all the same leaves a token, which is signed out.
+
+*Cancel* and *New code* cannot take a code back at plex.tv, and the answer that brings a token may be on its way when
+the button is pressed. So a given-up code is asked about once more, shortly before it runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ..errors import PlexError, PlexRefusedError
+from ..models import Approved, Pending, Trouble
+from .agenda import Key, Kind, Urgency
+
+if TYPE_CHECKING:
+    from ..clock import Clock
+    from ..models import GivenUp, Secret
+    from ..plex import PlexClient
+    from ..store import Store, Transaction
+    from .agenda import Agenda
+    from .sign_outs import SignOuts
+
+_log = logging.getLogger(__name__)
+
+_LOOKS_BEFORE = timedelta(seconds=30)
+"""How long before its end a code is asked about: time for others who are in line, and to ask again."""
+
+_GIVES_UP_AFTER = timedelta(hours=1)
+_FIRST_RETRY_SECONDS = 5.0
+
+
+class GivenUpCodes:
+    """Work off the given-up codes."""
+
+    def __init__(self, *, store: Store, plex: PlexClient, agenda: Agenda, sign_outs: SignOuts, clock: Clock) -> None:
+        self._store = store
+        self._plex = plex
+        self._agenda = agenda
+        self._sign_outs = sign_outs
+        self._clock = clock
+        self._in_hand: dict[str, Secret] = {}
+
+    async def wake(self) -> None:
+        """Plan a question about every given-up code."""
+        async with self._store.transaction() as tx:
+            await self.find(tx)
+
+    async def find(self, tx: Transaction) -> None:
+        """Plan as `wake` does."""
+        for given_up in await tx.given_up.all():
+            self._plan(given_up.id, given_up.deadline_at - self._clock.now())
+
+    async def look(self, attempt_id: str) -> None:
+        """Ask about one code; sign its token out if there is one."""
+        async with self._store.transaction() as tx:
+            given_up = await tx.given_up.get(attempt_id)
+        if given_up is None or given_up.trouble is Trouble.UNAVAILABLE:
+            return
+        if given_up.trouble is Trouble.BROKEN:
+            await self._finish(given_up, "unreadable")
+            return
+        try:
+            await self._ask(given_up)
+        except PlexError as error:
+            await self._failed(given_up, error)
+
+    def _plan(self, attempt_id: str, left: timedelta) -> None:
+        key = Key(Kind.GIVEN_UP, attempt_id)
+        if not self._agenda.is_planned(key):
+            self._agenda.put(key, Urgency.BACKGROUND, (left - _LOOKS_BEFORE).total_seconds())
+
+    async def _ask(self, given_up: GivenUp) -> None:
+        answer = await self._plex.ask(given_up.pin_id, given_up.client_identifier)
+        match answer:
+            case Approved(token):
+                self._in_hand[given_up.id] = token
+            case Pending(left) if left is not None and left > _LOOKS_BEFORE:
+                self._plan(given_up.id, left)
+                return
+            case _:
+                pass
+        await self._finish(given_up, "approved" if given_up.id in self._in_hand else "unused")
+
+    async def _failed(self, given_up: GivenUp, error: PlexError) -> None:
+        _log.info("given_up.no_answer attempt=%s: %s", given_up.id, error)
+        if isinstance(error, PlexRefusedError) or self._clock.now() >= given_up.deadline_at + _GIVES_UP_AFTER:
+            await self._finish(given_up, "given_up")
+            return
+        self._agenda.retry(Key(Kind.GIVEN_UP, given_up.id), Urgency.BACKGROUND, first_seconds=_FIRST_RETRY_SECONDS)
+
+    async def _finish(self, given_up: GivenUp, outcome: str) -> None:
+        """Forget a code, and queue its token if there is one: both or neither."""
+        token = self._in_hand.get(given_up.id)
+        async with self._store.transaction() as tx:
+            await tx.given_up.remove(given_up.id)
+            if token is not None:
+                await tx.sign_outs.add(
+                    user_id=given_up.user_id,
+                    client_identifier=given_up.client_identifier,
+                    token=token,
+                    now=self._clock.now(),
+                )
+        self._in_hand.pop(given_up.id, None)
+        self._agenda.succeeded(Key(Kind.GIVEN_UP, given_up.id))
+        _log.info("given_up.%s attempt=%s user=%s", outcome, given_up.id, given_up.user_id)
+        if token is not None:
+            await self._sign_outs.wake()
