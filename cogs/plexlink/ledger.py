@@ -6,6 +6,7 @@ commit of which nobody knows whether it came through is looked up by whoever tri
 
 from __future__ import annotations
 
+import logging
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -24,21 +25,29 @@ from .models import (
     Lane,
     Link,
     Linked,
+    Notice,
+    Origin,
+    Phase,
     Place,
     Reason,
     Secret,
+    SignOut,
     State,
+    TokenDead,
     Topic,
     Trouble,
     Unlinked,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
+    from .bell import Bell, Happened
     from .clock import Clock
-    from .models import Answer, LinkEvent
+    from .models import Answer, Wish
     from .store import Store, Transaction
+
+_log = logging.getLogger(__name__)
 
 _KEPT = timedelta(days=1)
 """How long an ended attempt that led to no link is kept, so that its card's buttons still know their owner."""
@@ -57,12 +66,12 @@ _DEEDS = {
 
 
 class Ledger:
-    """Read attempts and commit what becomes of them."""
+    """Read what is kept, and commit what becomes of it; the bell tells of it afterwards."""
 
-    def __init__(self, *, store: Store, clock: Clock, publish: Callable[[LinkEvent], None]) -> None:
+    def __init__(self, *, store: Store, clock: Clock, bell: Bell) -> None:
         self._store = store
         self._clock = clock
-        self._publish = publish
+        self._bell = bell
 
     async def get(self, attempt_id: str) -> Attempt | None:
         """Return an attempt as it is now."""
@@ -71,7 +80,7 @@ class Ledger:
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Change]:
-        """Give a change to be filled in; it is committed at the end of the block.
+        """Give a change to be filled in; it is committed at the end of the block, and then told.
 
         Raises:
             StoreError: nothing was kept, or what was kept will be found in the rows.
@@ -80,38 +89,37 @@ class Ledger:
         async with self._store.transaction() as tx:
             change = Change(tx=tx, clock=self._clock)
             yield change
-        for happened in change.events:
-            self._publish(happened)
+        for attempt in change.moved:
+            _log.info("link.%s attempt=%s user=%s", attempt.state, attempt.id, attempt.user_id)
+        for happened in change.happened:
+            if isinstance(happened, Unlinked | TokenDead):
+                what = happened.reason if isinstance(happened, Unlinked) else "token_dead"
+                _log.info("link.%s link=%s user=%s", what, happened.link_id, happened.user_id)
+        self._bell.ring(*change.happened)
 
     async def advance(self, attempt: Attempt, event: flow.Event) -> Attempt:
         """Commit what becomes of an attempt. Raise as `Change.move` and `change` do."""
         async with self.change() as change:
             return await change.move(attempt, event)
 
-    async def give_up(self, attempt: Attempt) -> Attempt:
-        """End an attempt that its member wants no more. Raise as `advance` does."""
-        async with self.change() as change:
-            return await change.give_up(attempt)
-
-    async def decide(self, attempt: Attempt, account: Account) -> list[Attempt]:
+    async def decide(self, attempt: Attempt, account: Account) -> Attempt:
         """Link an approved account, ask its member if it is another member's, or refuse it and queue its credential.
 
-        Return what changed: the attempt first, then those whose links it replaced. Raise as `advance` does.
+        Raise as `advance` does.
         """
         async with self.change() as change:
             newest = await change.newest(attempt.id) or attempt
             holder = await change.tx.links.holding(account.id)
             is_taken = holder is not None and holder.user_id != newest.user_id
             if account.is_managed:
-                await change.refuse(newest, Reason.MANAGED)
-            elif is_taken and newest.reason is not Reason.MOVING:
-                await change.move(newest, flow.Contested(self._clock.now() + flow.TIME_TO_DECIDE))
-            else:
-                await change.move(newest, flow.Accepted())
-                if holder is not None and is_taken:
-                    await change.move_link_away(holder, to=newest.user_id)
-                await change.replace_link(newest, account)
-        return list(change.touched.values())
+                return await change.refuse(newest, Reason.MANAGED)
+            if is_taken and newest.reason is not Reason.MOVING:
+                return await change.move(newest, flow.Contested(self._clock.now() + flow.TIME_TO_DECIDE))
+            after = await change.move(newest, flow.Accepted())
+            if holder is not None and is_taken:
+                await change.move_link_away(holder, to=newest.user_id)
+            await change.replace_link(newest, account)
+            return after
 
     async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
         """End an approved attempt without a link, and queue its credential. Raise as `advance` does."""
@@ -123,32 +131,13 @@ class Ledger:
         async with self.change() as change:
             await change.queue_sign_out(replace(attempt, token=token))
 
-    async def renew_answer(self, attempt: Attempt, answer: Answer) -> Attempt:
-        """Commit a newer interaction on the message that shows the card; a card that has moved on stays where it is."""
-
-        def see(newest: Attempt) -> Attempt:
-            has_moved = newest.answer is not None and newest.answer.message_id != answer.message_id
-            return newest if has_moved else replace(newest, answer=answer)
-
-        return await self._resurface(attempt, see)
-
-    async def move_to(self, attempt: Attempt, answer: Answer) -> Attempt:
-        """Commit that the card belongs in another answer."""
-        return await self._resurface(attempt, lambda newest: replace(newest, answer=answer))
-
     async def answered(self, attempt: Attempt, answer: Answer) -> Attempt:
         """Commit that nothing is owed through an interaction any more; one that came meanwhile stays."""
-        return await self._resurface(
-            attempt, lambda newest: replace(newest, answer=None) if newest.answer == answer else newest
-        )
-
-    async def found(self, attempt: Attempt, place: Place) -> Attempt:
-        """Commit where the card of an attempt turned out to be."""
-        return await self._resurface(attempt, lambda newest: replace(newest, place=place))
-
-    async def redraw(self, attempt: Attempt) -> Attempt:
-        """Commit that what the member sees may be outdated, so that the card is drawn again."""
-        return await self._resurface(attempt, lambda newest: replace(newest, shown_state=None))
+        async with self.change() as change:
+            newest = await change.newest(attempt.id)
+            if newest is None or newest.answer != answer or _has_no_card(newest):
+                return newest or attempt
+            return await change.surface(replace(newest, answer=None))
 
     async def shown(self, drawn: Attempt, card: Card, place: Place) -> Attempt:
         """Commit that the member sees `card` at `place`, as it was drawn; an answer that nobody needs is forgotten.
@@ -172,13 +161,6 @@ class Ledger:
                 return await change.surface(see(newest))
             return await change.outdate_card(drawn, place) or newest or drawn
 
-    async def _resurface(self, attempt: Attempt, see: Callable[[Attempt], Attempt]) -> Attempt:
-        async with self.change() as change:
-            newest = await change.newest(attempt.id)
-            if newest is None or _has_no_card(newest):
-                return newest or attempt
-            return await change.surface(see(newest))
-
     async def account_name(self, attempt: Attempt) -> Secret | None:
         """Return the name of the account that an attempt linked, while the link lives."""
         if attempt.state is not State.LINKED:
@@ -189,18 +171,29 @@ class Ledger:
 
 
 class Change:
-    """What is to be committed together; of `events` other code hears when it is."""
+    """What is to be committed together; of what `happened` the bell tells when it is."""
 
     def __init__(self, *, tx: Transaction, clock: Clock) -> None:
         self.tx = tx
-        self.touched: dict[str, Attempt] = {}
-        self.events: list[LinkEvent] = []
+        self.moved: list[Attempt] = []
         self._clock = clock
+        self._touched: dict[str, Attempt | Notice] = {}
+        self._happened: list[Happened] = []
+
+    @property
+    def happened(self) -> list[Happened]:
+        """Return the rows that were touched, as they are in the end, then everything else in its order."""
+        return [*self._touched.values(), *self._happened]
+
+    def tell(self, happened: Happened) -> None:
+        """Let this be told too."""
+        self._happened.append(happened)
 
     async def add(self, attempt: Attempt) -> None:
         """Keep a new attempt."""
         await self.tx.attempts.add(attempt)
-        self.touched[attempt.id] = attempt
+        self.moved.append(attempt)
+        self._touched[attempt.id] = attempt
 
     async def unfinished(self) -> list[Attempt]:
         """Return all attempts that something is still to be done about; forget what is long over."""
@@ -225,7 +218,8 @@ class Change:
             raise StaleAttemptError(f"attempt {attempt.id} is gone")
         after = flow.advance(newest, event, self._clock.now())
         await self.tx.attempts.move(after)
-        self.touched[after.id] = after
+        self.moved.append(after)
+        self._touched[after.id] = after
         return after
 
     async def give_up(self, attempt: Attempt) -> Attempt:
@@ -238,6 +232,7 @@ class Change:
         given_up = None if newest is None else _given_up(newest)
         if given_up is not None:
             await self.tx.given_up.add(given_up)
+            self.tell(given_up)
         return after
 
     async def surface(self, attempt: Attempt) -> Attempt:
@@ -246,8 +241,32 @@ class Change:
             await self.tx.attempts.remove(attempt.id)
         else:
             await self.tx.attempts.show(attempt)
-        self.touched[attempt.id] = attempt
+        self._touched[attempt.id] = attempt
         return attempt
+
+    async def redraw(self, attempt: Attempt) -> Attempt:
+        """Note that what the member sees may be outdated, so that the card is drawn again."""
+        newest = await self.newest(attempt.id)
+        if newest is None or _has_no_card(newest):
+            return newest or attempt
+        return await self.surface(replace(newest, shown_state=None))
+
+    async def pressed(self, attempt: Attempt, wish: Wish) -> Attempt:
+        """Keep what a press tells of the card's place: a newer interaction with it, or where the message is."""
+        if wish.origin is Origin.ANSWER and attempt.place.lane is not Lane.DM:
+            has_moved = attempt.answer is not None and attempt.answer.message_id != wish.answer.message_id
+            return attempt if has_moved else await self.surface(replace(attempt, answer=wish.answer))
+        if wish.origin is Origin.CARD and attempt.place.lane is None:
+            # The message was sent, but its place was not committed before a crash.
+            return await self.surface(replace(attempt, place=wish.place))
+        return attempt
+
+    async def bring(self, attempt: Attempt, answer: Answer) -> None:
+        """Let an open attempt's card, or the way to it, be in a newer answer, and tell so in the older one."""
+        if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
+            retired = Place(lane=Lane.ANSWER)
+            await self.notify(attempt.user_id, Topic.RETIRED, place=retired, answer=attempt.answer)
+        await self.surface(replace(attempt, answer=answer, shown_state=None))
 
     async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
         """End an approved attempt without a link, and queue its credential. Raise as `move` does."""
@@ -261,7 +280,8 @@ class Change:
         message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
         if message_id is None:
             return None
-        await self.tx.reports.outdate(message_id)
+        for notice in await self.tx.notices.drawn_in(message_id):
+            await self.keep(replace(notice, shown=None))
         successor = await self.tx.attempts.shown_in(message_id)
         return None if successor is None else await self.surface(replace(successor, shown_state=None))
 
@@ -301,7 +321,7 @@ class Change:
             await self.give_up(attempt)
         await self.tx.attempts.forget(user_id)
         for left in await self.tx.attempts.all_of(user_id):
-            self.touched[left.id] = left
+            self._touched[left.id] = left
 
     async def replace_link(self, attempt: Attempt, account: Account) -> None:
         """Give the member the link that an approved attempt led to, in place of an older one."""
@@ -321,12 +341,25 @@ class Change:
         )
         await self.tx.links.add(link)
         await self.note(Deed.LINKED, link.user_id, actor_id=link.user_id)
-        self.events.append(Linked(user_id=link.user_id, link_id=link.id, at=link.linked_at))
+        self.tell(Linked(user_id=link.user_id, link_id=link.id, at=link.linked_at))
 
     async def move_link_away(self, link: Link, *, to: int) -> None:
         """Take a link from a member because another one has proven the account theirs, and let the first one know."""
         await self.remove_link(link, Reason.MOVED, actor_id=to)
-        await self.tx.news.add(link.user_id, Topic.LINK_MOVED, self._clock.now())
+        await self.notify(link.user_id, Topic.LINK_MOVED)
+
+    async def end_link(self, link: Link, reason: Reason, *, place: Place, answer: Answer | None) -> None:
+        """Erase a link as `remove_link` does, and tell at `place` how signing it out goes."""
+        sign_out_id = await self.remove_link(link, reason)
+        await self.notify(
+            link.user_id,
+            Topic.UNLINKING,
+            notice_id=sign_out_id or link.id,
+            reason=reason,
+            phase=Phase.UNREADABLE if sign_out_id is None else Phase.SIGNING_OUT,
+            place=place,
+            answer=answer,
+        )
 
     async def remove_link(self, link: Link, reason: Reason, *, actor_id: int | None = None) -> str | None:
         """Erase a link, queue its credential, and note on the card it came with what became of it.
@@ -340,13 +373,13 @@ class Change:
         if link.trouble is Trouble.UNAVAILABLE:
             raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring; nothing was erased")
         await self.tx.links.remove(link)
-        await self.tx.news.remove_about(link.user_id, Topic.LINK_DEAD)
+        await self.tx.notices.remove_about(link.user_id, Topic.LINK_DEAD)
         await self.tx.attempts.annotate(link.attempt_id, reason)
         origin = await self.tx.attempts.get(link.attempt_id)
         if origin is not None:
-            self.touched[origin.id] = origin
+            self._touched[origin.id] = origin
         await self.note(_DEEDS[reason], link.user_id, actor_id=actor_id or link.user_id)
-        self.events.append(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
+        self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
         if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole
             return None
         return await self._sign_out(link.user_id, link.token, link.client_identifier)
@@ -357,20 +390,60 @@ class Change:
             AuditEntry(at=self._clock.now(), actor_id=actor_id, deed=deed, user_id=user_id, detail=detail)
         )
 
+    async def notify(
+        self,
+        user_id: int,
+        topic: Topic,
+        *,
+        notice_id: str | None = None,
+        reason: Reason | None = None,
+        phase: Phase | None = None,
+        place: Place | None = None,
+        answer: Answer | None = None,
+    ) -> None:
+        """Let a member be told, at `place` or by direct message."""
+        notice = Notice(
+            id=notice_id or secrets.token_urlsafe(16),
+            user_id=user_id,
+            topic=topic,
+            at=self._clock.now(),
+            reason=reason,
+            phase=phase,
+            place=place or Place(),
+            answer=answer,
+        )
+        await self.tx.notices.add(notice)
+        self._touched[notice.id] = notice
+
+    async def keep(self, notice: Notice) -> None:
+        """Keep how far a notice has come."""
+        await self.tx.notices.keep(notice)
+        self._touched[notice.id] = notice
+
     async def queue_sign_out(self, attempt: Attempt) -> None:
         """Queue the credential of an attempt that led to no link, unless it did, or is on its way to."""
         token, client_identifier = _credential(attempt)
-        if not await self._is_kept(attempt, token):
-            await self._sign_out(attempt.user_id, token, client_identifier)
+        await self.disown(attempt.id, attempt.user_id, token, client_identifier)
 
-    async def _is_kept(self, attempt: Attempt, token: Secret) -> bool:
-        row, link = await self.tx.attempts.get(attempt.id), await self.tx.links.of(attempt.user_id)
-        return token in {row and row.token, link and link.token}
+    async def disown(self, attempt_id: str, user_id: int, token: Secret, client_identifier: Secret) -> bool:
+        """Queue a token that came of an attempt, unless that or the member's link keeps it; tell whether it did."""
+        row, link = await self.tx.attempts.get(attempt_id), await self.tx.links.of(user_id)
+        if token in {row and row.token, link and link.token}:
+            return False
+        await self._sign_out(user_id, token, client_identifier)
+        return True
 
     async def _sign_out(self, user_id: int, token: Secret, client_identifier: Secret) -> str:
-        return await self.tx.sign_outs.add(
-            user_id=user_id, token=token, client_identifier=client_identifier, now=self._clock.now()
+        sign_out = SignOut(
+            id=secrets.token_urlsafe(16),
+            user_id=user_id,
+            token=token,
+            client_identifier=client_identifier,
+            requested_at=self._clock.now(),
         )
+        await self.tx.sign_outs.add(sign_out)
+        self.tell(sign_out)
+        return sign_out.id
 
 
 def _has_no_card(attempt: Attempt) -> bool:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from .errors import StoreError
-from .models import AuditEntry, Deed, Phase, Reason, Report
+from .models import AuditEntry, Checked, CheckWanted, Deed, Finding, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from .bell import Bell, Happened
     from .clock import Clock
-    from .ledger import Change, Ledger
-    from .models import Answer, Attempt, Finding, Link, News, Place
-    from .store import Store
-    from .work.asker import Asker
-    from .work.given_up import GivenUpCodes
-    from .work.health import HealthCheck
-    from .work.messenger import Messenger
-    from .work.presenter import Presenter
-    from .work.reporter import Reporter
-    from .work.sign_outs import SignOuts
+    from .ledger import Ledger
+    from .models import Attempt, Link, Notice, Wish
 
-_log = logging.getLogger(__name__)
+FRESH = timedelta(seconds=10)
+"""Who asks again and again how a link is, is told what the last check brought: others wait too."""
+
+PATIENCE_SECONDS = 8.0
+"""How long a member who presses *Check now* waits for plex.tv."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,30 +55,9 @@ LinkOutcome = Status | NotLinked | Reported | Forgotten
 class Links:
     """Show, check, end, export and delete what is stored about a member."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        ledger: Ledger,
-        asker: Asker,
-        presenter: Presenter,
-        health: HealthCheck,
-        sign_outs: SignOuts,
-        given_up: GivenUpCodes,
-        reporter: Reporter,
-        messenger: Messenger,
-        clock: Clock,
-        audit_days: int,
-    ) -> None:
-        self._store = store
+    def __init__(self, *, ledger: Ledger, bell: Bell, clock: Clock, audit_days: int) -> None:
         self._ledger = ledger
-        self._asker = asker
-        self._presenter = presenter
-        self._health = health
-        self._sign_outs = sign_outs
-        self._given_up = given_up
-        self._reporter = reporter
-        self._messenger = messenger
+        self._bell = bell
         self._clock = clock
         self._audit_days = audit_days
 
@@ -93,82 +68,66 @@ class Links:
 
     async def status(self, user_id: int) -> Status | NotLinked:
         """Return the member's link and what is known of it."""
-        async with self._store.transaction() as tx:
-            link = await tx.links.of(user_id)
+        async with self._ledger.change() as change:
+            link = await change.tx.links.of(user_id)
             if link is None:
                 return NotLinked()
-            return Status(link=link, last_use=await tx.audit.last_use(user_id, since=link.linked_at))
+            return Status(link=link, last_use=await change.tx.audit.last_use(user_id, since=link.linked_at))
 
     async def check(self, user_id: int) -> Status | NotLinked:
-        """Ask plex.tv about the member's link now, and return it as `status` does."""
+        """Let plex.tv be asked about the member's link now, and return it as `status` does."""
         before = await self.status(user_id)
         if isinstance(before, NotLinked) or before.link.trouble is not None:
             return before
-        finding = await self._health.check_now(before.link)
+        finding = await self._finding(before.link)
         after = await self.status(user_id)
-        if isinstance(after, NotLinked):
-            return after
-        return Status(link=after.link, last_use=after.last_use, finding=finding)
+        return replace(after, finding=finding) if isinstance(after, Status) else after
 
-    async def unlink(self, user_id: int, *, place: Place, answer: Answer | None) -> Reported | NotLinked:
-        """Erase the member's link, sign it out at Plex, and tell about both on the card at `place`.
+    async def _finding(self, link: Link) -> Finding:
+        """Return what a check brings that is made now, or was just made; silence after a few seconds."""
+        health = link.health
+        if health.finding and health.checked_at and self._clock.now() < health.checked_at + FRESH:
+            return health.finding
+        checked: asyncio.Future[Finding] = asyncio.get_running_loop().create_future()
+
+        def hear(happened: Happened) -> None:
+            if isinstance(happened, Checked) and happened.link_id == link.id and not checked.done():
+                checked.set_result(happened.finding)
+
+        stop = self._bell.listen(hear)
+        try:
+            self._bell.ring(CheckWanted(link.id))
+            await asyncio.wait({checked}, timeout=PATIENCE_SECONDS)
+        finally:
+            stop()
+        return checked.result() if checked.done() else Finding.SILENT
+
+    async def unlink(self, wish: Wish) -> Reported | NotLinked:
+        """Erase the member's link, sign it out at Plex, and tell about both on the card that was pressed.
 
         Raises:
             UnknownKeyError: the credential cannot be read now; nothing was erased.
 
         """
         async with self._ledger.change() as change:
-            link = await change.tx.links.of(user_id)
+            link = await change.tx.links.of(wish.user_id)
             if link is None:
                 return NotLinked()
-            report_id = await self.end(change, link, Reason.UNLINKED, place=place, answer=answer)
-        _log.info("link.unlinked link=%s user=%s", link.id, user_id)
-        await self.carry_on(change, report_id)
+            await change.end_link(link, Reason.UNLINKED, place=wish.card, answer=wish.answer)
         return Reported()
-
-    async def end(self, change: Change, link: Link, reason: Reason, *, place: Place, answer: Answer | None) -> str:
-        """Erase a link and keep a report of it in the same change; return the report's id. Raise as `unlink` does."""
-        sign_out_id = await change.remove_link(link, reason)
-        report = Report(
-            id=sign_out_id or link.id,
-            user_id=link.user_id,
-            reason=reason,
-            phase=Phase.UNREADABLE if sign_out_id is None else Phase.SIGNING_OUT,
-            requested_at=self._clock.now(),
-            place=place,
-            answer=answer,
-        )
-        await change.tx.reports.add(report)
-        return report.id
-
-    async def carry_on(self, change: Change, report_id: str | None = None) -> None:
-        """Plan what a committed change left to be shown, and to be done at plex.tv."""
-        for attempt in change.touched.values():
-            self._presenter.show_now(attempt)
-        if report_id is not None:
-            self._reporter.plan(report_id)
-            self._sign_outs.begin(report_id)
-        await self.clean_up()
-
-    async def clean_up(self) -> None:
-        """Plan what is left to be done at plex.tv."""
-        # It is committed and must not be answered as failed; what is not planned now, the next sweep plans.
-        with suppress(StoreError):
-            await self._sign_outs.wake()
-            await self._given_up.wake()
-            await self._messenger.wake()
 
     async def export(self, user_id: int) -> dict[str, Any]:
         """Return all that is stored about the member but the credentials, as JSON takes it."""
         now = self._clock.now()
-        async with self._store.transaction() as tx:
+        async with self._ledger.change() as change:
+            tx = change.tx
             link = await tx.links.of(user_id)
             attempts = await tx.attempts.all_of(user_id)
             waiting = await tx.sign_outs.of(user_id)
             given_up = await tx.given_up.of(user_id)
-            news = await tx.news.of(user_id)
+            notices = await tx.notices.of(user_id)
             entries = await tx.audit.about(user_id)
-            if link is not None or attempts or waiting or given_up or news or entries:
+            if link is not None or attempts or waiting or given_up or notices or entries:
                 await tx.audit.add(AuditEntry(at=now, actor_id=user_id, deed=Deed.EXPORTED, user_id=user_id))
         return {
             "discord_user_id": str(user_id),
@@ -177,37 +136,35 @@ class Links:
             "attempts": [_exported_attempt(attempt) for attempt in attempts],
             "waiting_sign_outs": [{"requested_at": _text(requested_at)} for requested_at in waiting],
             "given_up_codes": [{"ends_at": _text(deadline_at)} for deadline_at in given_up],
-            "news": [{"at": _text(each.at), "topic": each.topic} for each in news],
+            "notices": [{"at": _text(each.at), "topic": each.topic} for each in notices],
             "audit": [_exported_entry(entry, user_id) for entry in entries],
         }
 
-    async def forget(self, user_id: int, *, place: Place, answer: Answer | None) -> Reported | Forgotten:
+    async def forget(self, wish: Wish) -> Reported | Forgotten:
         """Delete all that is stored about the member; sign-outs go when they are done.
 
         Raise as `unlink` does.
         """
-        report_id = None
+        user_id = wish.user_id
         async with self._ledger.change() as change:
+            await change.tx.notices.forget(user_id)
             link = await change.tx.links.of(user_id)
             if link is not None:
-                report_id = await self.end(change, link, Reason.FORGOTTEN, place=place, answer=answer)
+                await change.end_link(link, Reason.FORGOTTEN, place=wish.card, answer=wish.answer)
             await change.forget_attempts(user_id)
-            await change.tx.news.forget(user_id)
             if await change.tx.audit.forget(user_id):
                 await change.note(Deed.FORGOTTEN, user_id, actor_id=user_id)
-        for attempt in change.touched.values():
-            self._asker.release(attempt)
-        _log.info("member.forgotten user=%s", user_id)
-        await self.carry_on(change, report_id)
-        return Forgotten() if report_id is None else Reported()
+        return Forgotten() if link is None else Reported()
 
-    async def news_for(self, user_id: int) -> list[News]:
+    async def held_for(self, user_id: int) -> list[Notice]:
         """Return what the member could not be told by direct message."""
-        return await self._messenger.held_for(user_id)
+        async with self._ledger.change() as change:
+            return await change.tx.notices.held_for(user_id)
 
-    async def heard(self, news: Sequence[News]) -> None:
+    async def heard(self, notices: Sequence[Notice]) -> None:
         """Forget what the member was told."""
-        await self._messenger.heard(news)
+        async with self._ledger.change() as change:
+            await change.tx.notices.remove([each.id for each in notices])
 
 
 def _exported_link(link: Link) -> dict[str, Any]:

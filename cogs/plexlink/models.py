@@ -147,6 +147,18 @@ class Verdict(StrEnum):
     DEAD = "dead"
 
 
+class Origin(StrEnum):
+    """Where an interaction came from."""
+
+    COMMAND = "command"
+    CARD = "card"
+    """Our card in a direct message: the card is the answer."""
+    ANSWER = "answer"
+    """Our card in an ephemeral answer, which the interaction lets us edit for 15 minutes more."""
+    MESSAGE = "message"
+    """Some other message with a button of ours, which everybody may read: the answer is one of its own."""
+
+
 class Phase(StrEnum):
     """How far an unlinking has come that its member is told about; the last five are its ends."""
 
@@ -160,8 +172,10 @@ class Phase(StrEnum):
 
 
 class Topic(StrEnum):
-    """What a member is told though nothing was asked."""
+    """What a notice is about."""
 
+    UNLINKING = "unlinking"
+    RETIRED = "retired"
     LINK_DEAD = "link_dead"
     LINK_MOVED = "link_moved"
     SIGNED_OUT = "signed_out"
@@ -273,27 +287,23 @@ class SignOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """An unlinking on the card of its member; it has the id of the sign-out that it tells about."""
+class Notice:
+    """What a member is told besides the card of an attempt.
 
-    id: str
-    user_id: int
-    reason: Reason
-    phase: Phase
-    requested_at: datetime
-    shown: Phase | None = None
-    place: Place = field(default_factory=Place)
-    answer: Answer | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class News:
-    """What a member is told by direct message; `is_held` where those are closed, for the next answer."""
+    One with a place is drawn there: how an unlinking goes (`reason` and `phase`; it has the id of the sign-out that it
+    tells about), and that a card has moved. Others are sent by direct message; `is_held` where those are closed, for
+    the next answer.
+    """
 
     id: str
     user_id: int
     topic: Topic
     at: datetime
+    reason: Reason | None = None
+    phase: Phase | None = None
+    shown: Phase | None = None
+    place: Place = field(default_factory=Place)
+    answer: Answer | None = None
     is_held: bool = False
 
 
@@ -361,14 +371,90 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Showing:
-    """A card and all that is written on it."""
+class AttemptCard:
+    """An attempt's card and all that is written on it."""
 
     attempt: Attempt
     card: Card
     account_name: Secret | None = None
     note: Note | None = None
     ready_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """The way to a card in a direct message."""
+
+    to: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Showing:
+    """What is to be brought to a member, and how.
+
+    It is drawn at `place`, which may be `answer`. Where it is nowhere yet, or its place is gone, it is sent as a direct
+    message with `nonce`; without one it is not. `prefers_answer` keeps what is nowhere yet in the answer, if Discord
+    lets us: it is no reason to open a conversation.
+    """
+
+    user_id: int
+    content: AttemptCard | Notice | Pointer
+    place: Place
+    answer: Answer | None = None
+    nonce: str | None = None
+    prefers_answer: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """An interaction: who asks, from where, and how it can be answered.
+
+    `place` is where the pressed card is, if it is a direct message.
+    """
+
+    user_id: int
+    guild_id: int | None
+    device_name: str
+    origin: Origin
+    answer: Answer
+    place: Place = field(default_factory=Place)
+
+    @property
+    def owed(self) -> Answer | None:
+        """Return the answer that a card may have; who pressed a direct message has its card already."""
+        return None if self.origin is Origin.CARD else self.answer
+
+    @property
+    def card(self) -> Place:
+        """Return where a card is drawn that answers this wish."""
+        return self.place if self.origin is Origin.CARD else Place(lane=Lane.ANSWER)
+
+    @property
+    def is_on_card(self) -> bool:
+        """Tell whether a button of a card of ours was pressed, of which there is but one."""
+        return self.origin in {Origin.CARD, Origin.ANSWER}
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A member says that a code is approved."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class CheckWanted:
+    """A member wants to know how a link is."""
+
+    link_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A link was checked."""
+
+    link_id: str
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
+from .bell import Bell
 from .clock import Clock
 from .errors import SettingError
 from .keys import open_vault
@@ -25,10 +26,10 @@ from .work.agenda import Agenda
 from .work.asker import Asker
 from .work.given_up import GivenUpCodes
 from .work.health import HealthCheck
-from .work.messenger import Messenger
+from .work.notices import Notices
 from .work.presenter import Presenter
-from .work.reporter import Reporter
 from .work.sign_outs import SignOuts
+from .work.turns import Turns
 from .work.worker import Worker
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from discord.ext import commands
 
-    from .models import LinkEvent
+    from .bell import Happened
     from .settings import PlexLinkSettings
 
 
@@ -67,67 +68,40 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
     )
     async with Database.open(settings.database_url.reveal()) as database, client as plex:
+        bell = Bell()
         store = Store(database=database, vault=await open_vault(database, settings))
-        agenda = Agenda(pace=pace)
-        ledger = Ledger(store=store, clock=clock, publish=_publisher(bot))
+        ledger = Ledger(store=store, clock=clock, bell=bell)
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
         )
-        presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, clock=clock)
-        messenger = Messenger(store=store, agenda=agenda, notifier=notifier, clock=clock)
-        reporter = Reporter(store=store, agenda=agenda, notifier=notifier, messenger=messenger, clock=clock)
-        sign_outs = SignOuts(store=store, plex=plex, agenda=agenda, reporter=reporter, messenger=messenger, clock=clock)
-        given_up = GivenUpCodes(store=store, plex=plex, agenda=agenda, sign_outs=sign_outs, clock=clock)
-        health = HealthCheck(store=store, plex=plex, agenda=agenda, clock=clock)
-        asker = Asker(
-            ledger=ledger,
-            plex=plex,
-            agenda=agenda,
-            presenter=presenter,
-            sign_outs=sign_outs,
-            messenger=messenger,
-            clock=clock,
-            pin_style=pin_style,
-        )
+        agenda = Agenda(pace=pace)
+        turns = Turns()
+        presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock)
         worker = Worker(
             ledger=ledger,
             agenda=agenda,
-            asker=asker,
+            asker=Asker(ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=pin_style),
             presenter=presenter,
-            sign_outs=sign_outs,
-            given_up=given_up,
-            reporter=reporter,
-            messenger=messenger,
-            health=health,
+            sign_outs=SignOuts(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
+            given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
+            notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
+            health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
             clock=clock,
             audit_days=settings.audit_days,
-        )
-        links = Links(
-            store=store,
-            ledger=ledger,
-            asker=asker,
-            presenter=presenter,
-            health=health,
-            sign_outs=sign_outs,
-            given_up=given_up,
-            reporter=reporter,
-            messenger=messenger,
-            clock=clock,
-            audit_days=settings.audit_days,
-        )
-        linking = Linking(
-            ledger=ledger,
-            worker=worker,
-            asker=asker,
-            presenter=presenter,
-            links=links,
-            clock=clock,
-            max_pending=settings.max_pending,
         )
         tokens = Tokens(store=store, clock=clock)
+        bell.listen(worker.hear)
+        bell.listen(_publisher(bot))
         agenda.start(worker.work)
         try:
-            yield Desk(linking=linking, links=links, tokens=tokens, notifier=notifier)
+            yield Desk(
+                linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
+                links=Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days),
+                tokens=tokens,
+                notifier=notifier,
+                clock=clock,
+                resume=worker.resume,
+            )
         finally:
             await tokens.stop()
             await agenda.stop()
@@ -148,12 +122,13 @@ async def believe_refusals(settings: PlexLinkSettings) -> int:
             return await tx.links.believe()
 
 
-def _publisher(bot: commands.Bot) -> Callable[[LinkEvent], None]:
+def _publisher(bot: commands.Bot) -> Callable[[Happened], None]:
     """Return how other extensions hear of links; what they do with it is theirs, and discord.py logs what fails."""
     names = {Linked: "plexlink_linked", Unlinked: "plexlink_unlinked", TokenDead: "plexlink_token_dead"}
 
-    def publish(event: LinkEvent) -> None:
-        bot.dispatch(names[type(event)], event)
+    def publish(happened: Happened) -> None:
+        if type(happened) in names:
+            bot.dispatch(names[type(happened)], happened)
 
     return publish
 

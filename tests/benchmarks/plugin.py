@@ -10,8 +10,7 @@ from discord.utils import utcnow
 
 from plexlink import wiring
 from plexlink.clock import Clock
-from plexlink.linking import Request
-from plexlink.models import Lane, Place
+from plexlink.models import Answer, Lane, Origin, Place, Secret, Wish
 from plexlink.settings import PlexLinkSettings
 
 if TYPE_CHECKING:
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from plexlink.linking import Linking
-    from plexlink.models import Answer, Attempt, Showing
+    from plexlink.models import Showing
+    from plexlink.surface.cog import Desk
+    from plexlink.work.worker import Worker
 
 
 class NoNotifier:
@@ -30,32 +30,39 @@ class NoNotifier:
         pass
 
     async def show(self, showing: Showing) -> Place:
-        return Place(lane=Lane.DM, channel_id=showing.attempt.user_id, message_id=1)
-
-    async def point(self, attempt: Attempt) -> None:
-        pass
-
-    async def retire(self, answer: Answer) -> None:
-        pass
+        return Place(lane=Lane.DM, channel_id=showing.user_id, message_id=showing.user_id)
 
 
 @asynccontextmanager
 async def plugin(
     folder: Path, plex_url: str, *, rate: float, now: Callable[[], datetime] = utcnow
-) -> AsyncIterator[Linking]:
+) -> AsyncIterator[Desk]:
     """Open the plugin as its cog does, with a database in `folder`."""
     logging.getLogger("plexlink").setLevel(logging.ERROR)
     wiring.DiscordNotifier = NoNotifier  # type: ignore[assignment,misc]
-    wiring._publisher = lambda _: lambda _: None
+    wiring._publisher = lambda _: lambda _: None  # type: ignore[assignment]
     wiring.Clock = lambda *, monotonic, **_: Clock(now=now, monotonic=monotonic)  # type: ignore[assignment,misc]
     settings = PlexLinkSettings.in_folder(
         folder, plex_url=plex_url, plex_rate=rate, max_pending=100_000, plex_product="PlexLink"
     )
     async with wiring.running(None, settings) as desk:  # type: ignore[arg-type]
-        desk.linking.resume()
-        yield desk.linking
+        desk.resume()
+        yield desk
 
 
-async def start(service: Linking, member: int) -> None:
-    """Let a member ask for a code."""
-    await service.start(Request(user_id=member, guild_id=None, device_name=f"Discord: {member}", answer=None))
+def worker_of(desk: Desk) -> Worker:
+    """Return what does the work that the desk is not to know of."""
+    worker: Worker = desk.resume.__self__  # type: ignore[attr-defined]
+    return worker
+
+
+async def start(desk: Desk, member: int) -> None:
+    """Let a member ask for a code, in a direct message."""
+    wish = Wish(
+        user_id=member,
+        guild_id=None,
+        device_name=f"Discord: {member}",
+        origin=Origin.CARD,
+        answer=Answer(message_id=member, token=Secret("interaction"), at=utcnow()),
+    )
+    await desk.linking.start(wish)

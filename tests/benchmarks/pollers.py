@@ -96,40 +96,41 @@ class Measures:
 async def plexlink(measures: Measures, mode: str) -> None:
     """Measure the plugin, everything durable."""
     from plexlink.work import agenda, asker, order  # noqa: PLC0415 - the other clients shall not load it
-    from plugin import plugin, start  # noqa: PLC0415
+    from plugin import plugin, start, worker_of  # noqa: PLC0415
 
     order.AGAIN_AFTER_SECONDS = order._AT_LATEST_SECONDS = asker.ASKED_AGAIN_SECONDS = measures.interval
     order.FIRST_AFTER_SECONDS = 600.0 if mode == "memory" else measures.interval
     agenda.Agenda.retry.__kwdefaults__["first_seconds"] = measures.interval  # type: ignore[index]
     with tempfile.TemporaryDirectory() as folder:
-        async with plugin(Path(folder), measures.url, rate=1000.0) as service:
+        async with plugin(Path(folder), measures.url, rate=1000.0) as desk:
+            worker = worker_of(desk)
             for member in range(WARMING_UP):  # what is loaded and cached at the first use is not a member's
-                await start(service, 10**9 + member)
-            await settled(service, WARMING_UP)
+                await start(desk, 10**9 + member)
+            await settled(worker, WARMING_UP)
             if mode == "cpu":
                 await asyncio.sleep(2 * measures.interval)  # nor are the first connections
             measures.at_rest()
             for begin in range(0, measures.members, 50):
                 batch = range(begin, min(begin + 50, measures.members))
-                await asyncio.gather(*(start(service, member) for member in batch))
-                await settled(service, WARMING_UP + batch.stop)
-            await measured(measures, mode, lambda: unlinked(service))
+                await asyncio.gather(*(start(desk, member) for member in batch))
+                await settled(worker, WARMING_UP + batch.stop)
+            await measured(measures, mode, lambda: unlinked(worker))
 
 
-async def settled(service: Any, members: int) -> None:
+async def settled(worker: Any, members: int) -> None:
     """Wait until so many codes are out and their cards are committed."""
     from plexlink.models import Card  # noqa: PLC0415 - as above
 
     while True:
-        async with service._ledger.change() as change:
+        async with worker._ledger.change() as change:
             if sum(attempt.shown_state is Card.WAITING for attempt in await change.unfinished()) >= members:
                 return
         await asyncio.sleep(0.05)
 
 
-def unlinked(service: Any) -> int:
+def unlinked(worker: Any) -> int:
     """Return how many members are not linked yet."""
-    agenda = service._asker._agenda
+    agenda = worker._agenda
     return len({key.id for key in (*agenda._planned, *agenda._running) if key.kind == "attempt"}) - WARMING_UP
 
 

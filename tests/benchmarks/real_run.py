@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plexlink.models import Attempt
 from plexlink_bot.sandbox.plex_tv import Account, PlexTV
-from plugin import plugin, start
+from plugin import plugin, start, worker_of
 from simulation import LIFE_SECONDS, Outcome, members
 from virtual_time import VirtualLoop
 
@@ -43,28 +44,23 @@ class JumpingLoop(VirtualLoop):
 class RealRun:
     """Members who start, approve and press at the instants that the scenario says."""
 
-    def __init__(self, service: Any, plex: PlexTV, crowd: list[Member], loop: JumpingLoop) -> None:
+    def __init__(self, desk: Any, plex: PlexTV, crowd: list[Member], loop: JumpingLoop) -> None:
         self.outcome = Outcome()
-        self._service = service
+        self._desk = desk
+        self._worker: Any = worker_of(desk)
+        self._seen: set[tuple[str, str]] = set()
         self._plex = plex
         self._loop = loop
         self._crowd = {number + 1: member for number, member in enumerate(crowd)}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def play(self) -> Outcome:
-        agenda, ledger = self._service._asker._agenda, self._service._ledger
+        agenda, bell = self._worker._agenda, self._worker._ledger._bell
         self._loop.is_under_way = lambda: bool(agenda._running or self._tasks)
-        advance = ledger.advance
-
-        async def watched(attempt: Any, event: Any) -> Any:
-            after = await advance(attempt, event)
-            self._advanced(after)
-            return after
-
-        ledger.advance = watched
+        bell.listen(self._hear)
         began = self._loop.time()
         for user_id, member in self._crowd.items():
-            self._loop.call_at(began + member.starts_at, self._do, start(self._service, user_id))
+            self._loop.call_at(began + member.starts_at, self._do, start(self._desk, user_id))
         await asyncio.sleep(max(member.starts_at for member in self._crowd.values()) + 2 * LIFE_SECONDS)
         self.outcome.questions = sum(1 for call in self._plex.requests if call.operation == "get_pin")
         return self.outcome
@@ -74,9 +70,14 @@ class RealRun:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _advanced(self, attempt: Any) -> None:
+    def _hear(self, happened: Any) -> None:
+        if isinstance(happened, Attempt) and (happened.id, happened.state) not in self._seen:
+            self._seen.add((happened.id, happened.state))
+            self._advanced(happened)
+
+    def _advanced(self, attempt: Attempt) -> None:
         member = self._crowd[attempt.user_id]
-        if attempt.state == "pending":
+        if attempt.state == "pending" and attempt.user_code is not None:
             member.shown_at = self._loop.time()
             if member.approves_after < LIFE_SECONDS - 2:
                 code = attempt.user_code.reveal()
@@ -90,9 +91,9 @@ class RealRun:
         self._plex.approve(code, Account(id=user_id, uuid=f"{user_id:016x}", username=f"u{user_id}", email="u@x.y"))
 
     def _press(self, attempt_id: str) -> None:
-        attempt = self._service._asker._asked_about.get(attempt_id)
+        attempt = self._worker._asker._asked_about.get(attempt_id)
         if attempt is not None:
-            self._service._asker.press(attempt)
+            self._worker._asker.press(attempt)
 
 
 def run_for_real(scenario: Scenario, seed: int, *, rate: float = 1.0) -> Outcome:
@@ -101,8 +102,8 @@ def run_for_real(scenario: Scenario, seed: int, *, rate: float = 1.0) -> Outcome
 
     async def scene() -> Outcome:
         with tempfile.TemporaryDirectory() as folder:
-            async with PlexTV(now=loop.now) as plex, plugin(Path(folder), plex.url, rate=rate, now=loop.now) as service:
-                outcome = await RealRun(service, plex, members(scenario, seed), loop).play()
+            async with PlexTV(now=loop.now) as plex, plugin(Path(folder), plex.url, rate=rate, now=loop.now) as desk:
+                outcome = await RealRun(desk, plex, members(scenario, seed), loop).play()
                 loop.is_under_way = lambda: True
                 return outcome
 

@@ -137,7 +137,7 @@ class Scene:
         others = [self.world.alice, self.linked, self.cancelled]
         rows: list[object] = [
             row
-            for table in ("attempts", "links", "sign_outs", "reports", "news", "audit")
+            for table in ("attempts", "links", "sign_outs", "notices", "audit")
             for row in self.world.rows(table)
             if row["user_id"] != self.mallory.id
         ]

@@ -15,7 +15,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from plexlink.links import Status
-from plexlink.models import Attempt, AuditEntry, Card, Deed, Lane, Link, Note, Place, Reason, Secret, Showing, State
+from plexlink.models import Attempt, AttemptCard, AuditEntry, Card, Deed, Lane, Link, Note, Place, Reason, Secret, State
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
 from plexlink.surface import messages, qr, views
 
@@ -103,9 +103,9 @@ def attempts(card: Card) -> st.SearchStrategy[Attempt]:
     )
 
 
-def showings(card: Card) -> st.SearchStrategy[Showing]:
+def showings(card: Card) -> st.SearchStrategy[AttemptCard]:
     return st.builds(
-        Showing,
+        AttemptCard,
         attempt=attempts(card),
         card=st.just(card),
         account_name=st.none() | strangers.map(Secret),
@@ -128,7 +128,7 @@ def urls(base: str, attempt: Attempt, style: PinStyle, product: str) -> Secret |
 
 
 def layout(
-    showing: Showing, *, product: str, origin: str | None, style: PinStyle, is_ephemeral: bool
+    showing: AttemptCard, *, product: str, origin: str | None, style: PinStyle, is_ephemeral: bool
 ) -> views.CardView:
     base = "https://" + "x" * (128 - len("https://"))
     surroundings = views.Surroundings(

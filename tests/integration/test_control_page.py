@@ -284,8 +284,7 @@ async def test_the_tables_of_the_plugin_are_shown_as_they_are(lived: Lived) -> N
         "plexlink_sign_outs": 1,
         "plexlink_leftovers": 1,
         "plexlink_keys": 3,
-        "plexlink_reports": 1,
-        "plexlink_news": 0,
+        "plexlink_notices": 1,
         "plexlink_audit": 3,
     }
     for name, table in lived.tables.items():

@@ -86,7 +86,7 @@ async def test_a_token_whose_commit_nobody_heard_of_is_kept_and_linked(world: Wo
             raise OSError(errno.ENOSPC, "No space left on device")
 
     desk: Any = world.env.bot.get_cog("PlexLink")._desk
-    desk.links._store._database.watch(lose_the_answer)
+    desk.links._ledger._store._database.watch(lose_the_answer)
     await world.advance(60)
     assert answers_lost == 2
     assert "Linked as alice" in world.card().text

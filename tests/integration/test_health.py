@@ -40,7 +40,7 @@ async def many(world: World, count: int) -> None:
     await linked(world)
     desk: Any = world.env.bot.get_cog("PlexLink")._desk
     device = next(iter(world.plex.tokens.values()))
-    async with desk.links._store.transaction() as tx:
+    async with desk.links._ledger._store.transaction() as tx:
         template = await tx.links.of(world.alice.id)
         for number in range(1, count):
             token = f"token-of-member-{number:05}"
@@ -126,7 +126,7 @@ async def test_an_outage_marks_no_token_dead(tmp_path: Path, fault: Fault) -> No
         for _ in range(3):
             await check_all(world)
         assert verdicts(world) == {"alive": 10}
-        assert not world.rows("news")
+        assert not world.rows("notices")
         world.plex.heal()
         await pass_hours(world, 3)
         assert {row["finding"] for row in world.rows("links")} == {"alive"}
@@ -141,7 +141,7 @@ async def test_an_outage_that_changes_its_face_marks_none_of_a_thousand_tokens_d
             world.plex.fail(fault, times=None)
             await world.advance(301)
         assert verdicts(world) == {"alive": MANY}
-        assert not world.rows("news")
+        assert not world.rows("notices")
         assert {row["finding"] for row in world.rows("links")} == {"silent"}
 
 
@@ -151,7 +151,7 @@ async def test_one_refusal_alone_is_not_the_end(world: World) -> None:
     await check_all(world)
     await pass_hours(world, 2)
     assert verdicts(world) == {"alive": 1}
-    assert not world.rows("news")
+    assert not world.rows("notices")
     assert len(world.messages()) == 1
 
 
@@ -195,7 +195,7 @@ async def test_who_links_again_needs_no_news_of_the_dead_token(world: World) -> 
     assert "Your code:" in Card(result.response).text
     world.approve()
     await world.advance(6)
-    assert not world.rows("news")
+    assert not world.rows("notices")
     assert verdicts(world) == {"alive": 1}
 
 
@@ -232,7 +232,7 @@ async def test_a_wave_of_refusals_is_told_to_nobody_and_ends_when_plex_accepts_o
     async with a_world(tmp_path) as world:
         await many(world, WAVE_HOURS * CHECKED_AN_HOUR)
         await a_wave(world)
-        assert not world.rows("news")
+        assert not world.rows("notices")
         assert len(world.messages()) == 1
         assert caplog.text.count("health.held") == 1
         cog: Any = world.env.bot.get_cog("PlexLink")
@@ -263,7 +263,7 @@ async def test_the_operator_can_confirm_that_a_wave_is_real(tmp_path: Path) -> N
             world.plex.fail(REFUSED, calls=operation, times=None)
         await check_all(world)
         await pass_hours(world, 2)
-        assert not world.rows("news")
+        assert not world.rows("notices")
         confirmed = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "plexlink_bot", "confirm-dead"],

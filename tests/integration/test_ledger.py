@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plexlink import flow
+from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.errors import IllegalTransitionError, UnknownKeyError
 from plexlink.ledger import Ledger
-from plexlink.models import Account, Answer, Attempt, Card, Lane, Place, Reason, Secret, State
+from plexlink.models import Account, Answer, Attempt, Card, Lane, Origin, Place, Reason, Secret, State, Wish
 from plexlink.store import Database, Store
 from plexlink.vault import Key, KeyRing, Vault
 
@@ -38,7 +39,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def ledger(store: Store) -> Ledger:
-    return Ledger(store=store, clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0), publish=lambda _: None)
+    return Ledger(store=store, clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0), bell=Bell())
 
 
 def an_answer(message_id: int) -> Answer:
@@ -71,15 +72,30 @@ async def erase(ledger: Ledger) -> None:
         await change.remove_link(link, Reason.UNDONE)
 
 
-@pytest.mark.parametrize("what", ["redraw", "shown", "renew", "found"])
+async def redraw(ledger: Ledger, attempt: Attempt) -> Attempt:
+    async with ledger.change() as change:
+        return await change.redraw(attempt)
+
+
+async def bring(ledger: Ledger, attempt: Attempt, answer: Answer) -> Attempt:
+    async with ledger.change() as change:
+        await change.bring(attempt, answer)
+        return replace(attempt, answer=answer, shown_state=None)
+
+
+async def press(ledger: Ledger, attempt: Attempt, origin: Origin, answer: Answer, place: Place = DM) -> Attempt:
+    wish = Wish(user_id=42, guild_id=None, device_name="d", origin=origin, answer=answer, place=place)
+    async with ledger.change() as change:
+        return await change.pressed(attempt, wish)
+
+
+@pytest.mark.parametrize("what", ["redraw", "shown"])
 async def test_an_attempt_that_left_its_card_is_not_brought_back(ledger: Ledger, store: Store, what: str) -> None:
     stale = await waiting(ledger)
     await successor_of(ledger, stale)
     await {
-        "redraw": lambda: ledger.redraw(stale),
+        "redraw": lambda: redraw(ledger, stale),
         "shown": lambda: ledger.shown(stale, Card.WAITING, DM),
-        "renew": lambda: ledger.renew_answer(stale, an_answer(5)),
-        "found": lambda: ledger.found(stale, DM),
     }[what]()
     async with store.transaction() as tx:
         kept = await tx.attempts.get(stale.id)
@@ -97,7 +113,7 @@ async def test_a_late_edit_of_an_attempt_has_its_successor_drawn_again(ledger: L
 async def test_a_card_that_was_drawn_where_it_is_no_more_stays_where_it_is(ledger: Ledger) -> None:
     drawn = await begun(ledger, Place())
     elsewhere = replace(DM, message_id=3)
-    await ledger.found(drawn, elsewhere)
+    await press(ledger, drawn, Origin.CARD, an_answer(1), elsewhere)
     seen = await ledger.shown(drawn, Card.QUEUED, DM)
     assert (seen.place, seen.shown_state) == (elsewhere, None)
 
@@ -125,20 +141,20 @@ async def test_a_second_new_code_finds_the_first_one_done(ledger: Ledger, store:
 
 
 async def test_a_press_on_an_answer_that_the_card_has_left_does_not_bring_it_back(ledger: Ledger) -> None:
-    moved = await ledger.move_to(await waiting(ledger, Place(lane=Lane.ANSWER), an_answer(1)), an_answer(2))
-    assert (await ledger.renew_answer(moved, an_answer(1))).answer == an_answer(2)
+    moved = await bring(ledger, await waiting(ledger, Place(lane=Lane.ANSWER), an_answer(1)), an_answer(2))
+    assert (await press(ledger, moved, Origin.ANSWER, an_answer(1))).answer == an_answer(2)
 
 
 async def test_a_press_renews_the_answer_that_shows_the_card(ledger: Ledger) -> None:
     attempt = await waiting(ledger, Place(lane=Lane.ANSWER), an_answer(1))
     newer = replace(an_answer(1), token=Secret("newer"))
-    assert (await ledger.renew_answer(attempt, newer)).answer == newer
+    assert (await press(ledger, attempt, Origin.ANSWER, newer)).answer == newer
 
 
 async def test_a_card_drawn_while_it_moved_to_another_answer_is_drawn_again(ledger: Ledger) -> None:
     place = Place(lane=Lane.ANSWER)
     drawn = await ledger.advance(await begun(ledger, Place(), an_answer(1)), PIN)
-    await ledger.move_to(drawn, an_answer(2))
+    await bring(ledger, drawn, an_answer(2))
     seen = await ledger.shown(drawn, Card.WAITING, place)
     assert seen.shown_state is None
     assert seen.answer == an_answer(2)
@@ -147,7 +163,7 @@ async def test_a_card_drawn_while_it_moved_to_another_answer_is_drawn_again(ledg
 
 async def test_a_redraw_that_was_asked_for_during_a_draw_is_not_lost(ledger: Ledger) -> None:
     drawn = await waiting(ledger)
-    await ledger.redraw(drawn)
+    await redraw(ledger, drawn)
     assert (await ledger.shown(drawn, Card.WAITING, DM)).shown_state is None
 
 

@@ -99,7 +99,7 @@ async def test_a_waiting_sign_out_goes_when_it_is_done(world: World) -> None:
     token = await world.link()
     world.plex.fail(ServerError(503), times=None)
     await forget(world)
-    assert set(mentions(world, world.alice.id)) == {"plexlink_audit", "plexlink_sign_outs", "plexlink_reports"}
+    assert set(mentions(world, world.alice.id)) == {"plexlink_audit", "plexlink_sign_outs", "plexlink_notices"}
     world.plex.heal()
     await world.advance(120)
     assert not world.plex.is_alive(token)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from harness import World
 
 
-def service(world: World) -> Any:
-    return world.env.bot.get_cog("PlexLink")._desk.linking
+def desk(world: World) -> Any:
+    return world.env.bot.get_cog("PlexLink")._desk
 
 
 async def test_the_pace_recovers_after_plex_asked_for_less(tmp_path: Path) -> None:
     async with a_world(tmp_path, plex_rate=0.6, settle=1.5) as world:
-        pace = service(world)._asker._agenda.pace
+        pace = desk(world).resume.__self__._agenda.pace
         await world.plexlink()
         world.plex.fail(RateLimited(), calls=Operation.GET_PIN, times=3)
         await world.advance(60)
@@ -45,15 +45,17 @@ async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(t
 
 
 async def test_a_double_press_of_new_code_makes_one_new_code(world: World) -> None:
-    from plexlink.linking import Request  # noqa: PLC0415 - as above
-    from plexlink.models import Lane, Place  # noqa: PLC0415 - the classes that the loaded plugin uses
+    from plexlink.models import Answer, Lane, Origin, Place, Secret, Wish  # noqa: PLC0415 - those of the loaded plugin
 
     await world.plexlink()
     (old,) = world.rows("attempts")
     place = Place(lane=Lane.DM, channel_id=old["channel_id"], message_id=old["message_id"])
-    request = Request(user_id=world.alice.id, guild_id=None, device_name="device", answer=None, place=place)
+    answer = Answer(message_id=old["message_id"], token=Secret("interaction"), at=world.env.now())
+    wish = Wish(
+        user_id=world.alice.id, guild_id=None, device_name="device", origin=Origin.CARD, answer=answer, place=place
+    )
     with world.env._bot_scope():
-        await asyncio.gather(*(service(world).new_code(old["id"], request) for _ in range(2)))
+        await asyncio.gather(*(desk(world).linking.new_code(old["id"], wish) for _ in range(2)))
     await world.env.settle()
     await world.advance(4)
     assert len(world.plex.pins) == 2

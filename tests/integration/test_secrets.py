@@ -41,10 +41,11 @@ async def test_no_secret_is_in_a_log_an_error_a_repr_or_the_database(
 
     async with a_world(tmp_path, pin_style="strong", keys=Secret(f"planted:{KEY}")) as world:
         tokens = await _live(world)
-        service = world.env.bot.get_cog("PlexLink")._desk.linking
+        desk = world.env.bot.get_cog("PlexLink")._desk
+        worker = desk.resume.__self__
         texts = {
             "log": caplog.text,
-            "repr": repr([vars(service), vars(service._ledger), vars(service._asker), world.env.bot.plexlink_settings]),
+            "repr": repr([desk, *map(vars, (worker, worker._ledger, worker._asker)), world.env.bot.plexlink_settings]),
             "errors": repr(world.env.errors),
         }
         secrets = _secrets(world, tokens)

@@ -33,16 +33,18 @@ from plexlink.models import (
     GivenUp,
     Lane,
     Link,
+    Notice,
     Phase,
     Place,
     Reason,
-    Report,
     Secret,
+    SignOut,
     State,
+    Topic,
     Trouble,
 )
 from plexlink.store import Database, Store, Transaction, migrations, tables
-from plexlink.vault import Key, KeyRing, Vault
+from plexlink.vault import Key, KeyRecords, KeyRing, Vault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -53,6 +55,7 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 A = Key("a", bytes(range(32)))
 B = Key("b", bytes(range(32, 64)))
 RING = KeyRing({"a": A})
+DATA = Path(__file__).parents[1] / "data"
 RECORDS = Vault.first_records(RING)
 
 
@@ -259,6 +262,47 @@ async def main():
 asyncio.run(main())
 print(sorted(name for name in sys.modules if name.split(".")[0] == "alembic"))
 """
+
+
+async def test_a_database_of_the_release_before_comes_along_with_rows_in_every_state(path: Path, url: str) -> None:
+    before = (DATA / "databases" / "0003.sql").read_text()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executescript(before)
+        records = dict(other.execute("SELECT name, value FROM plexlink_keys"))
+    vault = Vault(ring=RING, records=KeyRecords(**records), reload=lambda: RING)
+    async with opened(url, vault) as store, store.transaction() as tx:
+        attempts = [attempt for user_id in range(1, 12) for attempt in await tx.attempts.all_of(user_id)]
+        assert {attempt.state for attempt in attempts} == set(State)
+        assert not any(attempt.trouble for attempt in attempts)
+        assert [attempt.token for attempt in attempts if attempt.state is State.APPROVED] == [
+            Secret("token-of-3-0123456789"),
+            Secret("token-of-4-0123456789"),
+        ]
+        links = await tx.links.of_many({5, 11})
+        assert [link and (link.token, link.trouble) for link in links.values()] == [
+            (Secret(f"token-of-{user_id}-0123456789"), None) for user_id in links
+        ]
+        assert [code.pin_id for code in await tx.given_up.all()] == [Secret("pin-of-9-0123456789")]
+        (sign_out,) = await tx.sign_outs.ids()
+        unlinkings = {user_id: (await tx.notices.of(user_id))[0] for user_id in (6, 12, 13)}
+        assert [(each.topic, each.reason, each.phase, each.shown) for each in unlinkings.values()] == [
+            (Topic.UNLINKING, Reason.UNDONE, Phase.SIGNING_OUT, None),
+            (Topic.UNLINKING, Reason.UNLINKED, Phase.DELAYED, Phase.DELAYED),
+            (Topic.UNLINKING, Reason.FORGOTTEN, Phase.SIGNED_OUT, None),
+        ]
+        assert unlinkings[6].id == sign_out
+        assert unlinkings[6].place == Place(lane=Lane.DM, channel_id=60, message_id=61)
+        assert (unlinkings[12].place, unlinkings[12].answer) == (Place(lane=Lane.ANSWER), None)
+        messages = [notice for user_id in (11, *range(20, 24)) for notice in await tx.notices.of(user_id)]
+        assert [notice.topic for notice in messages] == [
+            Topic.LINK_DEAD,
+            Topic.LINK_DEAD,
+            Topic.LINK_MOVED,
+            Topic.SIGNED_OUT,
+            Topic.NOT_SIGNED_OUT,
+        ]
+        assert [notice.is_held for notice in messages] == [True, False, False, False, False]
+        assert len(await tx.audit.about(5)) == 2
 
 
 async def test_alembic_is_not_imported_when_nothing_is_to_be_migrated(url: str) -> None:
@@ -898,32 +942,32 @@ async def test_database_enforces_one_link_a_member_an_account_and_an_attempt(sto
 
 
 async def test_sign_out_comes_back_as_it_was_after_a_restart(url: str) -> None:
-    token, client_identifier = planted("token"), planted("client-identifier")
     async with opened(url) as store, store.transaction() as tx:
-        ids = [
-            await tx.sign_outs.add(user_id=42, client_identifier=client_identifier, token=token, now=at)
-            for at in (NOW + timedelta(seconds=1), NOW)
-        ]
+        await tx.sign_outs.add(a_sign_out("later", NOW + timedelta(seconds=1)))
+        await tx.sign_outs.add(a_sign_out("sooner", NOW))
     async with opened(url) as store, store.transaction() as tx:
-        assert await tx.sign_outs.ids() == [ids[1], ids[0]], "oldest first"
-        row = await tx.sign_outs.get(ids[1])
-        assert row is not None
-        assert (row.user_id, row.client_identifier, row.token, row.requested_at) == (42, client_identifier, token, NOW)
-        await tx.sign_outs.remove(ids[1])
-        assert await tx.sign_outs.get(ids[1]) is None
-        assert await tx.sign_outs.ids() == [ids[0]]
+        assert await tx.sign_outs.ids() == ["sooner", "later"], "oldest first"
+        assert await tx.sign_outs.get("sooner") == a_sign_out("sooner", NOW)
+        await tx.sign_outs.remove("sooner")
+        assert await tx.sign_outs.get("sooner") is None
+        assert await tx.sign_outs.ids() == ["later"]
 
 
 # --- secrets ---
 
 
-def a_report() -> Report:
-    return Report(
-        id="report",
+def a_sign_out(row_id: str = "sign-out", at: datetime = NOW) -> SignOut:
+    return SignOut(id=row_id, user_id=42, client_identifier=planted("client"), token=planted("token"), requested_at=at)
+
+
+def a_notice() -> Notice:
+    return Notice(
+        id="notice",
         user_id=42,
+        topic=Topic.UNLINKING,
         reason=Reason.UNLINKED,
         phase=Phase.SIGNING_OUT,
-        requested_at=NOW,
+        at=NOW,
         answer=Answer(message_id=7, token=planted("interaction"), at=NOW),
     )
 
@@ -934,9 +978,9 @@ async def write_everything(tx: Transaction) -> None:
     await tx.attempts.move(attempt)
     await tx.attempts.show(attempt)
     await tx.links.add(a_link())
-    await tx.sign_outs.add(user_id=42, client_identifier=planted("client"), token=planted("token"), now=NOW)
+    await tx.sign_outs.add(a_sign_out())
     await tx.given_up.add(a_given_up_code())
-    await tx.reports.add(a_report())
+    await tx.notices.add(a_notice())
 
 
 async def test_no_secret_stands_in_any_file_of_the_database(store: Store, path: Path) -> None:
@@ -955,10 +999,9 @@ async def test_erased_envelopes_are_in_no_file_once_the_bot_has_stopped(url: str
             await write_everything(tx)
         sealed = set(re.findall(rb"plk1:a:[\w-]{40,}", path.with_name(f"{path.name}-wal").read_bytes()))
         async with store.transaction() as tx:
-            for row_id in await tx.sign_outs.ids():
-                await tx.sign_outs.remove(row_id)
+            await tx.sign_outs.remove("sign-out")
             await tx.given_up.remove((await tx.given_up.all())[0].id)
-            await tx.reports.remove("report")
+            await tx.notices.remove(["notice"])
             link = await tx.links.of(42)
             assert link is not None
             await tx.links.remove(link)
@@ -1031,11 +1074,11 @@ async def test_envelope_with_a_key_that_is_missing_makes_its_row_unavailable(
     async with store.transaction() as tx:
         await tx.attempts.add(attempt)
         await tx.links.add(link)
-        row_id = await tx.sign_outs.add(user_id=42, client_identifier=planted("c"), token=planted("t"), now=NOW)
-    for table, each in ((tables.attempts, attempt.id), (tables.links, link.id), (tables.sign_outs, row_id)):
+        await tx.sign_outs.add(a_sign_out())
+    for table, each in ((tables.attempts, attempt.id), (tables.links, link.id), (tables.sign_outs, "sign-out")):
         await spoil(database, table, each, **{missing: sealed_with_b(table.name, missing, each), broken: "nonsense"})
     async with store.transaction() as tx:
-        rows = [await tx.attempts.get(attempt.id), await tx.links.of(42), await tx.sign_outs.get(row_id)]
+        rows = [await tx.attempts.get(attempt.id), await tx.links.of(42), await tx.sign_outs.get("sign-out")]
     assert [row and row.trouble for row in rows] == [Trouble.UNAVAILABLE] * 3
 
 
@@ -1071,17 +1114,17 @@ async def test_broken_link_and_sign_out_say_so_and_can_be_removed(store: Store, 
     link = a_link()
     async with store.transaction() as tx:
         await tx.links.add(link)
-        row_id = await tx.sign_outs.add(user_id=42, client_identifier=planted("c"), token=planted("t"), now=NOW)
+        await tx.sign_outs.add(a_sign_out())
     await spoil(database, tables.links, link.id, token_envelope="nonsense")
-    await spoil(database, tables.sign_outs, row_id, token_envelope="nonsense")
+    await spoil(database, tables.sign_outs, "sign-out", token_envelope="nonsense")
     async with store.transaction() as tx:
         broken = await tx.links.of(42)
-        row = await tx.sign_outs.get(row_id)
+        row = await tx.sign_outs.get("sign-out")
         assert broken == replace(link, token=Secret(""), trouble=Trouble.BROKEN)
         assert row is not None
         assert row.trouble is Trouble.BROKEN
         await tx.links.remove(broken)
-        await tx.sign_outs.remove(row_id)
+        await tx.sign_outs.remove("sign-out")
         assert (await tx.links.of(42), await tx.sign_outs.ids()) == (None, [])
 
 

@@ -60,7 +60,7 @@ async def test_every_step_is_done_checked_and_told(world: World) -> None:
     assert "no longer accepts the token ✓" in text
     assert not world.plex.is_alive(token)
     assert called(world, Operation.USER) == 2, "once for linking, once to check"
-    assert not any(world.rows(table) for table in ("links", "sign_outs", "reports", "news"))
+    assert not any(world.rows(table) for table in ("links", "sign_outs", "notices"))
     assert "Unlinked" in world.card().text, "the old card says so too"
 
 
@@ -127,7 +127,7 @@ async def test_while_plex_is_down_the_member_is_told_and_hears_how_it_ended(worl
     news = Card(world.messages()[-1])
     assert "Signed out at Plex ✓" in news.text
     assert len(world.messages()) == 2
-    assert not any(world.rows(table) for table in ("links", "sign_outs", "reports", "news"))
+    assert not any(world.rows(table) for table in ("links", "sign_outs", "notices"))
 
 
 async def test_after_a_day_it_is_erased_and_told(world: World) -> None:
@@ -136,7 +136,7 @@ async def test_after_a_day_it_is_erased_and_told(world: World) -> None:
     await unlink(world)
     for _ in range(26):
         await world.advance(3600)
-    assert not any(world.rows(table) for table in ("sign_outs", "reports", "news"))
+    assert not any(world.rows(table) for table in ("sign_outs", "notices"))
     assert "I could not sign out at Plex" in Card(world.messages()[-1]).text
     assert len(world.messages()) == 2
 
@@ -148,11 +148,11 @@ async def test_where_messages_are_closed_the_end_is_told_with_the_next_answer(wo
     world.plex.heal()
     world.close_dms()
     await world.advance(60)
-    (row,) = world.rows("news")
+    (row,) = world.rows("notices")
     assert row["is_held"]
     status = Card((await world.alice.slash(world.channel, "plexstatus")).response)
     assert status.text.index("Signed out at Plex ✓") < status.text.index("Not linked")
-    assert not world.rows("news")
+    assert not world.rows("notices")
     again = Card((await world.alice.slash(world.channel, "plexstatus")).response)
     assert "Signed out" not in again.text
 
@@ -181,7 +181,7 @@ async def test_an_end_that_could_not_be_shown_is_shown_after_a_restart(world: Wo
     await world.start()
     await world.advance(5)
     assert "Signed out at Plex ✓" in shown(world, response)
-    assert not world.rows("reports")
+    assert not world.rows("notices")
 
 
 async def test_undo_takes_the_same_way_on_its_own_card(world: World) -> None:

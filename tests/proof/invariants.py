@@ -39,7 +39,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 CUSTOM_ID = re.compile(r"plexlink:(check|new|cancel|undo):(.+)")
 CODE = re.compile(r"Your code: \*\*`([A-Z0-9]{4})`")
 ENDS = {"linked", "refused", "expired", "cancelled", "failed"}
-TABLES = ("attempts", "links", "sign_outs", "leftovers", "reports")
+TABLES = ("attempts", "links", "sign_outs", "leftovers", "notices")
 
 SAYS = {
     "requested": ("You are in line", "Plex does not answer yet"),
@@ -81,7 +81,7 @@ class Books:
     attempts: dict[str, Row]
     links: list[Row]
     sign_outs: list[Row]
-    reports: list[Row]
+    notices: list[Row]
     """Unlinkings whose end their members do not know yet."""
     given_up: set[str]
     """Attempts whose codes were given up and are asked about once more before they run out."""
@@ -100,10 +100,10 @@ class Books:
             records = {row["name"]: row["value"] for row in database.execute("SELECT name, value FROM plexlink_keys")}
             database.execute("BEGIN")
             rows = {name: [dict(row) for row in database.execute(f"SELECT * FROM plexlink_{name}")] for name in TABLES}  # noqa: S608 - fixed names
-        given_up, reports = {row["id"] for row in rows.pop("leftovers")}, rows.pop("reports")
+        given_up, notices = {row["id"] for row in rows.pop("leftovers")}, rows.pop("notices")
         for table, found in rows.items():
             _open(place, records, table, found)
-        return cls({row["id"]: row for row in rows["attempts"]}, rows["links"], rows["sign_outs"], reports, given_up)
+        return cls({row["id"]: row for row in rows["attempts"]}, rows["links"], rows["sign_outs"], notices, given_up)
 
     def tokens(self) -> set[str]:
         """Return all tokens that are kept, wherever."""
@@ -266,8 +266,10 @@ class Witness:
                 yield row["user_id"], f"attempt {row['id']} is still {row['state']}"
         for row in books.sign_outs:
             yield row["user_id"], f"sign-out {row['id']} is not done"
-        for row in books.reports:
-            yield row["user_id"], f"the end of {row['reason']} is not told: {row['phase']}, shown as {row['shown']}"
+        for row in books.notices:
+            if not row["is_held"]:
+                told = f"{row['phase']}, shown as {row['shown']}"
+                yield row["user_id"], f"{row['topic']} {row['reason'] or ''} is not told to its end: {told}"
 
     def _cards(self, books: Books) -> Iterator[Complaint]:
         """Every attempt has one message that shows it, and the message is true."""

@@ -5,7 +5,7 @@
 The README's picture is the real thing: /plexlink typed, and approved on the link page. The others are the cards'
 layouts, posted by the bot into the same conversation, because some of them take an outage or a quarter of an hour.
 Each of SHEETS becomes one sheet per width and scheme, to be looked at as a whole. A new `Card` is on its sheet by
-itself; an outcome of the service wants an entry in `outcomes`, anything else a Shot in one of the functions here.
+itself; an outcome of a use case wants an entry in `outcomes`, anything else a Shot in one of the functions here.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from plexlink.linking import AlreadyOpen, Gone, NotYours, TooBusy, TooManyStarts
 from plexlink.links import Forgotten, NotLinked, Status
 from plexlink.models import (
     Attempt,
+    AttemptCard,
     AuditEntry,
     Card,
     Deed,
@@ -35,14 +36,12 @@ from plexlink.models import (
     Health,
     Lane,
     Link,
-    News,
     Note,
+    Notice,
     Phase,
     Place,
     Reason,
-    Report,
     Secret,
-    Showing,
     State,
     Topic,
     Trouble,
@@ -128,7 +127,7 @@ def a_status(now: datetime, *, use: str | None = None, finding: Finding | None =
 
 
 def outcomes(now: datetime) -> Mapping[str, object]:
-    """Return what the service may answer, by the name of its picture."""
+    """Return what the use cases may answer, by the name of its picture."""
     in_dm, in_answer = (Place(lane=lane, channel_id=1, message_id=2) for lane in Lane)
     return {
         "already-open": AlreadyOpen(in_dm),
@@ -156,7 +155,6 @@ def answers(now: datetime, _: str) -> Iterator[Shot]:
         assert view is not None, f"{outcome} is answered by a card"
         yield Shot(name, view)
     yield Shot("sent", views.pointer(Place(lane=Lane.DM, channel_id=1, message_id=2)))
-    yield Shot("retired", views.notice(messages.RETIRED))
     yield Shot("not-saved", views.notice(messages.not_saved("b1f3c9"), views.RED))
     yield Shot("ask-unlink", views.ask_unlink(USER_ID))
     yield Shot("ask-forget", views.ask_forget(USER_ID))
@@ -165,23 +163,23 @@ def answers(now: datetime, _: str) -> Iterator[Shot]:
     yield Shot("something-broke", views.notice(messages.something_broke("b1f3c9"), views.RED))
 
 
-def unlinkings_and_news(now: datetime, _: str) -> Iterator[Shot]:
-    """Give the reports of unlinkings, and what members are told though they asked for nothing."""
+def notices(now: datetime, _: str) -> Iterator[Shot]:
+    """Give what members are told besides the cards of their attempts."""
     for reason in (Reason.UNLINKED, Reason.UNDONE, Reason.FORGOTTEN):
         for phase in Phase if reason is Reason.UNLINKED else (Phase.SIGNED_OUT,):
-            report = Report(id="r", user_id=USER_ID, reason=reason, phase=phase, requested_at=now)
-            yield Shot(f"report-{reason}-{phase}", views.report(report))
-    news = [News(id="n", user_id=USER_ID, topic=topic, at=now) for topic in Topic]
-    for one in news:
-        yield Shot(f"news-{one.topic}", views.news(one))
-    yield Shot("news-before-an-answer", views.headed_by(news[:1], views.not_linked(USER_ID)))
+            unlinking = Notice(id="n", user_id=USER_ID, topic=Topic.UNLINKING, reason=reason, phase=phase, at=now)
+            yield Shot(f"{reason}-{phase}", views.noticed(unlinking))
+    others = [Notice(id="n", user_id=USER_ID, topic=topic, at=now) for topic in Topic if topic is not Topic.UNLINKING]
+    for notice in others:
+        yield Shot(f"notice-{notice.topic}", views.noticed(notice))
+    yield Shot("notice-before-an-answer", views.headed_by(others[1:2], views.not_linked(USER_ID)))
 
 
 SHEETS: Mapping[str, Callable[[datetime, str], Iterator[Shot]]] = {
     "waiting": waiting_cards,
     "cards": other_cards,
     "answers": answers,
-    "unlinkings-and-news": unlinkings_and_news,
+    "notices": notices,
 }
 
 
@@ -232,7 +230,7 @@ def _card(
         user_code=code,
         reason=reason,
     )
-    showing = Showing(
+    showing = AttemptCard(
         attempt=attempt,
         card=card,
         account_name=ALICE,

@@ -1,4 +1,4 @@
-"""Where a card is: the columns that attempts and reports have in common."""
+"""Where a card is: the columns that attempts and notices have in common."""
 
 from __future__ import annotations
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select
 
-from ..models import Secret, SignOut
+from ..models import SignOut
 from .cells import Opening, Sealing
 from .tables import sign_outs
 
@@ -27,20 +26,18 @@ class SignOutRows:
         self._connection = connection
         self._vault = vault
 
-    async def add(self, *, user_id: int, client_identifier: Secret, token: Secret, now: datetime) -> str:
-        """Queue a credential, sealed anew for its new row; return the row's id."""
-        row_id = secrets.token_urlsafe(16)
-        seal = Sealing(self._vault, sign_outs, row_id, user_id)
+    async def add(self, sign_out: SignOut) -> None:
+        """Queue a credential, sealed anew for its new row."""
+        seal = Sealing(self._vault, sign_outs, sign_out.id, sign_out.user_id)
         await self._connection.execute(
             insert(sign_outs).values(
-                id=row_id,
-                user_id=user_id,
-                client_identifier_envelope=seal("client_identifier_envelope", client_identifier),
-                token_envelope=seal("token_envelope", token),
-                requested_at=now,
+                id=sign_out.id,
+                user_id=sign_out.user_id,
+                client_identifier_envelope=seal("client_identifier_envelope", sign_out.client_identifier),
+                token_envelope=seal("token_envelope", sign_out.token),
+                requested_at=sign_out.requested_at,
             )
         )
-        return row_id
 
     async def ids(self) -> list[str]:
         """Return the ids of all that wait, oldest first."""

@@ -9,8 +9,7 @@ from .attempts import AttemptRows
 from .audit import AuditRows
 from .given_up import GivenUpRows
 from .links import LinkRows
-from .news import NewsRows
-from .reports import ReportRows
+from .notices import NoticeRows
 from .sign_outs import SignOutRows
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ class Transaction:
         self.links = LinkRows(connection, vault)
         self.sign_outs = SignOutRows(connection, vault)
         self.given_up = GivenUpRows(connection, vault)
-        self.reports = ReportRows(connection, vault)
-        self.news = NewsRows(connection)
+        self.notices = NoticeRows(connection, vault)
         self.audit = AuditRows(connection)
 
 

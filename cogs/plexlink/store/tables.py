@@ -101,15 +101,17 @@ sign_outs = Table(
     Column("requested_at", Instant, nullable=False),
 )
 
-reports = Table(
-    "plexlink_reports",
+notices = Table(
+    "plexlink_notices",
     metadata,
     Column("id", String(22), primary_key=True),
     Column("user_id", BigInteger, nullable=False),
-    Column("reason", String(16), nullable=False),
-    Column("phase", String(16), nullable=False),
-    Column("requested_at", Instant, nullable=False),
+    Column("topic", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", String(16)),
+    Column("phase", String(16)),
     Column("shown", String(16)),
+    Column("is_held", Boolean, nullable=False, server_default=false()),
     Column("lane", String(8)),
     Column("channel_id", BigInteger),
     Column("message_id", BigInteger),
@@ -117,17 +119,7 @@ reports = Table(
     Column("answer_message_id", BigInteger),
     Column("answer_at", Instant),
 )
-
-news = Table(
-    "plexlink_news",
-    metadata,
-    Column("id", String(22), primary_key=True),
-    Column("user_id", BigInteger, nullable=False),
-    Column("topic", String(16), nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("is_held", Boolean, nullable=False, server_default=false()),
-)
-Index("plexlink_news_by_user", news.c.user_id)
+Index("plexlink_notices_by_user", notices.c.user_id)
 
 audit = Table(
     "plexlink_audit",

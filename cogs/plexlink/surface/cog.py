@@ -1,4 +1,4 @@
-"""Commands and buttons: Discord's words in, the service's values out, and an answer in every case."""
+"""Commands and buttons: Discord's words in, the use cases' values out, and an answer in every case."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from ..errors import NewerRowError, NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
-from ..linking import AlreadyOpen, Begun, Done, Gone, NotYours, Press, Request, TooBusy, TooManyStarts
+from ..linking import AlreadyOpen, Begun, Done, Gone, NotYours, TooBusy, TooManyStarts
 from ..links import Forgotten, NotLinked, Reported, Status
-from ..models import Answer, Lane, Place, Secret
+from ..models import Answer, Lane, Origin, Place, Secret, Wish
 from ..plex import device_name
 from ..tokens import Grant, GrantOutcome
 from . import messages, views
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
+    from ..clock import Clock
     from ..linking import Linking
     from ..links import Links
-    from ..models import News
+    from ..models import Notice
     from ..tokens import Tokens
     from .notifier import DiscordNotifier
 
@@ -75,6 +76,9 @@ class Desk:
     links: Links
     tokens: Tokens
     notifier: DiscordNotifier
+    clock: Clock
+    resume: Callable[[], None]
+    """Go on with everything that an earlier process left undone."""
 
 
 class PlexLink(commands.Cog):
@@ -108,7 +112,7 @@ class PlexLink(commands.Cog):
         self._desk = await self._resources.enter_async_context(self._opener())
         self._bot.add_dynamic_items(CardButton)
         if self._bot.is_ready():
-            self._desk.linking.resume()
+            self._desk.resume()
 
     async def cog_unload(self) -> None:
         """Let members who are being answered get their answer, then close everything that was opened."""
@@ -125,7 +129,7 @@ class PlexLink(commands.Cog):
     async def on_ready(self) -> None:
         """Go on with what was left undone."""
         if self._desk is not None:
-            self._desk.linking.resume()
+            self._desk.resume()
 
     async def token_for(self, user_id: int, *, purpose: str) -> Grant:
         """Return a member's Plex token for other code, or why there is none; its use is written into the audit.
@@ -145,43 +149,43 @@ class PlexLink(commands.Cog):
     @app_commands.command(name="plexlink", description=messages.COMMAND)
     async def plexlink(self, interaction: discord.Interaction[Any]) -> None:
         """Start linking."""
-        await self._serve(interaction, lambda desk, answer: desk.linking.start(self._request(interaction, answer)))
+        await self._serve(interaction, lambda desk, wish: desk.linking.start(wish))
 
     @app_commands.command(name="plexstatus", description=messages.STATUS_COMMAND)
     async def plexstatus(self, interaction: discord.Interaction[Any]) -> None:
         """Show the member's link."""
-        await self._serve(interaction, lambda desk, _: desk.links.status(interaction.user.id))
+        await self._serve(interaction, lambda desk, wish: desk.links.status(wish.user_id))
 
     @app_commands.command(name="plexunlink", description=messages.UNLINK_COMMAND)
     async def plexunlink(self, interaction: discord.Interaction[Any]) -> None:
         """Ask whether the link is to be ended."""
-        await self._serve(interaction, lambda desk, _: self._ask_unlink(desk, interaction.user.id))
+        await self._serve(interaction, self._ask_unlink)
 
     @app_commands.command(name="plexprivacy", description=messages.PRIVACY_COMMAND)
     async def plexprivacy(self, interaction: discord.Interaction[Any]) -> None:
         """Tell what is stored."""
-        await self._serve(interaction, lambda desk, _: self._privacy(desk, interaction.user.id))
+        await self._serve(interaction, self._privacy)
 
     async def press(self, interaction: discord.Interaction[Any], action: Action, subject: str) -> None:
         """Do what a card's button asks for."""
         await self._serve(
             interaction,
-            lambda desk, answer: self._decide(desk, interaction, action, subject, answer),
+            lambda desk, wish: self._decide(desk, interaction, action, subject, wish),
             is_in_place=action in _IN_PLACE,
         )
 
     async def _serve(
         self,
         interaction: discord.Interaction[Any],
-        decide: Callable[[Desk, Answer], Awaitable[object]],
+        decide: Callable[[Desk, Wish], Awaitable[object]],
         *,
         is_in_place: bool = False,
     ) -> None:
         """Acknowledge, decide, answer; an unloading waits for it."""
         with self._in_progress():
-            answer = await self._defer(interaction)
-            if answer is not None:
-                await self._answer(interaction, answer, decide, is_in_place=is_in_place)
+            wish = await self._defer(interaction)
+            if wish is not None:
+                await self._answer(interaction, wish, decide, is_in_place=is_in_place)
 
     @contextmanager
     def _in_progress(self) -> Iterator[None]:
@@ -196,59 +200,55 @@ class PlexLink(commands.Cog):
                 self._answering.discard(task)
 
     async def _decide(  # noqa: PLR0911 - one an action
-        self, desk: Desk, interaction: discord.Interaction[Any], action: Action, subject: str, answer: Answer
+        self, desk: Desk, interaction: discord.Interaction[Any], action: Action, subject: str, wish: Wish
     ) -> object:
         if action in views.OF_MEMBERS:
-            if subject != str(interaction.user.id):
+            if subject != str(wish.user_id):
                 return NotYours()
-            return await self._decide_for_member(desk, interaction, action, answer)
-        place = _message_place(interaction)
-        press = Press(user_id=interaction.user.id, answer=answer if place is None else None, place=place)
+            return await self._decide_for_member(desk, interaction, action, wish)
         match action:
             case Action.CHECK:
-                return await desk.linking.check_now(subject, press)
+                return await desk.linking.check_now(subject, wish)
             case Action.CANCEL:
-                return await desk.linking.cancel(subject, press)
+                return await desk.linking.cancel(subject, wish)
             case Action.MOVE:
-                return await desk.linking.move_here(subject, press)
+                return await desk.linking.move_here(subject, wish)
             case Action.LEAVE:
-                return await desk.linking.leave_there(subject, press)
+                return await desk.linking.leave_there(subject, wish)
             case Action.UNDO:
-                return await desk.linking.undo(subject, press)
+                return await desk.linking.undo(subject, wish)
             case _:
-                return await desk.linking.new_code(subject, self._request(interaction, answer))
+                return await desk.linking.new_code(subject, wish)
 
     async def _decide_for_member(  # noqa: PLR0911 - one an action
-        self, desk: Desk, interaction: discord.Interaction[Any], action: Action, answer: Answer
+        self, desk: Desk, interaction: discord.Interaction[Any], action: Action, wish: Wish
     ) -> object:
-        user_id = interaction.user.id
-        place = _message_place(interaction) or Place(lane=Lane.ANSWER)
         match action:
             case Action.RECHECK:
-                return await desk.links.check(user_id)
+                return await desk.links.check(wish.user_id)
             case Action.UNLINK:
-                return await self._ask_unlink(desk, user_id)
+                return await self._ask_unlink(desk, wish)
             case Action.UNLINK_NOW:
-                return await desk.links.unlink(user_id, place=place, answer=answer)
+                return await desk.links.unlink(wish)
             case Action.PRIVACY:
-                return await self._privacy(desk, user_id)
+                return await self._privacy(desk, wish)
             case Action.EXPORT:
                 return await self._export(desk, interaction)
             case Action.FORGET:
-                return views.ask_forget(user_id)
+                return views.ask_forget(wish.user_id)
             case Action.FORGET_NOW:
-                return await desk.links.forget(user_id, place=place, answer=answer)
+                return await desk.links.forget(wish)
             case Action.ANOTHER:
-                return await desk.linking.start(self._request(interaction, answer))
+                return await desk.linking.start(wish)
             case _:
-                return await desk.links.status(user_id)
+                return await desk.links.status(wish.user_id)
 
-    async def _ask_unlink(self, desk: Desk, user_id: int) -> object:
-        status = await desk.links.status(user_id)
-        return status if isinstance(status, NotLinked) else views.ask_unlink(user_id)
+    async def _ask_unlink(self, desk: Desk, wish: Wish) -> object:
+        status = await desk.links.status(wish.user_id)
+        return status if isinstance(status, NotLinked) else views.ask_unlink(wish.user_id)
 
-    async def _privacy(self, desk: Desk, user_id: int) -> views.CardView:
-        return views.privacy(user_id, desk.links.audit_days)
+    async def _privacy(self, desk: Desk, wish: Wish) -> views.CardView:
+        return views.privacy(wish.user_id, desk.links.audit_days)
 
     async def _export(self, desk: Desk, interaction: discord.Interaction[Any]) -> views.CardView | None:
         """Send the member's data by direct message, or with an answer of its own where those are closed."""
@@ -267,48 +267,44 @@ class PlexLink(commands.Cog):
         )
         return None
 
-    def _request(self, interaction: discord.Interaction[Any], answer: Answer) -> Request:
-        """Describe a wish for a code; from a card in a direct message, the new attempt takes the card over."""
-        place = _message_place(interaction)
-        return Request(
-            user_id=interaction.user.id,
-            guild_id=interaction.guild_id,
-            device_name=device_name(interaction.user.name, self._bot.user.name if self._bot.user else ""),
-            answer=answer if place is None else None,
-            place=place or Place(),
-            may_replace_link=interaction.message is not None,
-        )
-
-    async def _defer(self, interaction: discord.Interaction[Any]) -> Answer | None:
+    async def _defer(self, interaction: discord.Interaction[Any]) -> Wish | None:
         """Acknowledge before anything else; nothing if it came before, or Discord does not know it any more."""
         if interaction.id in self._heard:
             return None
         self._heard.append(interaction.id)
         if self._desk is not None:
-            self._desk.linking.observe(interaction.created_at)
+            self._desk.clock.observe(interaction.created_at)
         token = Secret(interaction.token)  # before anything can fail: a log filter by value knows it from here on
+        origin = _origin(interaction)
         try:
-            message_id = await _acknowledge(interaction)
+            message_id = await _acknowledge(interaction, origin)
         except Exception as error:  # noqa: BLE001 - whatever it was, there is nobody left to answer
             _log.warning("interaction.not_deferred id=%s: %s", interaction.id, type(error).__name__)
             return None
-        return Answer(message_id=message_id, token=token, at=interaction.created_at)
+        return Wish(
+            user_id=interaction.user.id,
+            guild_id=interaction.guild_id,
+            device_name=device_name(interaction.user.name, self._bot.user.name if self._bot.user else ""),
+            origin=origin,
+            answer=Answer(message_id=message_id, token=token, at=interaction.created_at),
+            place=_place(interaction, origin),
+        )
 
     async def _answer(
         self,
         interaction: discord.Interaction[Any],
-        answer: Answer,
-        decide: Callable[[Desk, Answer], Awaitable[object]],
+        wish: Wish,
+        decide: Callable[[Desk, Wish], Awaitable[object]],
         *,
         is_in_place: bool,
     ) -> None:
-        """Let the service decide and answer what is not shown by a card; whatever fails is answered too."""
+        """Let it be decided, and answer what is not shown by a card; whatever fails is answered too."""
         try:
             if self._desk is None:
                 raise RuntimeError("the cog is not loaded")  # noqa: TRY301 - answered like every failure
-            outcome = await decide(self._desk, answer)
+            outcome = await decide(self._desk, wish)
             is_in_place = is_in_place and not isinstance(outcome, NotYours)
-            view = outcome if isinstance(outcome, views.CardView) else _view(outcome, interaction.user.id)
+            view = outcome if isinstance(outcome, views.CardView) else _view(outcome, wish.user_id)
         except StoreUnavailableError:
             reference = secrets.token_hex(4)
             _log.error("interaction.not_saved reference=%s", reference)
@@ -323,42 +319,37 @@ class PlexLink(commands.Cog):
             reference = secrets.token_hex(4)
             _log.exception("interaction.failed reference=%s", reference)
             view = views.notice(messages.something_broke(reference), views.RED)
-        await self._say_with_news(interaction, view, is_in_place=is_in_place)
+        fills_answer = not wish.is_on_card or (is_in_place and wish.origin is Origin.ANSWER)
+        if view is None and not wish.is_on_card:
+            return  # a card will be the answer, whose place a followup would take: notices wait for the next one
+        await self._say_with_notices(interaction, view, fills_answer=fills_answer)
 
-    async def _say_with_news(
-        self, interaction: discord.Interaction[Any], view: views.CardView | None, *, is_in_place: bool
+    async def _say_with_notices(
+        self, interaction: discord.Interaction[Any], view: views.CardView | None, *, fills_answer: bool
     ) -> None:
-        """Answer, and tell first what no direct message could.
-
-        A command that a card will answer says nothing of them: a followup would take the card's place.
-        """
-        if view is None and interaction.message is None:
-            return
-        news = await self._news_for(interaction.user.id)
-        if news:
-            view = views.headed_by(news, view)
-        has_said = view is not None and await self._say(interaction, view, is_in_place=is_in_place)
-        if news and has_said and self._desk is not None:
+        """Answer, and tell first what no direct message could."""
+        notices = await self._notices_for(interaction.user.id)
+        if notices:
+            view = views.headed_by(notices, view)
+        has_said = view is not None and await _say(interaction, view, fills_answer=fills_answer)
+        if notices and has_said and self._desk is not None:
             with suppress(StoreError):  # told twice at worst
-                await self._desk.links.heard(news)
+                await self._desk.links.heard(notices)
 
-    async def _news_for(self, user_id: int) -> list[News]:
+    async def _notices_for(self, user_id: int) -> list[Notice]:
         if self._desk is None:
             return []
         try:
-            return await self._desk.links.news_for(user_id)
+            return await self._desk.links.held_for(user_id)
         except StoreError:
             return []
 
-    async def _say(self, interaction: discord.Interaction[Any], view: views.CardView, *, is_in_place: bool) -> bool:
-        """Fill the answer of a command, or the pressed card where that is an answer itself; else add an answer."""
-        message = interaction.message
-        if message is not None and not (is_in_place and message.flags.ephemeral):
-            return await self._follow_up(interaction, view)
-        return await _deliver(interaction, lambda: interaction.edit_original_response(view=view, attachments=[]))
 
-    async def _follow_up(self, interaction: discord.Interaction[Any], view: views.CardView) -> bool:
-        return await _deliver(interaction, lambda: interaction.followup.send(view=view, ephemeral=True))
+async def _say(interaction: discord.Interaction[Any], view: views.CardView, *, fills_answer: bool) -> bool:
+    """Fill the answer that was promised, or the pressed card where that is an answer itself; else add an answer."""
+    if fills_answer:
+        return await _deliver(interaction, lambda: interaction.edit_original_response(view=view, attachments=[]))
+    return await _deliver(interaction, lambda: interaction.followup.send(view=view, ephemeral=True))
 
 
 async def _deliver(interaction: discord.Interaction[Any], call: Callable[[], Awaitable[object]]) -> bool:
@@ -371,30 +362,39 @@ async def _deliver(interaction: discord.Interaction[Any], call: Callable[[], Awa
     return True
 
 
-async def _acknowledge(interaction: discord.Interaction[Any]) -> int:
-    """Defer, and return the id of the message that the answer goes to: the card, or the command's own answer."""
+def _origin(interaction: discord.Interaction[Any]) -> Origin:
+    """Tell where an interaction came from."""
+    message = interaction.message
+    if message is None:
+        return Origin.COMMAND
+    if message.flags.ephemeral:
+        return Origin.ANSWER
+    is_between_us = interaction.guild_id is None and not interaction.context.private_channel
+    return Origin.CARD if is_between_us else Origin.MESSAGE
+
+
+def _place(interaction: discord.Interaction[Any], origin: Origin) -> Place:
+    message = interaction.message
+    if message is None or origin is not Origin.CARD:
+        return Place()
+    return Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
+
+
+async def _acknowledge(interaction: discord.Interaction[Any], origin: Origin) -> int:
+    """Defer, and return the id of the message that the answer goes to: the pressed card, or an answer of its own."""
+    is_on_card = origin in {Origin.CARD, Origin.ANSWER}
     response = None
     try:
-        response = await persist(
-            lambda: interaction.response.defer(ephemeral=True, thinking=interaction.message is None)
-        )
+        response = await persist(lambda: interaction.response.defer(ephemeral=True, thinking=not is_on_card))
     except discord.HTTPException as error:
         # Discord took an earlier try and lost its answer: the command must not think for ever, the press not be lost.
         if error.code != _ALREADY_ACKNOWLEDGED:
             raise
-    if interaction.message is not None:
+    if interaction.message is not None and is_on_card:
         return interaction.message.id
     if response is not None and response.message_id is not None:
         return response.message_id
     return (await persist(interaction.original_response)).id
-
-
-def _message_place(interaction: discord.Interaction[Any]) -> Place | None:
-    """Return where the pressed card is, if it is a message of its own and not an ephemeral answer."""
-    message = interaction.message
-    if message is None or message.flags.ephemeral:
-        return None
-    return Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
 
 
 def _view(outcome: object, user_id: int) -> views.CardView | None:  # noqa: PLR0911 - one an outcome

@@ -13,7 +13,7 @@ from ..models import Finding, Note, Phase, Reason, Topic, Trouble
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ..models import AuditEntry, Link, Report
+    from ..models import AuditEntry, Link, Notice
 
 _LONGEST_NAME = 64
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
@@ -83,7 +83,6 @@ NEWER = (
 )
 EXPORTED = "I sent you a file with everything that is stored about you, without the token."
 EXPORT_HERE = "Here is everything that is stored about you, without the token."
-RETIRED = "-# This card has moved to your newest /plexlink."
 SENT = "I sent you a direct message with your code."
 STILL_OPEN = "You have a code already, on your newest card."
 NOT_YOURS = "This card belongs to somebody else. Use /plexlink to get your own."
@@ -232,11 +231,17 @@ def _health(link: Link, finding: Finding | None) -> str:
     return f"Checked {when(health.checked_at)}: it works."
 
 
-def report(report: Report) -> str:
+def notice(notice: Notice) -> str:
+    """Return what a member is told besides the card of an attempt."""
+    return _unlinking(notice) if notice.topic is Topic.UNLINKING else _NOTICES[notice.topic]
+
+
+def _unlinking(notice: Notice) -> str:
     """Return the card of an unlinking, step by step."""
-    headline = {Reason.UNDONE: "Undone", Reason.FORGOTTEN: "Deleted"}.get(report.reason, "Unlinked")
-    erased = "everything about you erased ✓" if report.reason is Reason.FORGOTTEN else "token erased here ✓"
-    return f"## {headline}\n" + _STEPS[report.phase].format(erased=erased.capitalize())
+    is_all = notice.reason is Reason.FORGOTTEN
+    headline = "Undone" if notice.reason is Reason.UNDONE else "Deleted" if is_all else "Unlinked"
+    erased = "Everything about you erased ✓" if is_all else "Token erased here ✓"
+    return f"## {headline}\n" + _STEPS[notice.phase or Phase.SIGNING_OUT].format(erased=erased)
 
 
 _STEPS = {
@@ -265,7 +270,8 @@ _STEPS = {
 
 LINK_DEAD = "Plex ended our sign-in, usually after a password change."
 
-_NEWS = {
+_NOTICES = {
+    Topic.RETIRED: "-# This card has moved to your newest /plexlink.",
     Topic.LINK_DEAD: f"## Your link to Plex stopped working\n{LINK_DEAD} Link again to go on.",
     Topic.LINK_MOVED: (
         "## Your Plex account was moved\n"
@@ -278,11 +284,6 @@ _NEWS = {
         f"The token is erased here, but Plex may still know it. Please remove this bot from your {DEVICES}."
     ),
 }
-
-
-def news(topic: Topic) -> str:
-    """Return what a member is told though nothing was asked."""
-    return _NEWS[topic]
 
 
 def privacy(audit_days: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import discord
 
 from ..errors import NotifyError
-from ..models import Card, Lane, Place, Secret
+from ..models import AttemptCard, Card, Lane, Place, Secret
 from ..plex import PinStyle, verification_url
 from . import messages, qr, views
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from ..clock import Clock
-    from ..models import Answer, Attempt, News, Report, Showing
+    from ..models import Answer, Notice, Pointer, Showing
 
 T = TypeVar("T")
 
@@ -52,11 +52,6 @@ _ANSWER_GONE = {
     10062,  # unknown interaction
     50027,  # invalid webhook token
 }
-_STAYS_IN_ANSWER = {Card.QUEUED, Card.FAILED, Card.CANCELLED}
-"""Cards that are no reason to open a conversation with a member who has not got a message yet."""
-
-_WORTH_A_MESSAGE = {Card.WAITING, Card.LINKED, Card.REFUSED}
-"""Cards that are sent anew where the old message is gone."""
 
 
 class DiscordNotifier:
@@ -77,40 +72,23 @@ class DiscordNotifier:
         self._pin_style = pin_style
         self._product = product
 
-    async def show(self, showing: Showing) -> Place:
-        """Bring a card to its member and return where it is now; see `presenter.Notifier`."""
+    async def show(self, showing: Showing) -> Place | None:
+        """Bring something to its member and return where it is now; see `presenter.Notifier`."""
         async with _in_time():
-            match showing.attempt.place.lane:
-                case Lane.DM:
-                    return await self._in_message(showing)
-                case Lane.ANSWER:
-                    return await self._in_answer(showing)
-                case None:
-                    return await self._first(showing)
+            if await self._is_drawn(showing):
+                return showing.place
+            sent = None if showing.nonce is None else await self._send(showing, nonce=showing.nonce)
+            if sent is None and showing.place.lane is None and showing.answer is not None:
+                await self._fill(showing.answer, showing)
+                return Place(lane=Lane.ANSWER)
+            return sent
 
-    async def point(self, attempt: Attempt) -> None:
-        """Make the command's answer point to the direct message; see `presenter.Notifier`."""
-        if attempt.answer is None:
-            return
-        async with _in_time():
-            await self._edit_answer(attempt.answer, views.pointer(attempt.place))
-
-    async def retire(self, answer: Answer) -> None:
-        """Take a card out of an answer that a newer one replaces; see `presenter.Notifier`."""
-        async with _in_time():
-            await persist(lambda: self._edit_answer(answer, views.notice(messages.RETIRED)))
-
-    async def report(self, report: Report) -> bool:
-        """Draw a report on its card; see `reporter.ReportNotifier`."""
-        async with _in_time():
-            if report.place.lane is Lane.DM:
-                return await self._edit_message(report.place, views.report(report))
-            return report.answer is not None and await self._edit_answer(report.answer, views.report(report))
-
-    async def tell(self, news: News) -> bool:
-        """Send news by direct message; see `messenger.NewsNotifier`."""
-        async with _in_time():
-            return await self._message(news.user_id, views.news(news), nonce=news.id) is not None
+    async def _is_drawn(self, showing: Showing) -> bool:
+        """Draw where there is something to be drawn on; tell whether there still was."""
+        if showing.place.lane is Lane.DM:
+            return await self._edit_message(showing)
+        is_in_answer = showing.place.lane is Lane.ANSWER or showing.prefers_answer
+        return is_in_answer and showing.answer is not None and await self._fill(showing.answer, showing)
 
     async def hand_over(self, user_id: int, file: bytes) -> bool:
         """Send an export by direct message; tell whether the member takes any. Raise as `show` does."""
@@ -119,34 +97,16 @@ class DiscordNotifier:
             nonce = secrets.token_urlsafe(16)
             return await self._message(user_id, view, nonce=nonce, files=[export_file(file)]) is not None
 
-    async def _first(self, showing: Showing) -> Place:
-        """Choose the way of a card that is nowhere yet."""
-        # Once there was a code, a message may be out whose place a crash kept from us: the nonce finds it.
-        has_code = showing.attempt.deadline_at is not None
-        if showing.card in _STAYS_IN_ANSWER and not has_code:
-            is_told = await self._fill_answer(showing)
-            if is_told or showing.card is Card.QUEUED:
-                return showing.attempt.place
-        sent = await self._send(showing, nonce=showing.attempt.id)
-        if sent is None:
-            await self._fill_answer(showing)
-            return Place(lane=Lane.ANSWER)
-        return sent
-
-    async def _in_message(self, showing: Showing) -> Place:
-        place, url = showing.attempt.place, self._url(showing)
-        view = self._view(showing, url, is_ephemeral=False)
-        return place if await self._edit_message(place, view, _picture(url)) else await self._send_anew(showing)
-
-    async def _edit_message(
-        self, place: Place, view: views.CardView, attachments: list[discord.File] | None = None
-    ) -> bool:
+    async def _edit_message(self, showing: Showing) -> bool:
         """Edit a direct message; tell whether it was still there."""
-        channel = self._bot.get_partial_messageable(place.channel_id or 0)
-        message = channel.get_partial_message(place.message_id or 0)
+        url = self._url(showing)
+        channel = self._bot.get_partial_messageable(showing.place.channel_id or 0)
+        message = channel.get_partial_message(showing.place.message_id or 0)
         try:
             await message.edit(
-                view=view, attachments=attachments or [], allowed_mentions=discord.AllowedMentions.none()
+                view=self._view(showing, url, is_ephemeral=False),
+                attachments=_picture(url),
+                allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
             if _code(error) not in _MESSAGE_GONE:
@@ -154,26 +114,11 @@ class DiscordNotifier:
             return False
         return True
 
-    async def _in_answer(self, showing: Showing) -> Place:
-        return showing.attempt.place if await self._fill_answer(showing) else await self._send_anew(showing)
-
-    async def _send_anew(self, showing: Showing) -> Place:
-        """Send a card whose place is gone, if the member should know.
-
-        Another nonce makes it a new message; the same one for the same loss keeps a repetition from making two.
-        """
-        place = showing.attempt.place
-        if showing.card not in _WORTH_A_MESSAGE:
-            return place
-        answer = showing.attempt.answer
-        lost = place.message_id or (answer.message_id if answer else 0)
-        return await self._send(showing, nonce=f"{showing.attempt.id}-{lost % 100:02d}") or place
-
     async def _send(self, showing: Showing, *, nonce: str) -> Place | None:
-        """Send a card by direct message; nothing where the member takes none."""
+        """Send a direct message; nothing where the member takes none."""
         url = self._url(showing)
         view = self._view(showing, url, is_ephemeral=False)
-        message = await self._message(showing.attempt.user_id, view, files=_picture(url), nonce=nonce)
+        message = await self._message(showing.user_id, view, files=_picture(url), nonce=nonce)
         if message is None:
             return None
         if not views.shows(message, view):
@@ -199,23 +144,15 @@ class DiscordNotifier:
             _log.info("message.dm_closed user=%s code=%s", user_id, error.code)
             return None
 
-    async def _fill_answer(self, showing: Showing) -> bool:
-        """Show a card in the command's answer; tell whether Discord still let us."""
-        answer = showing.attempt.answer
-        if answer is None:
-            return False
+    async def _fill(self, answer: Answer, showing: Showing) -> bool:
+        """Draw in an interaction's answer; tell whether Discord still let us."""
         url = self._url(showing)
-        return await self._edit_answer(answer, self._view(showing, url, is_ephemeral=True), _picture(url))
-
-    async def _edit_answer(
-        self, answer: Answer, view: views.CardView, attachments: list[discord.File] | None = None
-    ) -> bool:
         webhook = discord.Webhook.partial(self._bot.application_id or 0, answer.token.reveal(), client=self._bot)
         try:
             await webhook.edit_message(
                 answer.message_id,
-                view=view,
-                attachments=attachments or [],
+                view=self._view(showing, url, is_ephemeral=True),
+                attachments=_picture(url),
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
@@ -227,8 +164,11 @@ class DiscordNotifier:
 
     def _url(self, showing: Showing) -> Secret | None:
         """Return the page where the code is approved, while there is something to approve."""
-        attempt = showing.attempt
-        if showing.card is not Card.WAITING or attempt.user_code is None or attempt.client_identifier is None:
+        content = showing.content
+        if not isinstance(content, AttemptCard) or content.card is not Card.WAITING:
+            return None
+        attempt = content.attempt
+        if attempt.user_code is None or attempt.client_identifier is None:
             return None
         return Secret(
             verification_url(
@@ -244,17 +184,18 @@ class DiscordNotifier:
         surroundings = views.Surroundings(
             url=url,
             product=self._product(),
-            origin=self._origin(showing.attempt),
+            origin=self._origin(showing.content),
             is_short=self._pin_style is PinStyle.SHORT,
             is_ephemeral=is_ephemeral,
             now=self._clock.now(),
         )
-        return views.card(showing, surroundings)
+        return views.draw(showing.content, surroundings)
 
-    def _origin(self, attempt: Attempt) -> str | None:
-        if attempt.guild_id is None:
+    def _origin(self, content: AttemptCard | Notice | Pointer) -> str | None:
+        guild_id = content.attempt.guild_id if isinstance(content, AttemptCard) else None
+        if guild_id is None:
             return None
-        guild = self._bot.get_guild(attempt.guild_id)
+        guild = self._bot.get_guild(guild_id)
         return "a server" if guild is None else guild.name
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import discord
 from discord import ui
 
-from ..models import Card, Lane, Phase, Place, Reason, Topic, Trouble
+from ..models import AttemptCard, Card, Lane, Notice, Phase, Place, Pointer, Reason, Topic, Trouble
 from . import messages
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..links import Status
-    from ..models import News, Report, Secret, Showing
+    from ..models import Secret
 
 PICTURE_FILE = "qr.png"
 EXPORT_FILE = "plexlink-export.json"
@@ -119,7 +119,18 @@ class CardView(ui.LayoutView):
         return False
 
 
-def card(showing: Showing, surroundings: Surroundings) -> CardView:
+def draw(content: AttemptCard | Notice | Pointer, surroundings: Surroundings) -> CardView:
+    """Return the layout of what is brought to a member."""
+    match content:
+        case AttemptCard():
+            return card(content, surroundings)
+        case Notice():
+            return noticed(content)
+        case Pointer(place):
+            return pointer(place)
+
+
+def card(showing: AttemptCard, surroundings: Surroundings) -> CardView:
     """Return the layout of an attempt's card."""
     if showing.card is Card.WAITING:
         return _waiting(showing, surroundings)
@@ -195,35 +206,31 @@ def _question(text: str, user_id: int, label: str, action: Action) -> CardView:
     return CardView(RED, ui.TextDisplay(text), ui.ActionRow(yes, no))
 
 
-def report(report: Report) -> CardView:
-    """Return the card of an unlinking; once it is over, there is a way back."""
-    text = ui.TextDisplay[CardView](messages.report(report))
-    if report.phase in {Phase.SIGNING_OUT, Phase.DELAYED}:
-        return CardView(AMBER, text)
-    colour = RED if report.phase in {Phase.GIVEN_UP, Phase.UNREADABLE} else GREY
-    again = _button(messages.LINK_AGAIN, Action.ANOTHER, str(report.user_id))
-    return CardView(colour, text, ui.ActionRow(again))
-
-
-def news(news: News) -> CardView:
-    """Return a message that nobody asked for."""
-    subject = str(news.user_id)
-    text = ui.TextDisplay[CardView](messages.news(news.topic))
+def noticed(notice: Notice) -> CardView:
+    """Return the layout of a notice; once what it tells of is over, there is a way on."""
+    subject = str(notice.user_id)
+    text = ui.TextDisplay[CardView](messages.notice(notice))
     again = _button(messages.LINK_AGAIN, Action.ANOTHER, subject, _PRIMARY)
-    match news.topic:
+    match notice.topic:
+        case Topic.UNLINKING if notice.phase in {Phase.SIGNING_OUT, Phase.DELAYED}:
+            return CardView(AMBER, text)
+        case Topic.UNLINKING:
+            colour = RED if notice.phase in {Phase.GIVEN_UP, Phase.UNREADABLE} else GREY
+            return CardView(colour, text, ui.ActionRow(_button(messages.LINK_AGAIN, Action.ANOTHER, subject)))
+        case Topic.RETIRED:
+            return CardView(GREY, text)
         case Topic.LINK_DEAD:
             return CardView(RED, text, ui.ActionRow(again, _button(messages.UNLINK, Action.UNLINK, subject)))
         case Topic.LINK_MOVED:
             return CardView(RED, text, ui.ActionRow(again))
-        case Topic.SIGNED_OUT:
-            return CardView(GREY, text, ui.ActionRow(_button(messages.PRIVACY, Action.PRIVACY, subject)))
-        case Topic.NOT_SIGNED_OUT:
-            return CardView(RED, text, ui.ActionRow(_button(messages.PRIVACY, Action.PRIVACY, subject)))
+        case Topic.SIGNED_OUT | Topic.NOT_SIGNED_OUT:
+            colour = GREY if notice.topic is Topic.SIGNED_OUT else RED
+            return CardView(colour, text, ui.ActionRow(_button(messages.PRIVACY, Action.PRIVACY, subject)))
 
 
-def headed_by(news: Sequence[News], answer: CardView | None) -> CardView:
-    """Return an answer with news in front of it, or news alone."""
-    text = "\n".join(messages.news(each.topic) for each in news)
+def headed_by(notices: Sequence[Notice], answer: CardView | None) -> CardView:
+    """Return an answer with notices in front of it, or notices alone."""
+    text = "\n".join(messages.notice(each) for each in notices)
     if answer is None:
         return notice(text)
     items = answer.children
@@ -248,7 +255,7 @@ def export(text: str) -> CardView:
     return CardView(GREY, ui.TextDisplay(text), ui.File(f"attachment://{EXPORT_FILE}"))
 
 
-def _waiting(showing: Showing, surroundings: Surroundings) -> CardView:
+def _waiting(showing: AttemptCard, surroundings: Surroundings) -> CardView:
     attempt = showing.attempt
     assert attempt.user_code is not None  # noqa: S101 - a pending attempt has its code
     assert attempt.deadline_at is not None  # noqa: S101 - and its deadline
@@ -284,7 +291,7 @@ def _waiting_buttons(attempt_id: str, url: Secret) -> list[ui.Button[CardView]]:
     ]
 
 
-def _text(showing: Showing) -> str:
+def _text(showing: AttemptCard) -> str:
     fixed = {
         Card.APPROVED: messages.APPROVED,
         Card.CANCELLED: messages.CANCELLED,
@@ -308,7 +315,7 @@ def _text(showing: Showing) -> str:
     return {**messages.REFUSED, **messages.FAILED}.get(reason, messages.BROKEN)
 
 
-def _buttons(showing: Showing) -> list[ui.Button[CardView]]:
+def _buttons(showing: AttemptCard) -> list[ui.Button[CardView]]:
     attempt_id, member = showing.attempt.id, str(showing.attempt.user_id)
     if showing.card is Card.LINKED:
         return [

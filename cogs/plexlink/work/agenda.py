@@ -57,8 +57,7 @@ class Kind(StrEnum):
     SIGN_OUT = "sign-out"
     GIVEN_UP = "given-up"
     HEALTH = "health"
-    REPORT = "report"
-    NEWS = "news"
+    NOTICE = "notice"
     SWEEP = "sweep"
 
 

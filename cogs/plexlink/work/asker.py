@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from ..models import Attempt
     from ..plex import PinStyle, PlexClient
     from .agenda import Agenda
-    from .messenger import Messenger
     from .presenter import Presenter
-    from .sign_outs import SignOuts
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +61,6 @@ class Asker:
         plex: PlexClient,
         agenda: Agenda,
         presenter: Presenter,
-        sign_outs: SignOuts,
-        messenger: Messenger,
         clock: Clock,
         pin_style: PinStyle,
     ) -> None:
@@ -72,10 +68,9 @@ class Asker:
         self._plex = plex
         self._agenda = agenda
         self._presenter = presenter
-        self._sign_outs = sign_outs
-        self._messenger = messenger
         self._clock = clock
         self._pin_style = pin_style
+        self._planned: dict[str, flow.Call | None] = {}
         self._asked_about: dict[str, Attempt] = {}
         self._deadlines: dict[str, float] = {}
         self._questions: dict[str, Question] = {}
@@ -86,22 +81,24 @@ class Asker:
         self._told: set[str] = set()
         self._answered_press_at: dict[str, float] = {}
 
-    def wake(self, attempt: Attempt) -> None:
-        """Plan the attempt's next call, unless something is planned already."""
-        if attempt.id in self._asked_about and attempt.state is State.PENDING:
-            self._asked_about[attempt.id] = attempt
-        else:
-            self._asked_about.pop(attempt.id, None)
-        key = Key(Kind.ATTEMPT, attempt.id)
-        if flow.is_over(attempt) or self._agenda.is_planned(key):
+    def hear(self, attempt: Attempt) -> None:
+        """Plan an attempt's next call, unless that is planned or being made; ask no more about one that has ended."""
+        if flow.is_over(attempt):
+            if attempt.id not in self._in_hand:  # a token in hand is still to be disowned
+                self._forget(attempt.id)
             return
-        self.go_on(attempt)
-
-    def go_on(self, attempt: Attempt) -> None:
-        """Plan the next call of an attempt that has just come to it."""
-        self._asked_about.pop(attempt.id, None)
         call = flow.next_call(attempt)
-        self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
+        if self._planned.get(attempt.id) is call and self._agenda.is_planned(Key(Kind.ATTEMPT, attempt.id)):
+            if attempt.id in self._asked_about:
+                self._asked_about[attempt.id] = attempt
+            return
+        self._planned[attempt.id] = call
+        self._asked_about.pop(attempt.id, None)
+        if call is flow.Call.ASK and attempt.id in self._deadlines:  # it was made just now, and nobody has seen it yet
+            now = self._clock.monotonic()
+            self._plan_question(attempt, now, now)
+        else:
+            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
 
     def press(self, attempt: Attempt) -> None:
         """Ask about an attempt ahead of all others, and tell its member what plex.tv said.
@@ -116,11 +113,6 @@ class Asker:
         delay = 0.0 if heard_at is None else heard_at + ASKED_AGAIN_SECONDS - now
         self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.PRESSED, delay)
 
-    def release(self, attempt: Attempt) -> None:
-        """Ask no more about an attempt that its member ended; a token in hand is still disowned."""
-        if attempt.id not in self._in_hand:
-            self._forget(attempt.id)
-
     async def step(self, attempt_id: str) -> None:
         """Make the attempt's next call."""
         attempt = self._asked_about.get(attempt_id) or await self._ledger.get(attempt_id)
@@ -129,8 +121,9 @@ class Asker:
         if attempt is None or flow.is_over(attempt):
             self._forget(attempt_id)
             if attempt is not None:
-                self._presenter.wake(attempt)
+                self._presenter.wake(attempt)  # nobody was told, where a commit came through though it seemed to fail
             return
+        self._planned[attempt_id] = flow.next_call(attempt)
         was_pressed = attempt_id in self._pressed
         self._pressed.discard(attempt_id)
         try:
@@ -145,12 +138,12 @@ class Asker:
     async def _look_again(self, attempt_id: str) -> None:
         """Go on from where an attempt is by now."""
         newest = await self._ledger.get(attempt_id)
-        if newest is None or flow.is_over(newest):
+        self._planned.pop(attempt_id, None)
+        if newest is None:
             self._forget(attempt_id)
         else:
-            self._asked_about.pop(attempt_id, None)
-            self.go_on(newest)
-            self._presenter.wake(newest)
+            self.hear(newest)
+            self._presenter.hear(newest)
 
     async def _call_or_explain(self, attempt: Attempt, *, was_pressed: bool) -> None:
         try:
@@ -198,7 +191,8 @@ class Asker:
         match answer:
             case Approved(token):
                 self._in_hand[attempt.id] = (attempt, token)
-                self._learn(attempt, approved_by=asked)
+                if attempt.id in self._questions:
+                    self._agenda.learn(self._questions[attempt.id], approved_by=asked)
                 await self._keep(attempt, tells=True)
             case Expired():
                 await self._advance(attempt, flow.RanOut())
@@ -223,7 +217,6 @@ class Asker:
         if attempt_id in self._in_hand:
             await self._ledger.disown(*self._in_hand[attempt_id])
             del self._in_hand[attempt_id]
-            await self._sign_outs.wake()
 
     async def _still_pending(
         self, attempt: Attempt, asked: float, expires_in: timedelta | None, *, was_pressed: bool
@@ -269,23 +262,14 @@ class Asker:
         else:
             self._agenda.put_sooner(key, Urgency.POLL, deadline - self._clock.monotonic())
 
-    def _learn(self, attempt: Attempt, *, approved_by: float | None) -> None:
-        """Let the order of questions learn how long a member took, if the beginning was seen."""
-        if attempt.id in self._questions:
-            self._agenda.learn(self._questions[attempt.id], approved_by=approved_by)
-
     async def _read_account(self, attempt: Attempt) -> None:
         try:
             account = await self._plex.account(_known(attempt.token), _known(attempt.client_identifier))
         except TokenRejectedError:
             await self._token_rejected(attempt)
             return
-        after, *replaced = await self._ledger.decide(attempt, account)
-        self._advanced(after)
-        for former in replaced:
-            self._presenter.wake(former)
-        await self._sign_outs.wake()
-        await self._messenger.wake()
+        await self._ledger.decide(attempt, account)
+        self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
 
     async def _wait_for_decision(self, attempt: Attempt) -> None:
         """Leave a contested account where it is, once its member has had the time to say otherwise."""
@@ -293,8 +277,7 @@ class Asker:
         if left > 0:
             self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE, left)
             return
-        self._advanced(await self._ledger.refuse(attempt, Reason.TAKEN))
-        await self._sign_outs.wake()
+        await self._ledger.refuse(attempt, Reason.TAKEN)
 
     async def _token_rejected(self, attempt: Attempt) -> None:
         now = self._clock.monotonic()
@@ -358,28 +341,18 @@ class Asker:
             raise
 
     async def _advance(self, attempt: Attempt, event: flow.Event) -> None:
-        self._advanced(await self._ledger.advance(attempt, event))
-
-    def _advanced(self, attempt: Attempt) -> None:
-        _log.info("link.%s attempt=%s user=%s", attempt.state, attempt.id, attempt.user_id)
-        key = Key(Kind.ATTEMPT, attempt.id)
-        self._agenda.succeeded(key)
-        if attempt.state is State.EXPIRED:
-            self._learn(attempt, approved_by=None)
-        if flow.is_over(attempt):
-            self._forget(attempt.id)
-        elif attempt.state is State.PENDING:
-            now = self._clock.monotonic()
-            self._plan_question(attempt, now, now)
-        else:
-            self.go_on(attempt)
-        self._presenter.wake(attempt)
+        question = self._questions.get(attempt.id)
+        await self._ledger.advance(attempt, event)
+        self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
+        if question is not None and isinstance(event, flow.RanOut):
+            self._agenda.learn(question, approved_by=None)
 
     def _forget(self, attempt_id: str) -> None:
         self._agenda.drop(Key(Kind.ATTEMPT, attempt_id))
         self._pressed.discard(attempt_id)
         self._told.discard(attempt_id)
         self._made.pop(attempt_id, None)
+        self._planned.pop(attempt_id, None)
         self._asked_about.pop(attempt_id, None)
         for memory in (self._deadlines, self._questions, self._rejected_since, self._answered_press_at):
             memory.pop(attempt_id, None)

@@ -16,11 +16,10 @@ from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from ..clock import Clock
+    from ..ledger import Change, Ledger
     from ..models import GivenUp, Secret
     from ..plex import PlexClient
-    from ..store import Store, Transaction
     from .agenda import Agenda
-    from .sign_outs import SignOuts
 
 _log = logging.getLogger(__name__)
 
@@ -34,28 +33,26 @@ _FIRST_RETRY_SECONDS = 5.0
 class GivenUpCodes:
     """Work off the given-up codes."""
 
-    def __init__(self, *, store: Store, plex: PlexClient, agenda: Agenda, sign_outs: SignOuts, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, *, ledger: Ledger, plex: PlexClient, agenda: Agenda, clock: Clock) -> None:
+        self._ledger = ledger
         self._plex = plex
         self._agenda = agenda
-        self._sign_outs = sign_outs
         self._clock = clock
         self._in_hand: dict[str, Secret] = {}
 
-    async def wake(self) -> None:
-        """Plan a question about every given-up code."""
-        async with self._store.transaction() as tx:
-            await self.find(tx)
+    def hear(self, given_up: GivenUp) -> None:
+        """Plan a question about a code, shortly before it runs out."""
+        self._plan(given_up.id, given_up.deadline_at - self._clock.now())
 
-    async def find(self, tx: Transaction) -> None:
-        """Plan as `wake` does."""
-        for given_up in await tx.given_up.all():
-            self._plan(given_up.id, given_up.deadline_at - self._clock.now())
+    async def find(self, change: Change) -> None:
+        """Plan a question about every given-up code."""
+        for given_up in await change.tx.given_up.all():
+            self.hear(given_up)
 
     async def look(self, attempt_id: str) -> None:
         """Ask about one code; sign its token out if there is one."""
-        async with self._store.transaction() as tx:
-            given_up = await tx.given_up.get(attempt_id)
+        async with self._ledger.change() as change:
+            given_up = await change.tx.given_up.get(attempt_id)
         if given_up is None or given_up.trouble is Trouble.UNAVAILABLE:
             return
         if given_up.trouble is Trouble.BROKEN:
@@ -93,17 +90,10 @@ class GivenUpCodes:
     async def _finish(self, given_up: GivenUp, outcome: str) -> None:
         """Forget a code, and queue its token if there is one: both or neither."""
         token = self._in_hand.get(given_up.id)
-        async with self._store.transaction() as tx:
-            await tx.given_up.remove(given_up.id)
+        async with self._ledger.change() as change:
+            await change.tx.given_up.remove(given_up.id)
             if token is not None:
-                await tx.sign_outs.add(
-                    user_id=given_up.user_id,
-                    client_identifier=given_up.client_identifier,
-                    token=token,
-                    now=self._clock.now(),
-                )
+                await change.disown(given_up.id, given_up.user_id, token, given_up.client_identifier)
         self._in_hand.pop(given_up.id, None)
         self._agenda.succeeded(Key(Kind.GIVEN_UP, given_up.id))
         _log.info("given_up.%s attempt=%s user=%s", outcome, given_up.id, given_up.user_id)
-        if token is not None:
-            await self._sign_outs.wake()

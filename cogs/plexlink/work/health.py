@@ -7,7 +7,6 @@ Its member is told an hour later, so that a wave of refusals can be noticed, and
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from dataclasses import replace
@@ -15,17 +14,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import PlexError, TokenRejectedError
-from ..models import AuditEntry, Deed, Finding, Health, TokenDead, Topic, Verdict
+from ..models import Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
 from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ..bell import Bell
     from ..clock import Clock
-    from ..ledger import Change
+    from ..ledger import Change, Ledger
     from ..models import Link
     from ..plex import PlexClient
-    from ..store import Store, Transaction
+    from ..store import Transaction
     from .agenda import Agenda
 
 _log = logging.getLogger(__name__)
@@ -39,11 +39,6 @@ SHARE_OF_A_WAVE = 5
 
 _MOST_AT_ONCE = 300
 """Checks planned by one sweep: what one request a second can do until the next one, five minutes later."""
-
-_FRESH = timedelta(seconds=10)
-
-_PATIENCE_SECONDS = 8.0
-"""How long a member who presses *Check now* waits for plex.tv."""
 
 
 def diagnosed(health: Health, finding: Finding, now: datetime, jitter: float) -> Health:
@@ -70,20 +65,14 @@ def is_wave(*, rejected: int, checked: int) -> bool:
 class HealthCheck:
     """Check links."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        plex: PlexClient,
-        agenda: Agenda,
-        clock: Clock,
-    ) -> None:
-        self._store = store
+    def __init__(self, *, ledger: Ledger, plex: PlexClient, agenda: Agenda, bell: Bell, clock: Clock) -> None:
+        self._ledger = ledger
         self._plex = plex
         self._agenda = agenda
+        self._bell = bell
         self._clock = clock
         self._pinged: set[str] = set()
-        self._waiting: dict[str, asyncio.Future[Finding]] = {}
+        self._waited_for: set[str] = set()
 
     async def find(self, change: Change) -> None:
         """Plan the checks that are due, and let the members be told whose token is dead."""
@@ -94,38 +83,28 @@ class HealthCheck:
             key = Key(Kind.HEALTH, link_id)
             if not self._agenda.is_planned(key):
                 self._agenda.put(key, Urgency.BACKGROUND)
-        for link in await self._tell_of_the_dead(tx, now):
-            _log.info("health.token_dead link=%s user=%s", link.id, link.user_id)
-            change.events.append(TokenDead(user_id=link.user_id, link_id=link.id, at=now))
+        await _tell_of_the_dead(change, now)
 
-    async def check_now(self, link: Link) -> Finding:
-        """Check a link for a member who waits, and return what came of it within a few seconds.
-
-        Who presses again and again is told what the last check brought: others wait too.
-        """
-        health = link.health
-        if health.finding and health.checked_at and self._clock.now() < health.checked_at + _FRESH:
-            return health.finding
+    def hear(self, link_id: str) -> None:
+        """Check a link for a member who waits; while plex.tv wants to be left alone, say at once that it is silent."""
         if self._agenda.pace.paused_until() > self._clock.monotonic():
-            return Finding.SILENT
-        waiting = self._waiting.setdefault(link.id, asyncio.get_running_loop().create_future())
-        self._pinged.add(link.id)  # the ping keeps a token alive, and nobody waits for that
-        self._agenda.put(Key(Kind.HEALTH, link.id), Urgency.ACCOUNT)
-        await asyncio.wait({waiting}, timeout=_PATIENCE_SECONDS)
-        return waiting.result() if waiting.done() else Finding.SILENT
+            self._bell.ring(Checked(link_id, Finding.SILENT))
+            return
+        self._waited_for.add(link_id)
+        self._pinged.add(link_id)  # the ping keeps a token alive, and nobody waits for that
+        self._agenda.put(Key(Kind.HEALTH, link_id), Urgency.ACCOUNT)
 
     async def check(self, link_id: str) -> None:
         """Make one request about a link; the second one tells how it is."""
-        async with self._store.transaction() as tx:
-            link = await tx.links.get(link_id)
+        async with self._ledger.change() as change:
+            link = await change.tx.links.get(link_id)
         is_readable = link is not None and link.trouble is None
         finding = await self._ask(link) if link is not None and is_readable else Finding.SILENT
         if finding is None:
             return
         self._pinged.discard(link_id)
         await self._conclude(link_id, finding)
-        if (waiting := self._waiting.pop(link_id, None)) is not None:
-            waiting.set_result(finding)
+        self._waited_for.discard(link_id)
 
     async def _ask(self, link: Link) -> Finding | None:
         """Ping, or read the account; return what it brought, or nothing if more is to be asked."""
@@ -143,12 +122,16 @@ class HealthCheck:
         if not is_ping:
             return Finding.ALIVE
         self._pinged.add(link.id)
-        self._agenda.put(Key(Kind.HEALTH, link.id), Urgency.ACCOUNT if link.id in self._waiting else Urgency.BACKGROUND)
+        self._agenda.put(
+            Key(Kind.HEALTH, link.id), Urgency.ACCOUNT if link.id in self._waited_for else Urgency.BACKGROUND
+        )
         return None
 
     async def _conclude(self, link_id: str, finding: Finding) -> None:
         now = self._clock.now()
-        async with self._store.transaction() as tx:
+        async with self._ledger.change() as change:
+            tx = change.tx
+            change.tell(Checked(link_id, finding))
             link = await tx.links.get(link_id)
             if link is None:
                 return
@@ -176,10 +159,11 @@ class HealthCheck:
                 checked,
             )
 
-    async def _tell_of_the_dead(self, tx: Transaction, now: datetime) -> list[Link]:
-        dead = await tx.links.untold(rejected_before=now - WAVE)
-        for link in dead:
-            await tx.links.diagnose(link.id, replace(link.health, told_at=now))
-            await tx.news.add(link.user_id, Topic.LINK_DEAD, now)
-            await tx.audit.add(AuditEntry(at=now, actor_id=None, deed=Deed.DIED, user_id=link.user_id))
-        return dead
+
+async def _tell_of_the_dead(change: Change, now: datetime) -> None:
+    """Let members be told whose token has been dead for an hour."""
+    for link in await change.tx.links.untold(rejected_before=now - WAVE):
+        await change.tx.links.diagnose(link.id, replace(link.health, told_at=now))
+        await change.notify(link.user_id, Topic.LINK_DEAD)
+        await change.note(Deed.DIED, link.user_id)
+        change.tell(TokenDead(user_id=link.user_id, link_id=link.id, at=now))

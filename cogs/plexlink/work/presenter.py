@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
-from weakref import WeakValueDictionary
 
 from .. import cards, flow
 from ..errors import NotifyError, StoreError, StoreUnavailableError
-from ..models import Card, Lane, Note, Showing
+from ..models import AttemptCard, Card, Lane, Note, Place, Pointer, Showing
 from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
@@ -19,8 +17,9 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..ledger import Ledger
-    from ..models import Answer, Attempt, Place
+    from ..models import Answer, Attempt
     from .agenda import Agenda
+    from .turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +29,18 @@ HELD_BACK_SECONDS = 2.0
 _MOST_TRIES = 10
 
 
-class Notifier(Protocol):
-    """What the presenter needs of the surface; handed in, so that nothing here knows Discord."""
+_STAYS_IN_ANSWER = {Card.QUEUED, Card.FAILED, Card.CANCELLED}
+"""Cards that are no reason to open a conversation with a member who has not got a message yet."""
 
-    async def show(self, showing: Showing) -> Place:
-        """Bring a card to its member and return where it is now.
+_WORTH_A_MESSAGE = {Card.WAITING, Card.LINKED, Card.REFUSED}
+"""Cards that are sent anew where the old message is gone."""
+
+
+class Notifier(Protocol):
+    """What the work needs of the surface; handed in, so that nothing here knows Discord."""
+
+    async def show(self, showing: Showing) -> Place | None:
+        """Bring something to its member and return where it is now, or nothing where no way led there.
 
         Raises:
             NotifyError: it did not arrive; try again.
@@ -42,91 +48,76 @@ class Notifier(Protocol):
         """
         ...
 
-    async def point(self, attempt: Attempt) -> None:
-        """Make the command's answer point to the direct message. Raise as `show` does."""
-        ...
-
-    async def retire(self, answer: Answer) -> None:
-        """Take a card out of an answer that a newer one replaces, if Discord still lets us. Raise as `show` does."""
-        ...
-
 
 class Presenter:
     """Keep cards true."""
 
-    def __init__(self, *, ledger: Ledger, agenda: Agenda, notifier: Notifier, clock: Clock) -> None:
+    def __init__(self, *, ledger: Ledger, agenda: Agenda, notifier: Notifier, turns: Turns, clock: Clock) -> None:
         self._ledger = ledger
         self._agenda = agenda
         self._notifier = notifier
+        self._turns = turns
         self._clock = clock
-        self._locks: WeakValueDictionary[str | int, asyncio.Lock] = WeakValueDictionary()
         self._notes: dict[str, tuple[Note, Attempt]] = {}
+        self._drawing: set[str] = set()
         self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
         self._may_come_late: dict[str, Attempt] = {}
 
-    def wake(self, attempt: Attempt) -> None:
-        """Plan to draw the card now if it is behind, or when it will be though nothing happens.
+    def hear(self, attempt: Attempt) -> None:
+        """Plan to draw a card of which something has changed; while it is drawn, that is looked at in the end.
 
-        A card that Discord did not take waits for its next try, which draws what is true by then.
+        No back-off holds it up: the last try may have failed for what has changed, and mostly its member was here.
         """
+        if attempt.id not in self._drawing:
+            self._agenda.succeeded(Key(Kind.CARD, attempt.id))
+            self._plan(attempt)
+
+    def find(self, attempt: Attempt) -> None:
+        """Plan as `wake` does; a code that is over by the clock is first asked about, then shown as what it is."""
+        is_overdue = attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at
+        if not (is_overdue and flow.next_call(attempt) is flow.Call.ASK):
+            self.wake(attempt)
+
+    def wake(self, attempt: Attempt) -> None:
+        """Plan to draw a card that may be behind, unless that is planned."""
+        if not self._agenda.is_planned(Key(Kind.CARD, attempt.id)):
+            self._plan(attempt)
+
+    def _plan(self, attempt: Attempt) -> None:
+        """Plan to draw the card now if it is behind, or when it will be though nothing happens."""
         key, now = Key(Kind.CARD, attempt.id), self._clock.now()
-        is_backing_off = self._agenda.failures(key) > 0 and self._agenda.is_planned(key)
-        if is_backing_off:
-            return
         if cards.needs_showing(attempt, now):
             is_held_back = cards.card_for(attempt, now) in {Card.QUEUED, Card.APPROVED}
             self._agenda.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
         elif (changes_at := cards.changes_at(attempt, now)) is not None:
             self._agenda.put_sooner(key, Urgency.FREE, (changes_at - now).total_seconds())
 
-    def show_now(self, attempt: Attempt) -> None:
-        """Plan as `wake` does, without waiting for a back-off: its member has just reached us, so Discord works."""
-        self._agenda.succeeded(Key(Kind.CARD, attempt.id))
-        self.wake(attempt)
-
-    def wake_after_restart(self, attempt: Attempt) -> None:
-        """Plan as `wake` does; a code that is over by the clock is first asked about, then shown as what it is."""
-        is_overdue = attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at
-        if not (is_overdue and flow.next_call(attempt) is flow.Call.ASK):
-            self.wake(attempt)
-
     def note(self, attempt: Attempt, note: Note) -> None:
         """Draw the card again with a passing line, from `attempt` where its row cannot be read."""
         self._notes[attempt.id] = note, attempt
         self._agenda.put(Key(Kind.CARD, attempt.id), Urgency.FREE)
 
-    async def move(self, attempt: Attempt, answer: Answer) -> Attempt:
-        """Take the card out of an older answer, and only then commit the newer one: a crash never leaves two cards.
-
-        Raises:
-            NotifyError: the older answer could not be reached, and keeps the card.
-
-        """
-        async with self._alone(attempt.id):
-            attempt = await self._ledger.redraw(attempt)
-            async with self._alone(_surface(attempt)):
-                if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
-                    await self._notifier.retire(attempt.answer)
-                return await self._ledger.move_to(attempt, answer)
-
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it.
 
-        Attempts that follow each other share a message, and an edit may be on its way for long: the next one waits.
+        Attempts that follow each other share a message: the next one waits for its turn.
         """
-        async with self._alone(attempt_id):
-            attempt = await self._current(attempt_id)
-            if attempt is None:
-                self._drawn.pop(attempt_id, None)
-                self._may_come_late.pop(attempt_id, None)
-                return
-            async with self._alone(_surface(attempt)):
-                # Whoever had the message until now may have left something else to be drawn.
-                await self._draw(await self._current(attempt_id) or attempt)
+        async with self._turns.of(attempt_id):
+            self._drawing.add(attempt_id)
+            try:
+                await self._draw_in_turn(attempt_id)
+            finally:
+                self._drawing.discard(attempt_id)
 
-    def _alone(self, what: str | int) -> asyncio.Lock:
-        """Return a lock that lasts for as long as somebody holds it."""
-        return self._locks.setdefault(what, asyncio.Lock())
+    async def _draw_in_turn(self, attempt_id: str) -> None:
+        attempt = await self._current(attempt_id)
+        if attempt is None:
+            self._drawn.pop(attempt_id, None)
+            self._may_come_late.pop(attempt_id, None)
+            return
+        async with self._turns.at(attempt.place, attempt.answer, otherwise=attempt_id):
+            # Whoever had the message until now may have left something else to be drawn.
+            await self._draw(await self._current(attempt_id) or attempt)
 
     async def _current(self, attempt_id: str) -> Attempt | None:
         """Return an attempt as its row has it; that nothing can be read or saved must be told all the same."""
@@ -147,7 +138,7 @@ class Presenter:
         else:
             self._may_come_late.pop(attempt.id, None)
             self._agenda.succeeded(key)
-            self.wake(shown)
+            self._plan(shown)
 
     async def _show(self, attempt: Attempt) -> Attempt:
         late = self._may_come_late.get(attempt.id)
@@ -161,7 +152,7 @@ class Presenter:
             attempt = await self._ledger.shown(drawn, card, place)
             self._drawn.pop(attempt.id, None)
         if attempt.place.lane is Lane.DM and attempt.answer is not None:
-            await self._notifier.point(attempt)
+            await self._notifier.show(_pointer(attempt, attempt.answer))
             attempt = await self._ledger.answered(attempt, attempt.answer)
         return attempt
 
@@ -178,7 +169,7 @@ class Presenter:
             if noted is not None:
                 self._notes.setdefault(attempt.id, noted)
             raise
-        self._drawn[attempt.id] = attempt, card, place
+        self._drawn[attempt.id] = attempt, card, place or seen.place
 
     def _as_seen(self, attempt: Attempt) -> Attempt:
         """Return an attempt with the card that its member sees, committed or not."""
@@ -189,11 +180,18 @@ class Presenter:
 
     async def _showing(self, attempt: Attempt, card: Card, note: Note | None) -> Showing:
         return Showing(
-            attempt=attempt,
-            card=card,
-            account_name=await self._ledger.account_name(attempt),
-            note=note,
-            ready_at=self._ready_at(attempt) if card is Card.QUEUED else None,
+            user_id=attempt.user_id,
+            content=AttemptCard(
+                attempt=attempt,
+                card=card,
+                account_name=await self._ledger.account_name(attempt),
+                note=note,
+                ready_at=self._ready_at(attempt) if card is Card.QUEUED else None,
+            ),
+            place=attempt.place,
+            answer=attempt.answer,
+            nonce=_nonce(attempt, card),
+            prefers_answer=card in _STAYS_IN_ANSWER and attempt.deadline_at is None,
         )
 
     def _ready_at(self, attempt: Attempt) -> datetime:
@@ -210,7 +208,22 @@ class Presenter:
         _log.warning("card.failed attempt=%s, trying again in %.0f s: %s", key.id, delay, error)
 
 
-def _surface(attempt: Attempt) -> int | str:
-    """Return what names the message that an attempt's card is in; before there is one, nobody shares it."""
-    message_id = attempt.place.message_id or (attempt.answer.message_id if attempt.answer else None)
-    return message_id or f"{attempt.id} without a message"
+def _nonce(attempt: Attempt, card: Card) -> str | None:
+    """Return the nonce of the message that a card may be sent with, if its member should know.
+
+    The first message has the attempt's id, which finds what an earlier process has sent. One in place of a message
+    that is gone has another; the same one for the same loss, so that a repetition does not make two.
+    """
+    if attempt.place.lane is None:
+        # Once there was a code, a message may be out whose place a crash kept from us.
+        return None if card is Card.QUEUED and attempt.deadline_at is None else attempt.id
+    if card not in _WORTH_A_MESSAGE:
+        return None
+    lost = attempt.place.message_id or (attempt.answer.message_id if attempt.answer else 0)
+    return f"{attempt.id}-{lost % 100:02d}"
+
+
+def _pointer(attempt: Attempt, answer: Answer) -> Showing:
+    return Showing(
+        user_id=attempt.user_id, content=Pointer(attempt.place), place=Place(lane=Lane.ANSWER), answer=answer
+    )

@@ -12,6 +12,7 @@ Each step is one request. A restart begins at the first one, which for a token t
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -22,12 +23,10 @@ from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
     from ..clock import Clock
+    from ..ledger import Change, Ledger
     from ..models import SignOut
     from ..plex import PlexClient
-    from ..store import Store, Transaction
     from .agenda import Agenda
-    from .messenger import Messenger
-    from .reporter import Reporter
 
 _log = logging.getLogger(__name__)
 
@@ -49,34 +48,26 @@ class _Step(Enum):
 class SignOuts:
     """Work off the waiting sign-outs."""
 
-    def __init__(
-        self, *, store: Store, plex: PlexClient, agenda: Agenda, reporter: Reporter, messenger: Messenger, clock: Clock
-    ) -> None:
-        self._store = store
+    def __init__(self, *, ledger: Ledger, plex: PlexClient, agenda: Agenda, clock: Clock) -> None:
+        self._ledger = ledger
         self._plex = plex
         self._agenda = agenda
-        self._reporter = reporter
-        self._messenger = messenger
         self._clock = clock
         self._steps: dict[str, _Step] = {}
         self._devices: dict[str, str] = {}
         self._waited_for: set[str] = set()
 
-    async def wake(self) -> None:
+    def hear(self, row_id: str, *, is_waited_for: bool = False) -> None:
+        """Plan one, ahead of the background if its member is looking on."""
+        if is_waited_for:
+            self._waited_for.add(row_id)
+        if is_waited_for or not self._agenda.is_planned(Key(Kind.SIGN_OUT, row_id)):
+            self._plan(row_id)
+
+    async def find(self, change: Change) -> None:
         """Plan all that wait; whoever queued them, another process included."""
-        async with self._store.transaction() as tx:
-            await self.find(tx)
-
-    async def find(self, tx: Transaction) -> None:
-        """Plan as `wake` does."""
-        for row_id in await tx.sign_outs.ids():
-            if not self._agenda.is_planned(Key(Kind.SIGN_OUT, row_id)):
-                self._plan(row_id)
-
-    def begin(self, row_id: str) -> None:
-        """Plan one whose member is looking on."""
-        self._waited_for.add(row_id)
-        self._plan(row_id)
+        for row_id in await change.tx.sign_outs.ids():
+            self.hear(row_id)
 
     def _plan(self, row_id: str) -> None:
         urgency = Urgency.ACCOUNT if row_id in self._waited_for else Urgency.BACKGROUND
@@ -84,8 +75,8 @@ class SignOuts:
 
     async def sign_out(self, row_id: str) -> None:
         """Take the next step in making plex.tv forget one credential; after the last one, erase it here."""
-        async with self._store.transaction() as tx:
-            row = await tx.sign_outs.get(row_id)
+        async with self._ledger.change() as change:
+            row = await change.tx.sign_outs.get(row_id)
         if row is None or row.trouble is Trouble.UNAVAILABLE:
             return
         if row.trouble is Trouble.BROKEN:
@@ -150,32 +141,21 @@ class SignOuts:
         self._agenda.retry(
             key, Urgency.BACKGROUND, first_seconds=_FIRST_RETRY_SECONDS, longest_seconds=_LONGEST_RETRY_SECONDS
         )
-        async with self._store.transaction() as tx:
-            await _delay(tx, row.id)
-        self._reporter.plan(row.id)
+        async with self._ledger.change() as change:
+            notice = await change.tx.notices.get(row.id)
+            if notice is not None and notice.phase is Phase.SIGNING_OUT:
+                await change.keep(replace(notice, phase=Phase.DELAYED))
 
     async def _finish(self, row: SignOut, phase: Phase) -> None:
-        async with self._store.transaction() as tx:
-            await tx.sign_outs.remove(row.id)
-            await self._conclude(tx, row, phase)
+        async with self._ledger.change() as change:
+            await change.tx.sign_outs.remove(row.id)
+            await _conclude(change, row, phase)
         self._agenda.succeeded(Key(Kind.SIGN_OUT, row.id))
         self._waited_for.discard(row.id)
         self._steps.pop(row.id, None)
         self._devices.pop(row.id, None)
         log = _log.warning if phase is Phase.GIVEN_UP else _log.info
         log("sign_out.%s id=%s user=%s", phase, row.id, row.user_id)
-        self._reporter.plan(row.id)
-        await self._messenger.wake()
-
-    async def _conclude(self, tx: Transaction, row: SignOut, phase: Phase) -> None:
-        """Let the member know; who was told that it takes long, or that it was not done, by direct message."""
-        report = await tx.reports.get(row.id)
-        if report is not None:
-            await tx.reports.move(row.id, phase)
-        if phase in {Phase.GIVEN_UP, Phase.UNREADABLE}:
-            await tx.news.add(row.user_id, Topic.NOT_SIGNED_OUT, self._clock.now())
-        elif report is not None and Phase.DELAYED in {report.phase, report.shown}:
-            await tx.news.add(row.user_id, Topic.SIGNED_OUT, self._clock.now())
 
 
 def _after_failure(step: _Step, error: PlexError, failures: int) -> _Step:
@@ -187,7 +167,12 @@ def _after_failure(step: _Step, error: PlexError, failures: int) -> _Step:
     return _Step.FIND_DEVICE if step is _Step.SIGN_OUT and goes_the_other_way else _Step.SIGN_OUT
 
 
-async def _delay(tx: Transaction, row_id: str) -> None:
-    report = await tx.reports.get(row_id)
-    if report is not None and report.phase is Phase.SIGNING_OUT:
-        await tx.reports.move(row_id, Phase.DELAYED)
+async def _conclude(change: Change, row: SignOut, phase: Phase) -> None:
+    """Let the member know; who was told that it takes long, or that it was not done, by direct message."""
+    notice = await change.tx.notices.get(row.id)
+    if notice is not None:
+        await change.keep(replace(notice, phase=phase))
+    if phase in {Phase.GIVEN_UP, Phase.UNREADABLE}:
+        await change.notify(row.user_id, Topic.NOT_SIGNED_OUT)
+    elif notice is not None and Phase.DELAYED in {notice.phase, notice.shown}:
+        await change.notify(row.user_id, Topic.SIGNED_OUT)

@@ -7,9 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError, StoreUnavailableError
+from ..models import Attempt, CheckWanted, GivenUp, Notice, Phase, Pressed, SignOut
 from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
+    from ..bell import Happened
     from ..clock import Clock
     from ..ledger import Ledger
     from ..store import Transaction
@@ -17,9 +19,8 @@ if TYPE_CHECKING:
     from .asker import Asker
     from .given_up import GivenUpCodes
     from .health import HealthCheck
-    from .messenger import Messenger
+    from .notices import Notices
     from .presenter import Presenter
-    from .reporter import Reporter
     from .sign_outs import SignOuts
 
 _log = logging.getLogger(__name__)
@@ -27,8 +28,8 @@ _log = logging.getLogger(__name__)
 _SWEEP = Key(Kind.SWEEP, "all")
 _SWEEP_SECONDS = 300.0
 
-NEWS_KEPT = timedelta(days=30)
-"""How long news wait for a member who takes no messages and does not come."""
+NOTICES_KEPT = timedelta(days=30)
+"""How long notices wait for a member who takes no messages and does not come."""
 
 
 class Worker:
@@ -43,8 +44,7 @@ class Worker:
         presenter: Presenter,
         sign_outs: SignOuts,
         given_up: GivenUpCodes,
-        reporter: Reporter,
-        messenger: Messenger,
+        notices: Notices,
         health: HealthCheck,
         clock: Clock,
         audit_days: int,
@@ -55,8 +55,7 @@ class Worker:
         self._presenter = presenter
         self._sign_outs = sign_outs
         self._given_up = given_up
-        self._reporter = reporter
-        self._messenger = messenger
+        self._notices = notices
         self._health = health
         self._clock = clock
         self._audit_kept = timedelta(days=audit_days)
@@ -65,27 +64,44 @@ class Worker:
         """Let everything that is unfinished be planned, now or as soon as the database can be used."""
         self._agenda.put(_SWEEP, Urgency.FREE)
 
+    def hear(self, happened: Happened) -> None:
+        """Plan what is to be done about something that has happened."""
+        match happened:
+            case Attempt():
+                self._asker.hear(happened)
+                self._presenter.hear(happened)
+            case Pressed(attempt):
+                self._asker.press(attempt)
+            case Notice():
+                self._notices.hear(happened)
+                if happened.phase is Phase.SIGNING_OUT and happened.shown is None:
+                    self._sign_outs.hear(happened.id, is_waited_for=True)
+            case SignOut():
+                self._sign_outs.hear(happened.id)
+            case GivenUp():
+                self._given_up.hear(happened)
+            case CheckWanted(link_id):
+                self._health.hear(link_id)
+
     async def _sweep(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""
         self._agenda.put(_SWEEP, Urgency.FREE, _SWEEP_SECONDS)
         async with self._ledger.change() as change:
             unfinished = await change.unfinished()
             await self._prune(change.tx)
-            await self._sign_outs.find(change.tx)
-            await self._given_up.find(change.tx)
-            await self._reporter.find(change.tx)
+            await self._sign_outs.find(change)
+            await self._given_up.find(change)
             await self._health.find(change)
-            await self._messenger.find(change.tx)
+            await self._notices.find(change)
         for attempt in unfinished:
-            self._asker.wake(attempt)
-            if not self._agenda.is_planned(Key(Kind.CARD, attempt.id)):
-                self._presenter.wake_after_restart(attempt)
+            self._asker.hear(attempt)
+            self._presenter.find(attempt)
         self._agenda.succeeded(_SWEEP)
 
     async def _prune(self, tx: Transaction) -> None:
         now = self._clock.now()
         await tx.audit.prune(now - self._audit_kept)
-        await tx.news.prune(now - NEWS_KEPT)
+        await tx.notices.prune(now - NOTICES_KEPT)
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""
@@ -112,13 +128,11 @@ class Worker:
                 await self._given_up.look(key.id)
             case Kind.HEALTH:
                 await self._health.check(key.id)
-            case Kind.REPORT:
-                await self._reporter.draw(key.id)
-            case Kind.NEWS:
-                await self._messenger.tell(key.id)
+            case Kind.NOTICE:
+                await self._notices.tell(key.id)
             case Kind.SWEEP:
                 await self._sweep()
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
-        is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.REPORT, Kind.NEWS}
+        is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.NOTICE}
         self._agenda.retry(key, Urgency.FREE if is_free else Urgency.POLL, longest_seconds=longest_seconds)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
 
-HEAD = "0003"
+HEAD = "0004"
 VERSION_TABLE = "plexlink_version"
 
 
