@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from accounts import account_of
 from harness import Card, World, a_world
 from plexlink.models import Secret
-from plexlink_bot.sandbox.plex_tv import Account, Empty, Html, JsonError, Operation, RateLimited, ServerError
+from plexlink_bot.sandbox.plex_tv import Empty, Html, JsonError, Operation, RateLimited, ServerError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +32,7 @@ REFUSED = JsonError(401, 1001)
 
 async def linked(world: World, member: Any = None) -> str:
     """Link a member to an account of their own."""
-    number = (member or world.alice).id % 2**31
-    return await world.link(member, Account(id=number, uuid=f"{number:016x}", username=f"user{number}", email=""))
+    return await world.link(member, account_of((member or world.alice).user.name))
 
 
 async def many(world: World, count: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from accounts import account_of
 from bad_answers import HARMLESS, SAYS_NOTHING
 from harness import Card, a_world
 from plexlink_bot.sandbox.plex_tv import Account, JsonError, Operation, RateLimited, ServerError, WrongTypes
@@ -45,8 +46,7 @@ class Member:
 
     @property
     def account(self) -> Account:
-        number = self.user.id % 2**31
-        return Account(id=number, uuid=f"{number:016x}", username=self.name, email="")
+        return account_of(self.name)
 
     @property
     def text(self) -> str:

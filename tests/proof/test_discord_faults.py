@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plexlink_bot.sandbox.plex_answers import Account
+from accounts import account_of
 from processes import PATIENCE_SECONDS, code_of, deployment
 from small_discord import InteractionType
 
@@ -84,8 +84,7 @@ class Member:
         self.user.dms_closed = dms_closed
         self.interactions: list[Interaction] = []
         self.patience = PATIENCE_SECONDS
-        number = self.user.id % 2**31
-        self._account = Account(id=number, uuid=f"{number:016x}", username=name, email=f"{number}@example.com")
+        self._account = account_of(name)
 
     async def command(self) -> None:
         """Type /plexlink."""

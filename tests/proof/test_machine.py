@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from accounts import account_of
 from plexlink.models import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
-from plexlink_bot.sandbox.plex_tv import Account, Hang, Operation
+from plexlink_bot.sandbox.plex_tv import Hang, Operation
 from processes import PATIENCE_SECONDS, RUN, WAITING, Deployment, code_of, deployment
 
 if TYPE_CHECKING:
@@ -83,8 +84,7 @@ def stored_token(place: Deployment, user: User) -> str:
 
 def approve(place: Deployment, user: User, card: Message) -> str:
     """Approve the code of a card with an account of the member's own; return the token."""
-    account = Account(id=user.id % 2**31, uuid=f"{user.id:016x}", username=user.name, email=f"{user.name}@example.com")
-    return place.plex.approve(code_of(card), account)
+    return place.plex.approve(code_of(card), account_of(user.name))
 
 
 def limit(bot: BotProcess, what: int, most: int) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from accounts import account_of
 from bad_answers import HARMLESS, SAYS_NOTHING
 from plexlink.models import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import (
-    Account,
     AfterStoring,
     Bom,
     Drip,
@@ -85,16 +85,11 @@ class Elsewhere:
         writer.close()
 
 
-def account_of(user: User) -> Account:
-    number = user.id % 2**31
-    return Account(id=number, uuid=f"{number:016x}", username=user.name, email="")
-
-
 async def link(place: Deployment, user: User) -> tuple[Message, str]:
     """Link a member as fast as the cards come; return the card and the token."""
     await place.plexlink(user)
     card = await place.card_saying("Your code:", user=user)
-    token = place.plex.approve(code_of(card), account_of(user))
+    token = place.plex.approve(code_of(card), account_of(user.name))
     return await place.card_saying(f"Linked as {user.name}", user=user), token
 
 
@@ -193,7 +188,7 @@ async def test_call_that_hangs_is_given_up_and_made_again(place: Deployment) -> 
     cards = [await place.waiting_card(user) for user in (approved, waiting)]
     for user, card, call in zip((approved, waiting), cards, (Operation.USER, Operation.GET_PIN), strict=True):
         place.plex.fail(Hang(), calls=call)
-        place.plex.approve(code_of(card), account_of(user))
+        place.plex.approve(code_of(card), account_of(user.name))
         await hung(place, call)
     place.plex.fail(Hang(), calls=Operation.CREATE_PIN)
     await place.plexlink(asking)
@@ -225,7 +220,7 @@ class Silence:
         await place.plexlink(approved)
         approvable = await place.card_saying("Your code:", user=approved)
         place.plex.fail(self.fault, calls=Operation.USER, times=None)
-        place.plex.approve(code_of(approvable), account_of(approved))
+        place.plex.approve(code_of(approvable), account_of(approved.name))
         await place.card_saying("Asking Plex who you are", user=approved)
         await place.plexlink(waiting)
         await place.card_saying("Your code:", user=waiting)
@@ -240,7 +235,7 @@ class Silence:
         await place.card_saying("Undone", user=leaving)
         await place.card_saying("Asking Plex who you are", user=approved)
         waits = await place.card_saying("Your code:", user=waiting)
-        place.plex.approve(code_of(waits), account_of(waiting))
+        place.plex.approve(code_of(waits), account_of(waiting.name))
         await place.plex.received(Operation.GET_PIN, count=asked(place, Operation.GET_PIN) + 2)
         await place.card_saying("Your code:", user=waiting)
 
