@@ -222,3 +222,19 @@ async def test_undo_of_a_link_that_was_replaced_changes_nothing(world: World) ->
     await world.alice.user.click(to_discord_message(world.env, first), label="Not me: undo")
     assert "You have linked a Plex account anew since" in Card(world.messages()[0]).text
     assert await world.stored_token() == token
+
+
+async def test_a_button_on_any_other_message_is_answered_beside_it(world: World) -> None:
+    from plexlink.surface import views  # noqa: PLC0415 - the classes that the loaded plugin uses
+
+    token = await world.link()
+    channel = world.env.bot.get_channel(world.channel.id)
+    with world.env._bot_scope():
+        panel = await channel.send(view=views.not_linked(world.alice.id))
+    await world.env.settle()
+    result = await world.alice.click(panel, label="Link your Plex account")
+    assert "Linked as alice" in Card(result.response).text
+    assert result.response.id != panel.id
+    assert "Not linked" in Card(world.env.backend.messages[channel.id][panel.id]).text, "everybody may read that one"
+    assert await world.stored_token() == token, "a card of ours would have begun anew"
+    assert len(world.rows("attempts")) == 1

@@ -119,6 +119,22 @@ async def test_a_second_command_moves_the_ephemeral_card_to_the_newer_answer(wor
     assert "Linked as alice" in Card(second.response).text
 
 
+async def test_an_answer_that_discord_does_not_take_still_hears_after_a_restart_that_its_card_has_moved(
+    world: World,
+) -> None:
+    world.close_dms()
+    first = await world.plexlink()
+    world.env.inject_error("PATCH", f"/webhooks/*/*/messages/{first.response.id}", status=503, times=None)
+    second = await world.plexlink()
+    assert f"`{world.pin().code}`" in Card(second.response).text, "the newer one does not wait for it"
+    await world.stop()
+    world.open_dms()
+    await world.start()
+    await world.advance(10)
+    assert "has moved" in Card(first.response).text
+    assert not world.rows("notices")
+
+
 async def test_new_code_on_an_ephemeral_card_stays_there(world: World) -> None:
     world.close_dms()
     result = await world.plexlink()
