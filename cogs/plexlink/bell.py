@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from .models import Attempt, Checked, CheckWanted, GivenUp, LinkEvent, Notice, Pressed, SignOut
+from .models import Attempt, Checked, CheckWanted, GivenUp, LinkEvent, Notice, Pressed, SignOut, Unsure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
-Happened = Attempt | SignOut | GivenUp | Notice | Pressed | CheckWanted | Checked | LinkEvent
+Happened = Attempt | SignOut | GivenUp | Notice | Pressed | Unsure | CheckWanted | Checked | LinkEvent
 """A row as it was committed, what a member wants or may know at once, or what other code hears of."""
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from . import cards, flow
-from .errors import StaleAttemptError, UnknownKeyError
+from .errors import StaleAttemptError, StoreError, UnknownKeyError
 from .models import (
     Account,
     Attempt,
@@ -37,6 +37,7 @@ from .models import (
     Topic,
     Trouble,
     Unlinked,
+    Unsure,
 )
 
 if TYPE_CHECKING:
@@ -86,9 +87,15 @@ class Ledger:
             StoreError: nothing was kept, or what was kept will be found in the rows.
 
         """
-        async with self._store.transaction() as tx:
-            change = Change(tx=tx, clock=self._clock)
-            yield change
+        change = None
+        try:
+            async with self._store.transaction() as tx:
+                change = Change(tx=tx, clock=self._clock)
+                yield change
+        except StoreError:
+            if change is not None and change.happened:
+                self._bell.ring(Unsure())
+            raise
         for attempt in change.moved:
             _log.info("link.%s attempt=%s user=%s", attempt.state, attempt.id, attempt.user_id)
         for happened in change.happened:

@@ -443,6 +443,11 @@ class Pressed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsure:
+    """Nobody knows whether a change was kept: the rows will tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckWanted:
     """A member wants to know how a link is."""
 

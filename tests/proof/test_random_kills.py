@@ -17,7 +17,7 @@ import pytest
 
 from busy_members import Goal, Member
 from invariants import Witness
-from processes import deployment
+from processes import RUN, deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,12 +36,37 @@ STARTS_WITHIN_SECONDS = 1.2
 LIVES_SECONDS = 2.5
 SHARE_OF_CLOSED = 0.3
 MEMBER_LIVES_SECONDS = 20.0
+SHARE_OF_DONE = 0.7
+
+
+DISTURBED_RUN = (
+    "-c",
+    """
+import itertools, random
+from plexlink.errors import StoreUnavailableError
+from plexlink.store.database import Database
+
+looks, stay_in_place = itertools.count(), Database._stay_in_place
+
+async def lose_the_answer(database):
+    await stay_in_place(database)
+    if next(looks) > 40 and random.random() < 0.01:
+        raise StoreUnavailableError("This was the test's doing.")
+
+Database._stay_in_place = lose_the_answer
+from plexlink_bot.cli import main
+main()
+""",
+    "run",
+)
+"""A bot that one transaction in fifty fails, before it has begun or after it was committed."""
 
 
 class BusyRun:
     """Members who come and go, and a bot that is killed again and again."""
 
-    def __init__(self, place: Deployment, chance: random.Random) -> None:
+    def __init__(self, place: Deployment, chance: random.Random, *, is_disturbed: bool = False) -> None:
+        self.is_disturbed = is_disturbed
         self.witness = Witness(place)
         self.arrived: Counter[str] = Counter()
         self._place = place
@@ -56,6 +81,8 @@ class BusyRun:
 
         """
         crowd = [asyncio.create_task(self._come_and_go()) for _ in range(CROWD)]
+        if self.is_disturbed:
+            crowd.append(asyncio.create_task(self._disturb()))
         for _ in range(kills):
             bot = await self._start()
             assert not self.witness.never()
@@ -67,13 +94,22 @@ class BusyRun:
 
     async def _start(self) -> BotProcess:
         """Start a process and let it live for a while, which may end before it is there."""
+        arguments = DISTURBED_RUN if self.is_disturbed else RUN
         if self._chance.random() < SHARE_OF_STARTS:
-            bot = await self._place.spawn()
+            bot = await self._place.spawn(arguments=arguments)
             await asyncio.sleep(self._chance.uniform(0, STARTS_WITHIN_SECONDS))
         else:
-            bot = await self._place.start()
+            bot = await self._place.start(arguments=arguments)
             await asyncio.sleep(self._chance.uniform(0, LIVES_SECONDS))
         return bot
+
+    async def _disturb(self) -> None:
+        """Let Discord do what it is asked and answer that it did not, or break off, or do nothing."""
+        while True:
+            await asyncio.sleep(self._chance.uniform(0.1, 0.5))
+            path = self._chance.choice(["/channels/*", "/webhooks/*", "/interactions/*"])
+            is_done = self._chance.random() < SHARE_OF_DONE
+            self._place.discord.fail("*", path, self._chance.choice([500, 0]), before=not is_done)
 
     async def _come_and_go(self) -> None:
         """Be one member after the other: nobody may ask for more than five codes."""
@@ -97,12 +133,20 @@ class BusyRun:
 
 
 @pytest.mark.timeout(600 + 2 * SECONDS_A_KILL * KILLS)
-@pytest.mark.parametrize("token_reads", [None, 1], ids=["token can be read again", "token can be read once"])
-async def test_nothing_is_lost_whenever_the_bot_is_killed(tmp_path: Path, token_reads: int | None) -> None:
+@pytest.mark.parametrize(
+    ("token_reads", "weather"),
+    [(None, "fair"), (1, "fair"), (None, "foul")],
+    ids=["token can be read again", "token can be read once", "Discord and the database fail as well"],
+)
+async def test_nothing_is_lost_whenever_the_bot_is_killed(
+    tmp_path: Path, token_reads: int | None, weather: str
+) -> None:
     async with deployment(tmp_path, **CROWDED) as place:
         place.plex.token_reads = token_reads
-        busy = BusyRun(place, random.Random(f"{SEED} {token_reads}"))  # noqa: S311 - it shall be foreseeable
+        chance = random.Random(f"{SEED} {token_reads}")  # noqa: S311 - it shall be foreseeable
+        busy = BusyRun(place, chance, is_disturbed=weather == "foul")
         await busy.run(KILLS)
+        place.discord.faults.clear()
         complaints = await busy.witness.all_is_well()
         print(busy.report())  # noqa: T201 - pytest shows it where the test fails, and with -s
         assert not complaints

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError, StoreUnavailableError
-from ..models import Attempt, CheckWanted, GivenUp, Notice, Phase, Pressed, SignOut
+from ..models import Attempt, CheckWanted, GivenUp, Notice, Phase, Pressed, SignOut, Unsure
 from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 _SWEEP = Key(Kind.SWEEP, "all")
 _SWEEP_SECONDS = 300.0
+
+_UNSURE_SECONDS = 5.0
+"""After so long it is looked up what became of a change that seemed to fail, unless its maker has tried again."""
 
 NOTICES_KEPT = timedelta(days=30)
 """How long notices wait for a member who takes no messages and does not come."""
@@ -82,6 +85,8 @@ class Worker:
                 self._given_up.hear(happened)
             case CheckWanted(link_id):
                 self._health.hear(link_id)
+            case Unsure():
+                self._agenda.put_sooner(_SWEEP, Urgency.FREE, _UNSURE_SECONDS)
 
     async def _sweep(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""
