@@ -214,7 +214,7 @@ class Linking:
             # Pressed before the successor was drawn: the card is the successor's, which has ended since.
             return Gone()
         link = await change.tx.links.of(wish.user_id)
-        if link is not None and not wish.is_on_card and link.trouble is not Trouble.BROKEN:
+        if link is not None and not wish.origin.is_card and link.trouble is not Trouble.BROKEN:
             if link.trouble is Trouble.UNAVAILABLE:
                 raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
             if not link.is_dead:

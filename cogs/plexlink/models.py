@@ -158,6 +158,11 @@ class Origin(StrEnum):
     MESSAGE = "message"
     """Some other message with a button of ours, which everybody may read: the answer is one of its own."""
 
+    @property
+    def is_card(self) -> bool:
+        """Tell whether a button of a card of ours was pressed, of which there is but one."""
+        return self in {Origin.CARD, Origin.ANSWER}
+
 
 class Phase(StrEnum):
     """How far an unlinking has come that its member is told about; the last five are its ends."""
@@ -428,11 +433,6 @@ class Wish:
     def card(self) -> Place:
         """Return where a card is drawn that answers this wish."""
         return self.place if self.origin is Origin.CARD else Place(lane=Lane.ANSWER)
-
-    @property
-    def is_on_card(self) -> bool:
-        """Tell whether a button of a card of ours was pressed, of which there is but one."""
-        return self.origin in {Origin.CARD, Origin.ANSWER}
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,8 +319,8 @@ class PlexLink(commands.Cog):
             reference = secrets.token_hex(4)
             _log.exception("interaction.failed reference=%s", reference)
             view = views.notice(messages.something_broke(reference), views.RED)
-        fills_answer = not wish.is_on_card or (is_in_place and wish.origin is Origin.ANSWER)
-        if view is None and not wish.is_on_card:
+        fills_answer = not wish.origin.is_card or (is_in_place and wish.origin is Origin.ANSWER)
+        if view is None and not wish.origin.is_card:
             return  # a card will be the answer, whose place a followup would take: notices wait for the next one
         await self._say_with_notices(interaction, view, fills_answer=fills_answer)
 
@@ -382,15 +382,14 @@ def _place(interaction: discord.Interaction[Any], origin: Origin) -> Place:
 
 async def _acknowledge(interaction: discord.Interaction[Any], origin: Origin) -> int:
     """Defer, and return the id of the message that the answer goes to: the pressed card, or an answer of its own."""
-    is_on_card = origin in {Origin.CARD, Origin.ANSWER}
     response = None
     try:
-        response = await persist(lambda: interaction.response.defer(ephemeral=True, thinking=not is_on_card))
+        response = await persist(lambda: interaction.response.defer(ephemeral=True, thinking=not origin.is_card))
     except discord.HTTPException as error:
         # Discord took an earlier try and lost its answer: the command must not think for ever, the press not be lost.
         if error.code != _ALREADY_ACKNOWLEDGED:
             raise
-    if interaction.message is not None and is_on_card:
+    if interaction.message is not None and origin.is_card:
         return interaction.message.id
     if response is not None and response.message_id is not None:
         return response.message_id
