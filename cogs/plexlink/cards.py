@@ -76,7 +76,7 @@ def changes_at(attempt: Attempt, now: datetime) -> datetime | None:
 
 
 def has_left(attempt: Attempt) -> bool:
-    """Tell whether another attempt has taken the card over."""
+    """Tell whether something else has the card by now, or it was told in an answer that nothing was kept of."""
     return flow.is_over(attempt) and attempt.place.lane is None and attempt.shown_state is not None
 
 

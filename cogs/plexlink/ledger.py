@@ -84,7 +84,7 @@ class Ledger:
         """Give a change to be filled in; it is committed at the end of the block, and then told.
 
         Raises:
-            StoreError: nothing was kept, or what was kept will be found in the rows.
+            StoreError: nothing was kept, or what was kept is found in the rows before long.
 
         """
         change = None
@@ -142,7 +142,7 @@ class Ledger:
         """Commit that nothing is owed through an interaction any more; one that came meanwhile stays."""
         async with self.change() as change:
             newest = await change.newest(attempt.id)
-            if newest is None or newest.answer != answer or _has_no_card(newest):
+            if newest is None or newest.answer != answer or change.has_parted(newest):
                 return newest or attempt
             return await change.surface(replace(newest, answer=None))
 
@@ -164,7 +164,7 @@ class Ledger:
 
         async with self.change() as change:
             newest = await change.newest(drawn.id)
-            if newest is not None and not _has_no_card(newest):
+            if newest is not None and not change.has_parted(newest):
                 return await change.surface(see(newest))
             return await change.outdate_card(drawn, place) or newest or drawn
 
@@ -199,6 +199,7 @@ class Change:
     async def add(self, attempt: Attempt) -> None:
         """Keep a new attempt."""
         await self.tx.attempts.add(attempt)
+        await self._take(attempt.answer)
         self.moved.append(attempt)
         self._touched[attempt.id] = attempt
 
@@ -254,7 +255,7 @@ class Change:
     async def redraw(self, attempt: Attempt) -> Attempt:
         """Note that what the member sees may be outdated, so that the card is drawn again."""
         newest = await self.newest(attempt.id)
-        if newest is None or _has_no_card(newest):
+        if newest is None or self.has_parted(newest):
             return newest or attempt
         return await self.surface(replace(newest, shown_state=None))
 
@@ -273,7 +274,13 @@ class Change:
         if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
             retired = Place(lane=Lane.ANSWER)
             await self.notify(attempt.user_id, Topic.RETIRED, place=retired, answer=attempt.answer)
+        await self._take(answer)
         await self.surface(replace(attempt, answer=answer, shown_state=None))
+
+    async def _take(self, answer: Answer | None) -> None:
+        """Let a card be in an answer again which was still to be told that it has moved."""
+        told = await self.tx.notices.drawn_in(answer.message_id) if answer else []
+        await self.tx.notices.remove([notice.id for notice in told if notice.topic is Topic.RETIRED])
 
     async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
         """End an approved attempt without a link, and queue its credential. Raise as `move` does."""
@@ -311,6 +318,12 @@ class Change:
             card = cards.card_for(former, self._clock.now())
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
         return former
+
+    def has_parted(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt ended and left its card to something else; one that was never shown has not."""
+        is_nowhere = attempt.place.lane is None and attempt.answer is None
+        is_told = attempt.shown_state == cards.card_for(attempt, self._clock.now())
+        return flow.is_over(attempt) and is_nowhere and is_told
 
     async def forget_attempts(self, user_id: int) -> None:
         """End the member's open attempt, and delete all of them, those with a card as soon as it tells nothing more.
@@ -451,11 +464,6 @@ class Change:
         await self.tx.sign_outs.add(sign_out)
         self.tell(sign_out)
         return sign_out.id
-
-
-def _has_no_card(attempt: Attempt) -> bool:
-    """Tell whether an attempt ended and left its card to another."""
-    return flow.is_over(attempt) and attempt.place.lane is None and attempt.answer is None
 
 
 def _given_up(attempt: Attempt) -> GivenUp | None:

@@ -139,7 +139,7 @@ class Linking:
 
     async def _new_code(self, change: Change, attempt_id: str, wish: Wish) -> StartOutcome | NotYours:
         attempt = await change.newest(attempt_id)
-        if attempt is None:
+        if attempt is None or not wish.origin.is_card:
             return await self._start(change, wish)
         if attempt.user_id != wish.user_id:
             return NotYours()
@@ -161,12 +161,12 @@ class Linking:
         return Begun()
 
     async def _press(
-        self, attempt_id: str, wish: Wish, do: Callable[[Change, Attempt], Awaitable[object]]
+        self, attempt_id: str, wish: Wish, do: Callable[[Change, Attempt, Wish], Awaitable[object]]
     ) -> PressOutcome:
         """Do something to the attempt that a pressed card shows, if it is the member's."""
         async with self._ledger.change() as change:
             attempt = await change.newest(attempt_id)
-            if attempt is None:
+            if attempt is None or not wish.origin.is_card:
                 return Gone()
             if attempt.user_id != wish.user_id:
                 return NotYours()
@@ -178,32 +178,34 @@ class Linking:
                 attempt = successor
             attempt = await change.pressed(attempt, wish)
             try:
-                await do(change, attempt)
+                await do(change, attempt, wish)
             except (IllegalTransitionError, StaleAttemptError):
                 await change.redraw(attempt)
         return Done()
 
-    async def _check_now(self, change: Change, attempt: Attempt) -> None:
+    async def _check_now(self, change: Change, attempt: Attempt, _: Wish) -> None:
         if flow.next_call(attempt) is flow.Call.ASK:
             change.tell(Pressed(attempt))
         else:
             await change.redraw(attempt)
 
-    async def _cancel(self, change: Change, attempt: Attempt) -> None:
+    async def _cancel(self, change: Change, attempt: Attempt, _: Wish) -> None:
         await change.give_up(attempt)
 
-    async def _undo(self, change: Change, attempt: Attempt) -> None:
+    async def _undo(self, change: Change, attempt: Attempt, wish: Wish) -> None:
         link = await change.tx.links.from_attempt(attempt.id)
         if link is None:
             await change.redraw(attempt)
             return
-        await change.end_link(link, Reason.UNDONE, place=attempt.place, answer=attempt.answer)
+        # A card that was drawn just now may not be known to be there yet: then it is where it was pressed.
+        place = attempt.place if attempt.place.lane else wish.card
+        await change.end_link(link, Reason.UNDONE, place=place, answer=attempt.answer or wish.owed)
         await change.part_from_card(attempt.id)
 
-    async def _move_here(self, change: Change, attempt: Attempt) -> None:
+    async def _move_here(self, change: Change, attempt: Attempt, _: Wish) -> None:
         await change.move(attempt, flow.Claimed())
 
-    async def _leave_there(self, change: Change, attempt: Attempt) -> None:
+    async def _leave_there(self, change: Change, attempt: Attempt, _: Wish) -> None:
         if flow.is_contested(attempt):
             await change.refuse(attempt, Reason.TAKEN)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .ledger import Ledger
     from .models import Attempt, Link, Notice, Wish
+
+_log = logging.getLogger(__name__)
 
 FRESH = timedelta(seconds=10)
 """Who asks again and again how a link is, is told what the last check brought: others wait too."""
@@ -154,6 +157,7 @@ class Links:
             await change.forget_attempts(user_id)
             if await change.tx.audit.forget(user_id):
                 await change.note(Deed.FORGOTTEN, user_id, actor_id=user_id)
+        _log.info("member.forgotten user=%s", user_id)
         return Forgotten() if link is None else Reported()
 
     async def held_for(self, user_id: int) -> list[Notice]:

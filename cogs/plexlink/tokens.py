@@ -75,7 +75,7 @@ class Tokens:
         wish = _Wish(user_id, purpose, loop.create_future())
         self._wishes.append(wish)
         if self._serving is None:
-            self._serving = loop.create_task(self._serve(), name="plexlink-grants")
+            self._serving = loop.create_task(self._serve(), name="plexlink-tokens")
         return await wish.granted
 
     async def stop(self) -> None:
@@ -90,7 +90,7 @@ class Tokens:
                 try:
                     grants = await self._grant(wishes)
                 except Exception:  # noqa: BLE001 - logged; nobody may wait for ever
-                    _log.exception("grants.failed")
+                    _log.exception("tokens.failed")
                     grants = [Grant(outcome=GrantOutcome.UNAVAILABLE)] * len(wishes)
                 for wish, grant in zip(wishes, grants, strict=True):
                     if not wish.granted.done():  # its caller may have given up
@@ -115,7 +115,7 @@ class Tokens:
                 if uses:
                     await tx.audit.add(*uses)
         except StoreError as error:
-            _log.error("grants.store_failed: %s", error)
+            _log.error("tokens.store_failed: %s", error)
             return [Grant(outcome=GrantOutcome.UNAVAILABLE)] * len(wishes)
         return grants
 

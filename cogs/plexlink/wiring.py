@@ -28,8 +28,8 @@ from .work.given_up import GivenUpCodes
 from .work.health import HealthCheck
 from .work.notices import Notices
 from .work.presenter import Presenter
+from .work.showing import Turns
 from .work.sign_outs import SignOuts
-from .work.turns import Turns
 from .work.worker import Worker
 
 if TYPE_CHECKING:

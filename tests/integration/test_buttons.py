@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import discord
 import pytest
 from simcord.results import to_discord_message
 
@@ -238,3 +239,16 @@ async def test_a_button_on_any_other_message_is_answered_beside_it(world: World)
     assert "Not linked" in Card(world.env.backend.messages[channel.id][panel.id]).text, "everybody may read that one"
     assert await world.stored_token() == token, "a card of ours would have begun anew"
     assert len(world.rows("attempts")) == 1
+
+
+async def test_a_code_is_not_ended_from_a_message_that_everybody_may_read(world: World) -> None:
+    await world.plexlink()
+    (attempt,) = world.rows("attempts")
+    copied: discord.ui.View = discord.ui.View(timeout=None)
+    copied.add_item(discord.ui.Button(label="Cancel", custom_id=f"plexlink:cancel:{attempt['id']}"))
+    with world.env._bot_scope():
+        message = await world.env.bot.get_channel(world.channel.id).send(view=copied)
+    await world.env.settle()
+    result = await world.alice.click(message, label="Cancel")
+    assert "This card is too old" in Card(result.response).text
+    assert f"`{world.pin().code}`" in world.card().text

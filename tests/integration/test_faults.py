@@ -95,6 +95,50 @@ async def test_a_token_whose_commit_nobody_heard_of_is_kept_and_linked(world: Wo
     assert not world.rows("sign_outs")
 
 
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+async def test_an_end_whose_commit_nobody_heard_of_is_shown_soon(world: World, end: str) -> None:
+    await world.plexlink()
+    answers_lost = 0
+
+    def lose_the_answer() -> None:
+        nonlocal answers_lost
+        if not answers_lost and world.rows("attempts")[0]["state"] == end:
+            answers_lost += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    world.env.bot.get_cog("PlexLink")._desk.links._ledger._store._database.watch(lose_the_answer)
+    if end == "expired":
+        world.plex.expire(world.pin().code)
+    else:
+        await world.press("Cancel")
+    await world.advance(20)
+    assert answers_lost == 1
+    assert "Nothing was stored" in world.card().text
+    asked = world.asked()
+    await world.advance(60)
+    assert world.asked() == asked
+
+
+async def test_a_failed_start_is_told_by_message_where_its_answer_is_gone(world: World) -> None:
+    world.plex.fail(ServerError(503), calls=Operation.CREATE_PIN, times=None)
+    world.env.inject_error("PATCH", "/webhooks/*", status=404, code=10008, times=None)
+    await world.plexlink()
+    await world.advance(1000)
+    assert "Plex does not answer" in world.card().text
+
+
+async def test_an_end_is_told_once_though_its_answer_cannot_be_opened(world: World) -> None:
+    world.plex.fail(ServerError(503), calls=Operation.CREATE_PIN, times=None)
+    await world.plexlink()
+    await world.stop()
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
+        spoilt = "answer_token_envelope = 'nonsense', requested_at = '2025-01-01T00:00:00+00:00'"
+        other.execute(f"UPDATE plexlink_attempts SET {spoilt}")  # noqa: S608 - our own words
+    await world.start()
+    await world.advance(60)
+    assert "Plex does not answer" in world.card().text
+
+
 async def test_a_row_that_a_newer_release_wrote_is_its_members_trouble_alone(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

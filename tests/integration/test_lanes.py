@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import Card
+from plexlink_bot.sandbox.plex_tv import Operation, ServerError
 
 if TYPE_CHECKING:
     from harness import World
@@ -133,6 +134,35 @@ async def test_an_answer_that_discord_does_not_take_still_hears_after_a_restart_
     await world.advance(10)
     assert "has moved" in Card(first.response).text
     assert not world.rows("notices")
+
+
+async def test_a_card_that_comes_back_to_an_answer_is_not_told_to_have_moved(world: World) -> None:
+    world.close_dms()
+    first = await world.alice.slash(world.channel, "plexstatus")
+    path = f"/webhooks/*/*/messages/{first.response.id}"
+    world.env.inject_error("PATCH", path, status=503, times=None)
+    await world.alice.click(first.response, label="Link your Plex account")
+    second = await world.plexlink()
+    await world.alice.click(first.response, label="Link your Plex account")
+    assert "has moved" in Card(second.response).text
+    world.env.backend.faults[:] = [fault for fault in world.env.backend.faults if fault["path"] != path]
+    await world.advance(60)
+    assert f"`{world.pin().code}`" in Card(first.response).text
+
+
+async def test_a_code_that_came_into_an_answer_is_not_drawn_over_by_what_was_told_there(world: World) -> None:
+    world.close_dms()
+    await world.link()
+    world.plex.fail(ServerError(503), calls=Operation.SIGN_OUT, times=None)
+    question = await world.alice.slash(world.channel, "plexunlink")
+    path = f"/webhooks/*/*/messages/{question.response.id}"
+    world.env.inject_error("PATCH", path, status=503, times=None)
+    for _ in range(2):
+        await world.alice.click(question.response, label="Unlink")
+    world.env.backend.faults[:] = [fault for fault in world.env.backend.faults if fault["path"] != path]
+    await world.alice.click(question.response, label="Link your Plex account")
+    await world.advance(60)
+    assert f"`{world.pin().code}`" in Card(question.response).text
 
 
 async def test_new_code_on_an_ephemeral_card_stays_there(world: World) -> None:

@@ -134,3 +134,24 @@ async def test_many_members_at_once_end_linked_each_to_their_own_account(tmp_pat
         for number, member in enumerate(members):
             assert f"Linked as plex{number} " in world.card(member).text
             assert await world.stored_token(member) == tokens[member.id]
+
+
+async def test_a_code_that_is_cancelled_while_plex_is_asked_is_not_asked_about_again(world: World) -> None:
+    await world.plexlink()
+    asker = desk(world).resume.__self__._asker
+    ask, is_asked = asker._plex.ask, asyncio.Event()
+
+    async def ask_slowly(*secrets: Any) -> Any:
+        answer = await ask(*secrets)
+        is_asked.set()
+        await asyncio.sleep(4)
+        return answer
+
+    asker._plex.ask = ask_slowly
+    while not is_asked.is_set():
+        await world.advance(0.3)
+    asker._plex.ask = ask
+    await world.press("Cancel")
+    asked = world.asked()
+    await world.advance(300)
+    assert world.asked() == asked

@@ -245,3 +245,23 @@ async def test_the_audit_is_pruned(tmp_path: Path) -> None:
                 connection.execute("UPDATE plexlink_audit SET at = ?", (at,))
             await world.advance(301)
             assert len(world.rows("audit")) == left
+
+
+async def test_the_card_of_an_unlinking_is_true_soon_after_an_outage_of_discord(world: World) -> None:
+    await world.link()
+    question = await world.alice.slash(world.channel, "plexunlink")
+    world.env.inject_error("PATCH", "/webhooks/*", status=503, times=None)
+    await world.alice.click(question.response, label="Unlink")
+    await world.advance(260)
+    world.env.backend.faults.clear()
+    await world.advance(35)
+    assert "Signed out at Plex ✓" in Card(question.response).text
+
+
+async def test_a_card_that_discord_never_takes_is_given_up_and_told_by_message(world: World) -> None:
+    await world.link()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=403, code=50005, times=None)
+    await world.press("Not me: undo")
+    await world.advance(1500)
+    assert not world.rows("notices")
+    assert "Signed out at Plex ✓" in Card(world.messages()[-1]).text

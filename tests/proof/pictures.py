@@ -155,12 +155,12 @@ def answers(now: datetime, _: str) -> Iterator[Shot]:
         assert view is not None, f"{outcome} is answered by a card"
         yield Shot(name, view)
     yield Shot("sent", views.pointer(Place(lane=Lane.DM, channel_id=1, message_id=2)))
-    yield Shot("not-saved", views.notice(messages.not_saved("b1f3c9"), views.RED))
+    yield Shot("not-saved", views.saying(messages.not_saved("b1f3c9"), views.RED))
     yield Shot("ask-unlink", views.ask_unlink(USER_ID))
     yield Shot("ask-forget", views.ask_forget(USER_ID))
     yield Shot("privacy", views.privacy(USER_ID, 365))
-    yield Shot("exported", views.notice(messages.EXPORTED, views.GREEN))
-    yield Shot("something-broke", views.notice(messages.something_broke("b1f3c9"), views.RED))
+    yield Shot("exported", views.saying(messages.EXPORTED, views.GREEN))
+    yield Shot("something-broke", views.saying(messages.something_broke("b1f3c9"), views.RED))
 
 
 def notices(now: datetime, _: str) -> Iterator[Shot]:
@@ -168,10 +168,10 @@ def notices(now: datetime, _: str) -> Iterator[Shot]:
     for reason in (Reason.UNLINKED, Reason.UNDONE, Reason.FORGOTTEN):
         for phase in Phase if reason is Reason.UNLINKED else (Phase.SIGNED_OUT,):
             unlinking = Notice(id="n", user_id=USER_ID, topic=Topic.UNLINKING, reason=reason, phase=phase, at=now)
-            yield Shot(f"{reason}-{phase}", views.noticed(unlinking))
+            yield Shot(f"{reason}-{phase}", views.notice(unlinking))
     others = [Notice(id="n", user_id=USER_ID, topic=topic, at=now) for topic in Topic if topic is not Topic.UNLINKING]
     for notice in others:
-        yield Shot(f"notice-{notice.topic}", views.noticed(notice))
+        yield Shot(f"notice-{notice.topic}", views.notice(notice))
     yield Shot("notice-before-an-answer", views.headed_by(others[1:2], views.not_linked(USER_ID)))
 
 

@@ -41,7 +41,7 @@ AT_ONCE = 24
 """More on a busy machine, and Discord would not wait for the answer to the last command."""
 UNTIDY = ("Traceback", "nclosed", "Task was destroyed", "never awaited", "never retrieved", " ERROR ", "Warning:")
 REFUSALS = (50007, 50278, 40003)
-SHORT_ANSWERS = ("I sent you a direct message", "This card has moved to your newest /plexlink")
+SHORT_ANSWERS = ("I sent you a direct message", "This card has moved to your newest answer")
 NOBODYS = "plexlink:check:" + "A" * 22
 
 

@@ -82,12 +82,14 @@ class NoticeRows:
         await self._connection.execute(delete(notices).where(notices.c.user_id == user_id, notices.c.topic == topic))
 
     async def forget(self, user_id: int) -> None:
-        """Delete the messages to a member; what is drawn on a card stays true until its end."""
-        await self._connection.execute(delete(notices).where(notices.c.user_id == user_id, _IS_MESSAGE))
+        """Delete what a member was to be told, but for unlinkings, whose cards stay true until their end."""
+        others = notices.c.topic != Topic.UNLINKING
+        await self._connection.execute(delete(notices).where(notices.c.user_id == user_id, others))
 
-    async def prune(self, before: datetime) -> None:
-        """Delete the messages that have waited for too long to be news."""
-        await self._connection.execute(delete(notices).where(and_(notices.c.at < before, _IS_MESSAGE)))
+    async def prune(self, *, messages_before: datetime, cards_before: datetime) -> None:
+        """Delete the messages that have waited for too long to be news, and what is over on cards."""
+        is_old = or_(and_(_IS_MESSAGE, notices.c.at < messages_before), and_(~_IS_MESSAGE, notices.c.at < cards_before))
+        await self._connection.execute(delete(notices).where(is_old))
 
     async def _select(self, *where: ColumnElement[bool]) -> list[Notice]:
         rows = await self._connection.execute(select(notices).where(*where).order_by(notices.c.at, notices.c.id))

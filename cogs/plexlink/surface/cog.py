@@ -259,7 +259,7 @@ class PlexLink(commands.Cog):
         except NotifyError:
             has_arrived = False
         if has_arrived:
-            return views.notice(messages.EXPORTED, views.GREEN)
+            return views.saying(messages.EXPORTED, views.GREEN)
         await persist(
             lambda: interaction.followup.send(
                 view=views.export(messages.EXPORT_HERE), file=export_file(content), ephemeral=True
@@ -308,17 +308,17 @@ class PlexLink(commands.Cog):
         except StoreUnavailableError:
             reference = secrets.token_hex(4)
             _log.error("interaction.not_saved reference=%s", reference)
-            view = views.notice(messages.not_saved(reference), views.RED)
+            view = views.saying(messages.not_saved(reference), views.RED)
         except UnknownKeyError as error:
             _log.error("interaction.key_missing: %s", error)
-            view = views.notice(messages.KEY_MISSING, views.RED)
+            view = views.saying(messages.KEY_MISSING, views.RED)
         except NewerRowError as error:
             _log.error("interaction.newer_row: %s", error)
-            view = views.notice(messages.NEWER, views.RED)
+            view = views.saying(messages.NEWER, views.RED)
         except Exception:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
             reference = secrets.token_hex(4)
             _log.exception("interaction.failed reference=%s", reference)
-            view = views.notice(messages.something_broke(reference), views.RED)
+            view = views.saying(messages.something_broke(reference), views.RED)
         fills_answer = not wish.origin.is_card or (is_in_place and wish.origin is Origin.ANSWER)
         if view is None and not wish.origin.is_card:
             return  # a card will be the answer, whose place a followup would take: notices wait for the next one
@@ -408,13 +408,13 @@ def _view(outcome: object, user_id: int) -> views.CardView | None:  # noqa: PLR0
         case Forgotten():
             return views.not_linked(user_id, messages.FORGOTTEN)
         case TooManyStarts(retry_at):
-            return views.notice(messages.too_many_starts(retry_at), views.AMBER)
+            return views.saying(messages.too_many_starts(retry_at), views.AMBER)
         case TooBusy(retry_at):
-            return views.notice(messages.too_busy(retry_at), views.AMBER)
+            return views.saying(messages.too_busy(retry_at), views.AMBER)
         case NotYours():
-            return views.notice(messages.NOT_YOURS)
+            return views.saying(messages.NOT_YOURS)
         case Gone():
-            return views.notice(messages.GONE)
+            return views.saying(messages.GONE)
         case Begun() | Done() | Reported() | None:
             return None
         case _:

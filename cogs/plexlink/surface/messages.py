@@ -271,7 +271,7 @@ _STEPS = {
 LINK_DEAD = "Plex ended our sign-in, usually after a password change."
 
 _NOTICES = {
-    Topic.RETIRED: "-# This card has moved to your newest /plexlink.",
+    Topic.RETIRED: "-# This card has moved to your newest answer.",
     Topic.LINK_DEAD: f"## Your link to Plex stopped working\n{LINK_DEAD} Link again to go on.",
     Topic.LINK_MOVED: (
         "## Your Plex account was moved\n"

@@ -77,7 +77,9 @@ class DiscordNotifier:
         async with _in_time():
             if await self._is_drawn(showing):
                 return showing.place
-            sent = None if showing.nonce is None else await self._send(showing, nonce=showing.nonce)
+            if showing.nonce is None:
+                return None
+            sent = await self._send(showing, nonce=showing.nonce)
             if sent is None and showing.place.lane is None and showing.answer is not None:
                 await self._fill(showing.answer, showing)
                 return Place(lane=Lane.ANSWER)

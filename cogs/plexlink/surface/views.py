@@ -125,7 +125,7 @@ def draw(content: AttemptCard | Notice | Pointer, surroundings: Surroundings) ->
         case AttemptCard():
             return card(content, surroundings)
         case Notice():
-            return noticed(content)
+            return notice(content)
         case Pointer(place):
             return pointer(place)
 
@@ -151,7 +151,7 @@ def _words(view: ui.LayoutView) -> list[str]:
     return [item.content for item in view.walk_children() if isinstance(item, ui.TextDisplay)]
 
 
-def notice(text: str, colour: discord.Colour = GREY) -> CardView:
+def saying(text: str, colour: discord.Colour = GREY) -> CardView:
     """Return a card that only says something."""
     return CardView(colour, ui.TextDisplay(text))
 
@@ -159,7 +159,7 @@ def notice(text: str, colour: discord.Colour = GREY) -> CardView:
 def pointer(place: Place, text: str = messages.SENT) -> CardView:
     """Return an answer that points to the card; an ephemeral card cannot be pointed to."""
     if place.lane is not Lane.DM:
-        return notice(text, AMBER)
+        return saying(text, AMBER)
     url = f"https://discord.com/channels/@me/{place.channel_id}/{place.message_id}"
     link: ui.Button[CardView] = ui.Button(label=messages.GO_TO_MESSAGE, url=url)
     return CardView(AMBER, ui.Section(ui.TextDisplay(text), accessory=link))
@@ -206,7 +206,7 @@ def _question(text: str, user_id: int, label: str, action: Action) -> CardView:
     return CardView(RED, ui.TextDisplay(text), ui.ActionRow(yes, no))
 
 
-def noticed(notice: Notice) -> CardView:
+def notice(notice: Notice) -> CardView:
     """Return the layout of a notice; once what it tells of is over, there is a way on."""
     subject = str(notice.user_id)
     text = ui.TextDisplay[CardView](messages.notice(notice))
@@ -232,7 +232,7 @@ def headed_by(notices: Sequence[Notice], answer: CardView | None) -> CardView:
     """Return an answer with notices in front of it, or notices alone."""
     text = "\n".join(messages.notice(each) for each in notices)
     if answer is None:
-        return notice(text)
+        return saying(text)
     items = answer.children
     answer.clear_items()
     answer.add_item(ui.TextDisplay(text))

@@ -94,9 +94,9 @@ class Asker:
             return
         self._planned[attempt.id] = call
         self._asked_about.pop(attempt.id, None)
-        if call is flow.Call.ASK and attempt.id in self._deadlines:  # it was made just now, and nobody has seen it yet
-            now = self._clock.monotonic()
-            self._plan_question(attempt, now, now)
+        if call is flow.Call.ASK and attempt.id in self._deadlines:  # this process made the code
+            now, known = self._clock.monotonic(), self._questions.get(attempt.id)
+            self._plan_question(attempt, known.shown_at if known else now, now)
         else:
             self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
 
@@ -221,6 +221,8 @@ class Asker:
     async def _still_pending(
         self, attempt: Attempt, asked: float, expires_in: timedelta | None, *, was_pressed: bool
     ) -> None:
+        if attempt.id not in self._planned:
+            return  # it ended while plex.tv was asked
         if asked >= self._deadline(attempt, asked, expires_in):
             await self._advance(attempt, flow.RanOut())
             return

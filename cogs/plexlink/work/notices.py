@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from ..errors import NotifyError
 from ..models import Phase, Showing, Topic
 from .agenda import Key, Kind, Urgency
+from .showing import message_at
 
 if TYPE_CHECKING:
     from ..clock import Clock
     from ..ledger import Change, Ledger
     from ..models import Notice
     from .agenda import Agenda
-    from .presenter import Notifier
-    from .turns import Turns
+    from .showing import Notifier, Turns
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ _APART_SECONDS = 1.0
 """Between two messages: a bad day of plex.tv must not look like spam to Discord."""
 
 _LONGEST_RETRY_SECONDS = 600.0
+_LONGEST_RETRY_ON_CARDS_SECONDS = 30.0
+_MOST_TRIES = 40
 _UNDER_WAY = {Phase.SIGNING_OUT, Phase.DELAYED}
 _BAD_ENDS = {Phase.GIVEN_UP, Phase.UNREADABLE}
 
@@ -72,31 +74,48 @@ class Notices:
 
     async def tell(self, notice_id: str) -> None:
         """Bring one notice; try again later if Discord does not take it."""
-        notice = await self._current(notice_id)
+        notice, _ = await self._current(notice_id)
         if notice is None:
             return
-        key = Key(Kind.NOTICE, notice_id)
         async with self._turns.at(notice.place, notice.answer, otherwise=notice.id):
-            try:
-                place = await self._notifier.show(_showing(notice))
-            except NotifyError as error:
-                delay = self._agenda.retry(key, Urgency.FREE, first_seconds=1.0, longest_seconds=_LONGEST_RETRY_SECONDS)
-                _log.warning("notice.failed id=%s, trying again in %.0f s: %s", notice_id, delay, error)
+            notice, is_covered = await self._current(notice_id)
+            if notice is None:
                 return
-            self._agenda.succeeded(key)
+            try:
+                place = None if is_covered else await self._notifier.show(_showing(notice))
+            except NotifyError as error:
+                if self._tries_again(notice, error):
+                    return
+                place = None
+            self._agenda.succeeded(Key(Kind.NOTICE, notice_id))
             async with self._ledger.change() as change:
                 await self._told(change, notice, has_arrived=place is not None)
 
-    async def _current(self, notice_id: str) -> Notice | None:
-        """Return a notice if it is to be told; an unlinking that has been under way for long says so."""
+    async def _current(self, notice_id: str) -> tuple[Notice | None, bool]:
+        """Return a notice if it is to be told, and whether an attempt has its message by now.
+
+        An unlinking that has been under way for long says so.
+        """
         async with self._ledger.change() as change:
             notice = await change.tx.notices.get(notice_id)
-            if notice is None or notice.is_held:
-                return None
-            if notice.phase is notice.shown is Phase.SIGNING_OUT:
-                notice = replace(notice, phase=Phase.DELAYED)
-                await change.keep(notice)
-        return None if notice.shown is not None and notice.shown is notice.phase else notice
+            message_id = message_at(notice.place, notice.answer) if notice else None
+            is_covered = message_id is not None and await change.tx.attempts.shown_in(message_id) is not None
+        if notice is None or notice.is_held:
+            return None, False
+        if notice.phase is notice.shown is Phase.SIGNING_OUT:
+            return replace(notice, phase=Phase.DELAYED), is_covered
+        return (None if notice.shown is not None and notice.shown is notice.phase else notice), is_covered
+
+    def _tries_again(self, notice: Notice, error: NotifyError) -> bool:
+        """Plan another try; a card that Discord does not take for twenty minutes is given up, a message is not."""
+        key, is_message = Key(Kind.NOTICE, notice.id), notice.place.lane is None
+        if not is_message and self._agenda.failures(key) >= _MOST_TRIES:
+            _log.error("notice.given_up id=%s: %s", notice.id, error)
+            return False
+        longest = _LONGEST_RETRY_SECONDS if is_message else _LONGEST_RETRY_ON_CARDS_SECONDS
+        delay = self._agenda.retry(key, Urgency.FREE, first_seconds=1.0, longest_seconds=longest)
+        _log.warning("notice.failed id=%s, trying again in %.0f s: %s", notice.id, delay, error)
+        return True
 
     async def _told(self, change: Change, notice: Notice, *, has_arrived: bool) -> None:
         """Keep what the member knows; forget what is told to its end."""
@@ -104,18 +123,19 @@ class Notices:
         if newest is None:
             return
         if notice.phase in _UNDER_WAY:
-            await change.keep(replace(newest, shown=notice.phase))
+            phase = notice.phase if newest.phase is Phase.SIGNING_OUT else newest.phase
+            await change.keep(replace(newest, phase=phase, shown=notice.phase))
         elif notice.place.lane is None and not has_arrived:
             await change.keep(replace(newest, is_held=True))
         else:
             await change.tx.notices.remove([notice.id])
-            if notice.topic is Topic.UNLINKING and not (has_arrived or _is_told_anyway(notice)):
+            if notice.topic is Topic.UNLINKING and _wants_message(notice, has_arrived=has_arrived):
                 await change.notify(notice.user_id, Topic.SIGNED_OUT)
 
 
-def _is_told_anyway(notice: Notice) -> bool:
-    """Tell whether the end of an unlinking is told by direct message too, wherever it was asked for."""
-    return notice.phase in _BAD_ENDS or notice.shown is Phase.DELAYED
+def _wants_message(notice: Notice, *, has_arrived: bool) -> bool:
+    """Tell whether the good end of an unlinking is a message too: it was promised, or the card could not tell it."""
+    return notice.phase not in _BAD_ENDS and (notice.shown is Phase.DELAYED or not has_arrived)
 
 
 def _showing(notice: Notice) -> Showing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from .. import cards, flow
 from ..errors import NotifyError, StoreError, StoreUnavailableError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..models import Answer, Attempt
     from .agenda import Agenda
-    from .turns import Turns
+    from .showing import Notifier, Turns
 
 _log = logging.getLogger(__name__)
 
@@ -36,19 +36,6 @@ _WORTH_A_MESSAGE = {Card.WAITING, Card.LINKED, Card.REFUSED}
 """Cards that are sent anew where the old message is gone."""
 
 
-class Notifier(Protocol):
-    """What the work needs of the surface; handed in, so that nothing here knows Discord."""
-
-    async def show(self, showing: Showing) -> Place | None:
-        """Bring something to its member and return where it is now, or nothing where no way led there.
-
-        Raises:
-            NotifyError: it did not arrive; try again.
-
-        """
-        ...
-
-
 class Presenter:
     """Keep cards true."""
 
@@ -60,6 +47,7 @@ class Presenter:
         self._clock = clock
         self._notes: dict[str, tuple[Note, Attempt]] = {}
         self._drawing: set[str] = set()
+        self._heard_meanwhile: set[str] = set()
         self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
         self._may_come_late: dict[str, Attempt] = {}
 
@@ -68,7 +56,9 @@ class Presenter:
 
         No back-off holds it up: the last try may have failed for what has changed, and mostly its member was here.
         """
-        if attempt.id not in self._drawing:
+        if attempt.id in self._drawing:
+            self._heard_meanwhile.add(attempt.id)
+        else:
             self._agenda.succeeded(Key(Kind.CARD, attempt.id))
             self._plan(attempt)
 
@@ -79,8 +69,10 @@ class Presenter:
             self.wake(attempt)
 
     def wake(self, attempt: Attempt) -> None:
-        """Plan to draw a card that may be behind, unless that is planned."""
-        if not self._agenda.is_planned(Key(Kind.CARD, attempt.id)):
+        """Plan to draw a card that may be behind; one that Discord did not take waits for its next try."""
+        key = Key(Kind.CARD, attempt.id)
+        is_backing_off = self._agenda.failures(key) > 0 and self._agenda.is_planned(key)
+        if not (is_backing_off or attempt.id in self._drawing):
             self._plan(attempt)
 
     def _plan(self, attempt: Attempt) -> None:
@@ -102,22 +94,24 @@ class Presenter:
 
         Attempts that follow each other share a message: the next one waits for its turn.
         """
-        async with self._turns.of(attempt_id):
-            self._drawing.add(attempt_id)
-            try:
-                await self._draw_in_turn(attempt_id)
-            finally:
-                self._drawing.discard(attempt_id)
+        self._drawing.add(attempt_id)
+        try:
+            await self._draw_in_turn(attempt_id)
+        finally:
+            self._drawing.discard(attempt_id)
+            self._heard_meanwhile.discard(attempt_id)
 
     async def _draw_in_turn(self, attempt_id: str) -> None:
         attempt = await self._current(attempt_id)
+        if attempt is not None:
+            async with self._turns.at(attempt.place, attempt.answer, otherwise=attempt_id):
+                # Whoever had the message until now may have left something else to be drawn.
+                attempt = await self._current(attempt_id)
+                if attempt is not None:
+                    await self._draw(attempt)
         if attempt is None:
-            self._drawn.pop(attempt_id, None)
-            self._may_come_late.pop(attempt_id, None)
-            return
-        async with self._turns.at(attempt.place, attempt.answer, otherwise=attempt_id):
-            # Whoever had the message until now may have left something else to be drawn.
-            await self._draw(await self._current(attempt_id) or attempt)
+            for memory in (self._notes, self._drawn, self._may_come_late):
+                memory.pop(attempt_id, None)
 
     async def _current(self, attempt_id: str) -> Attempt | None:
         """Return an attempt as its row has it; that nothing can be read or saved must be told all the same."""
@@ -204,6 +198,8 @@ class Presenter:
             self._agenda.succeeded(key)
             self._may_come_late.pop(key.id, None)
             return
+        if key.id in self._heard_meanwhile:
+            self._agenda.succeeded(key)
         delay = self._agenda.retry(key, Urgency.FREE, first_seconds=1.0)
         _log.warning("card.failed attempt=%s, trying again in %.0f s: %s", key.id, delay, error)
 

@@ -168,11 +168,9 @@ def _after_failure(step: _Step, error: PlexError, failures: int) -> _Step:
 
 
 async def _conclude(change: Change, row: SignOut, phase: Phase) -> None:
-    """Let the member know; who was told that it takes long, or that it was not done, by direct message."""
+    """Let the card tell how it ended where there is one; that it was not done is a message in any case."""
     notice = await change.tx.notices.get(row.id)
     if notice is not None:
         await change.keep(replace(notice, phase=phase))
     if phase in {Phase.GIVEN_UP, Phase.UNREADABLE}:
         await change.notify(row.user_id, Topic.NOT_SIGNED_OUT)
-    elif notice is not None and Phase.DELAYED in {notice.phase, notice.shown}:
-        await change.notify(row.user_id, Topic.SIGNED_OUT)

@@ -31,8 +31,11 @@ _SWEEP_SECONDS = 300.0
 _UNSURE_SECONDS = 5.0
 """After so long it is looked up what became of a change that seemed to fail, unless its maker has tried again."""
 
-NOTICES_KEPT = timedelta(days=30)
-"""How long notices wait for a member who takes no messages and does not come."""
+MESSAGES_KEPT = timedelta(days=30)
+"""How long messages wait for a member who takes none and does not come."""
+
+CARDS_KEPT = timedelta(days=2)
+"""How long what is told on a card is kept: a sign-out's time and another day."""
 
 
 class Worker:
@@ -106,7 +109,7 @@ class Worker:
     async def _prune(self, tx: Transaction) -> None:
         now = self._clock.now()
         await tx.audit.prune(now - self._audit_kept)
-        await tx.notices.prune(now - NOTICES_KEPT)
+        await tx.notices.prune(messages_before=now - MESSAGES_KEPT, cards_before=now - CARDS_KEPT)
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""

@@ -38,8 +38,8 @@ def upgrade() -> None:
     op.execute(
         "INSERT INTO plexlink_notices"
         " (id, user_id, topic, at, reason, phase, shown, is_held, lane, channel_id, message_id)"
-        " SELECT id, user_id, 'unlinking', requested_at, reason, phase, shown, false, lane, channel_id, message_id"
-        " FROM plexlink_reports"
+        " SELECT id, user_id, 'unlinking', requested_at, reason, phase, shown, false, COALESCE(lane, 'answer'),"
+        " channel_id, message_id FROM plexlink_reports"
     )
     op.drop_table("plexlink_news")
     op.drop_table("plexlink_reports")
