@@ -133,23 +133,3 @@ async def test_an_answer_that_discord_does_not_take_still_hears_after_a_restart_
     await world.advance(10)
     assert "has moved" in Card(first.response).text
     assert not world.rows("notices")
-
-
-async def test_new_code_on_an_ephemeral_card_stays_there(world: World) -> None:
-    world.close_dms()
-    result = await world.plexlink()
-    old = world.pin().code
-    await world.alice.click(result.response, label="New code")
-    card = Card(result.response)
-    assert old not in str(card.parts)
-    assert f"`{world.pin().code}`" in card.text
-
-
-async def test_undo_works_on_an_ephemeral_card(world: World) -> None:
-    world.close_dms()
-    result = await world.plexlink()
-    token = world.approve()
-    await world.advance(6)
-    await world.alice.click(result.response, label="Not me: undo")
-    assert "Undone" in Card(result.response).text
-    assert not world.plex.is_alive(token)
