@@ -188,26 +188,6 @@ async def card_for(discord: SmallDiscord, user: User) -> Message:
 # The gateway
 
 
-async def test_what_happens_while_the_bot_is_away_is_told_in_order_when_its_session_is_resumed(
-    discord: SmallDiscord, bot: Bot, clock: Clock, alice: User
-) -> None:
-    card = await card_for(discord, alice)
-    discord.stalled_gateway = True
-    await discord.drop_gateway()
-    with pytest.raises(NotPossibleError, match="No bot is connected"):
-        await discord.slash(alice, "hello")
-    old = await discord.slash(alice, "hello", while_away=True)
-    clock.ahead = timedelta(seconds=4)
-    young = await discord.slash(alice, "hello", while_away=True)
-    press = await discord.click(alice, card, label="Show again", while_away=True)
-    assert discord.connected == 0
-    discord.stalled_gateway = False
-    await discord.until(lambda: young.answer and press.answer, what="the answers")
-    assert old.state is InteractionState.UNANSWERED
-    assert [one.id for one in bot.seen[-3:]] == [old.id, young.id, press.id]
-    assert (discord.identified, discord.resumed) == (1, 1)
-
-
 async def test_an_interaction_can_arrive_twice_and_be_told_otherwise(
     discord: SmallDiscord, bot: Bot, alice: User
 ) -> None:
@@ -425,19 +405,6 @@ async def test_fault_can_be_meant_for_one_member(discord: SmallDiscord, bot: Bot
         await seen.response.defer()
     assert interaction.state is InteractionState.UNANSWERED
     assert [fault.times for fault in discord.faults] == [0, 1, 0]
-
-
-@pytest.mark.parametrize("before", [True, False])
-async def test_held_request_waits_before_or_behind_the_work(
-    discord: SmallDiscord, dm: dpy.PartialMessageable, alice: User, *, before: bool
-) -> None:
-    hold = discord.hold("POST", "/channels/*/messages", before=before)
-    sending = asyncio.create_task(dm.send("Sent"))
-    await hold.caught()
-    assert len(discord.dm(alice)) == (0 if before else 1)
-    hold.release()
-    await sending
-    assert len(discord.dm(alice)) == 1
 
 
 async def test_rate_limit_is_waited_for_unless_it_is_cloudflares(

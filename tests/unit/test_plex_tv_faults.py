@@ -3,7 +3,7 @@
 import asyncio
 import json
 import zlib
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -71,24 +71,10 @@ async def test_fault_meets_only_the_calls_it_names(plex: PlexTV, client: Client)
 # --- instead of an answer ---
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        ServerError(),
-        Html(),
-        Empty(),
-        JsonError(400, 1),
-        ForeignJson(),
-        RateLimited(),
-        Reset(),
-        Body(b""),
-        Huge(1),
-        GzipBomb(1),
-        DeepJson(1),
-        Redirect(),
-    ],
-    ids=lambda fault: type(fault).__name__,
-)
+SAYINGS = [ServerError(), Html(), Empty(), JsonError(400, 1), ForeignJson(), RateLimited(), Body(b""), Redirect()]
+
+
+@pytest.mark.parametrize("fault", [*SAYINGS, Reset(), Huge(1), GzipBomb(1), DeepJson(1)], ids=repr)
 async def test_nothing_is_performed_under_a_fault_unless_after_storing(
     plex: PlexTV, client: Client, fault: Fault
 ) -> None:
@@ -109,7 +95,7 @@ async def outcome(client: Client) -> Reply | None:
 
 HTML = "text/html; charset=utf-8"
 PLEX_JSON = "application/json; charset=utf-8"
-AN_ERROR = {"code": 1041, "message": "A valid PIN is required"}
+AN_ERROR: dict[str, Any] = {"code": 1041, "message": "A valid PIN is required"}
 
 
 @pytest.mark.parametrize(
@@ -118,18 +104,8 @@ AN_ERROR = {"code": 1041, "message": "A valid PIN is required"}
         (ServerError(503), 503, {"Content-Type": HTML}, "503 Server Error"),
         *((Html(status), status, {"Content-Type": HTML}, "<!DOCTYPE html>") for status in (200, 401, 403, 404)),
         (Empty(), 404, {"Content-Type": None, "Content-Length": "0"}, b""),
-        (
-            JsonError(403, 1041, "A valid PIN is required"),
-            403,
-            {"Content-Type": PLEX_JSON},
-            {"errors": [AN_ERROR | {"status": 403}]},
-        ),
-        (
-            JsonError(422, 1041, "A valid PIN is required", tells_status=False),
-            422,
-            {"Content-Type": PLEX_JSON},
-            {"errors": [AN_ERROR]},
-        ),
+        (JsonError(403, **AN_ERROR), 403, {"Content-Type": PLEX_JSON}, {"errors": [AN_ERROR | {"status": 403}]}),
+        (JsonError(422, **AN_ERROR, tells_status=False), 422, {"Content-Type": PLEX_JSON}, {"errors": [AN_ERROR]}),
         (ForeignJson(403), 403, {}, {"message": "Forbidden"}),
         (
             Body(b"\xff\x00{", 203, "text/x-odd; charset=klingon", encoding="br"),
@@ -186,13 +162,6 @@ async def test_huge_answer_is_sound_json_of_that_size_without_a_length(plex: Ple
     assert reply.members["code"] == "ZZZZ"
 
 
-async def test_client_may_hang_up_on_a_huge_answer(plex: PlexTV, client: Client) -> None:
-    plex.fail(Huge())
-    async with client.session.get("/api/v2/user") as answer:
-        assert len(await answer.content.readexactly(1000)) == 1000
-    assert (await client.create_pin()).status == 201
-
-
 async def test_gzip_bomb_is_small_on_the_wire_and_huge_in_memory(plex: PlexTV, client: Client) -> None:
     plex.fail(GzipBomb(10 * 2**20))
     reply = await client.create_pin()
@@ -226,12 +195,6 @@ async def read_to_the_end(answer: aiohttp.ClientResponse) -> tuple[bytes, aiohtt
     except aiohttp.ClientError as error:
         return received, error
     return received, None
-
-
-async def test_latency_fault_delays_the_right_answer(plex: PlexTV, client: Client, clock: Clock) -> None:
-    plex.fail(Latency(7))
-    assert (await client.create_pin()).members["createdAt"] == "2026-01-31T12:00:07Z"
-    assert clock.slept == [7]
 
 
 async def test_wrong_types_replace_and_remove_members(plex: PlexTV, client: Client) -> None:
