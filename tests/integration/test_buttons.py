@@ -67,21 +67,6 @@ async def test_cancel_ends_the_attempt_for_good(world: World) -> None:
     assert world.rows("links") == []
 
 
-async def test_undo_erases_the_link_and_signs_out_at_plex(world: World) -> None:
-    await world.plexlink()
-    token = world.approve()
-    await world.advance(6)
-    await world.press("Not me: undo")
-    assert "Undone" in world.card().text
-    assert world.rows("links") == []
-    assert not world.plex.is_alive(token)
-    assert world.rows("sign_outs") == []
-    await world.press("Link again")
-    world.approve()
-    await world.advance(6)
-    assert "Linked as alice" in world.card().text
-
-
 @pytest.mark.parametrize("label", ["I've approved it", "New code", "Cancel"])
 async def test_a_button_obeys_only_its_owner(world: World, label: str) -> None:
     world.close_dms()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -66,8 +64,7 @@ def verdicts(world: World) -> dict[str, int]:
 
 def spoil(world: World, change: str) -> None:
     """Change the links behind the bot's back."""
-    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3")) as connection, connection:
-        connection.execute(f"UPDATE plexlink_links SET {change}")  # noqa: S608 - a test's own words
+    world.write(f"UPDATE plexlink_links SET {change}")  # noqa: S608 - a test's own words
 
 
 async def check_all(world: World, where: str = "verdict <> 'dead'") -> None:

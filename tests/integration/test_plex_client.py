@@ -23,30 +23,8 @@ from plexlink.errors import (
 )
 from plexlink.models import Approved, Expired, Pending, Pin, Secret
 from plexlink.plex import Pace, PinStyle, PlexClient, device_name
-from plexlink_bot.sandbox.plex_tv import (
-    BOB,
-    AfterStoring,
-    Body,
-    Bom,
-    DeepJson,
-    Drip,
-    Empty,
-    Fault,
-    ForeignJson,
-    GzipBomb,
-    Hang,
-    Html,
-    Huge,
-    JsonError,
-    Latency,
-    Operation,
-    PlexTV,
-    RateLimited,
-    Redirect,
-    Reset,
-    ServerError,
-    Truncated,
-)
+from plexlink_bot.sandbox import plex_faults as faults
+from plexlink_bot.sandbox.plex_tv import BOB, Operation, PlexTV
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -324,30 +302,30 @@ UNAVAILABLE = (PlexUnavailableError,) * 7
 REFUSED = (PlexRefusedError,) * 7
 NOT_SIGNED_IN = (PlexRefusedError,) * 2 + (TokenRejectedError,) * 5
 
-FAULTS: list[tuple[Fault, tuple[object, ...]]] = [
-    (ServerError(500), UNAVAILABLE),
-    (Html(200), (*UNAVAILABLE[:6], None)),
-    (Html(403), UNAVAILABLE),
-    (Empty(410), (PlexUnavailableError, Expired(), *UNAVAILABLE[2:])),
-    (ForeignJson(401), UNAVAILABLE),
-    (JsonError(401, 1001), NOT_SIGNED_IN),
-    (JsonError(403, 1041), REFUSED),
-    (JsonError(404, 1020), (PlexRefusedError, Expired(), *REFUSED[2:])),
-    (RateLimited(), (PlexSlowDownError,) * 7),
-    (Reset("accept"), UNAVAILABLE),
-    (Reset("headers"), UNAVAILABLE[:5]),
-    (Reset("body"), UNAVAILABLE[:5]),
-    (Truncated(), UNAVAILABLE[:5]),
-    (AfterStoring(ServerError()), UNAVAILABLE),
-    (Huge(2**20), UNAVAILABLE),
-    (GzipBomb(2**20), UNAVAILABLE),
-    (DeepJson(20_000), UNAVAILABLE[:5]),
-    (Redirect(), UNAVAILABLE),
-    (Redirect("//[", 307), UNAVAILABLE),
-    (Body(b"not gzip", encoding="gzip"), UNAVAILABLE),
-    (Body(b"{}", encoding="br"), UNAVAILABLE),
-    (Body(b"\xff\xfe\xfd", content_type="application/json; charset=utf-8"), UNAVAILABLE[:5]),
-    (Body(b"{}", content_type="application/json; charset=nonsense"), UNAVAILABLE[:5]),
+FAULTS: list[tuple[faults.Fault, tuple[object, ...]]] = [
+    (faults.ServerError(500), UNAVAILABLE),
+    (faults.Html(200), (*UNAVAILABLE[:6], None)),
+    (faults.Html(403), UNAVAILABLE),
+    (faults.Empty(410), (PlexUnavailableError, Expired(), *UNAVAILABLE[2:])),
+    (faults.ForeignJson(401), UNAVAILABLE),
+    (faults.JsonError(401, 1001), NOT_SIGNED_IN),
+    (faults.JsonError(403, 1041), REFUSED),
+    (faults.JsonError(404, 1020), (PlexRefusedError, Expired(), *REFUSED[2:])),
+    (faults.RateLimited(), (PlexSlowDownError,) * 7),
+    (faults.Reset("accept"), UNAVAILABLE),
+    (faults.Reset("headers"), UNAVAILABLE[:5]),
+    (faults.Reset("body"), UNAVAILABLE[:5]),
+    (faults.Truncated(), UNAVAILABLE[:5]),
+    (faults.AfterStoring(faults.ServerError()), UNAVAILABLE),
+    (faults.Huge(2**20), UNAVAILABLE),
+    (faults.GzipBomb(2**20), UNAVAILABLE),
+    (faults.DeepJson(20_000), UNAVAILABLE[:5]),
+    (faults.Redirect(), UNAVAILABLE),
+    (faults.Redirect("//[", 307), UNAVAILABLE),
+    (faults.Body(b"not gzip", encoding="gzip"), UNAVAILABLE),
+    (faults.Body(b"{}", encoding="br"), UNAVAILABLE),
+    (faults.Body(b"\xff\xfe\xfd", content_type="application/json; charset=utf-8"), UNAVAILABLE[:5]),
+    (faults.Body(b"{}", content_type="application/json; charset=nonsense"), UNAVAILABLE[:5]),
 ]
 ROWS = [
     pytest.param(fault, operation, expected, id=f"{fault!r}-{operation.value}")
@@ -358,7 +336,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("fault", "operation", "expected"), ROWS)
 async def test_fault_is_the_decision_that_a_caller_can_take(
-    plex: PlexTV, known: Known, fault: Fault, operation: Operation, expected: object
+    plex: PlexTV, known: Known, fault: faults.Fault, operation: Operation, expected: object
 ) -> None:
     # All calls: aiohttp repeats a GET by itself when a used connection breaks.
     plex.fail(fault, times=None)
@@ -366,9 +344,9 @@ async def test_fault_is_the_decision_that_a_caller_can_take(
 
 
 @calls
-@pytest.mark.parametrize("fault", [Latency(0.01), Drip(0), Bom()], ids=repr)
+@pytest.mark.parametrize("fault", [faults.Latency(0.01), faults.Drip(0), faults.Bom()], ids=repr)
 async def test_slow_or_marked_answer_is_an_answer(
-    plex: PlexTV, known: Known, operation: Operation, fault: Fault
+    plex: PlexTV, known: Known, operation: Operation, fault: faults.Fault
 ) -> None:
     plex.fail(fault)
     assert not isinstance(await outcome(CALLS[operation](known)), type)
@@ -381,7 +359,7 @@ async def test_slow_or_marked_answer_is_an_answer(
 async def test_every_call_slows_the_pace_down_and_wins_it_back(
     plex: PlexTV, known: Known, pace: Pace, operation: Operation
 ) -> None:
-    plex.fail(RateLimited(60))
+    plex.fail(faults.RateLimited(60))
     before = time.monotonic()
     assert await outcome(CALLS[operation](known)) is PlexSlowDownError
     assert pace.rate == 0.5
@@ -391,7 +369,7 @@ async def test_every_call_slows_the_pace_down_and_wins_it_back(
 
 
 async def test_burst_that_is_answered_late_slows_the_pace_down_once(plex: PlexTV, pace: Pace) -> None:
-    plex.fail(RateLimited(1), times=None)
+    plex.fail(faults.RateLimited(1), times=None)
     ticks = itertools.count(step=10.0)  # the pause after the first answer is over when the second one comes
     async with a_client(plex.url, pace=pace, monotonic=lambda: next(ticks)) as client:
         await asyncio.gather(*(outcome(client.ask(PIN_ID, CLIENT)) for _ in range(2)))
@@ -401,20 +379,20 @@ async def test_burst_that_is_answered_late_slows_the_pace_down_once(plex: PlexTV
 
 
 TEACHES_NOTHING = [
-    JsonError(401, 1001),
-    JsonError(403, 1041),
-    Html(403),
-    ServerError(503),
-    Redirect(),
-    Reset("accept"),
-    Huge(2**20),
+    faults.JsonError(401, 1001),
+    faults.JsonError(403, 1041),
+    faults.Html(403),
+    faults.ServerError(503),
+    faults.Redirect(),
+    faults.Reset("accept"),
+    faults.Huge(2**20),
 ]
 
 
 @calls
 @pytest.mark.parametrize("fault", TEACHES_NOTHING, ids=repr)
 async def test_refusal_or_no_answer_leaves_the_pace_as_it_is(
-    plex: PlexTV, known: Known, pace: Pace, operation: Operation, fault: Fault
+    plex: PlexTV, known: Known, pace: Pace, operation: Operation, fault: faults.Fault
 ) -> None:
     pace.slow_down(0.0, 1.0, asked_at=0.0)
     plex.fail(fault, times=None)
@@ -424,7 +402,7 @@ async def test_refusal_or_no_answer_leaves_the_pace_as_it_is(
 
 async def test_word_that_a_code_has_run_out_wins_the_pace_back(plex: PlexTV, known: Known, pace: Pace) -> None:
     pace.slow_down(0.0, 1.0, asked_at=0.0)
-    plex.fail(JsonError(404, 1020))
+    plex.fail(faults.JsonError(404, 1020))
     assert await outcome(known.client.ask(known.pin_id, CLIENT)) == Expired()
     assert pace.rate > 0.5
 
@@ -436,7 +414,7 @@ async def test_word_that_a_code_has_run_out_wins_the_pace_back(plex: PlexTV, kno
 async def test_compressed_answer_is_read(
     plex: PlexTV, known: Known, encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    plex.fail(Body(pack(b'{"id":12345,"username":"alice"}'), encoding=encoding), calls=Operation.USER)
+    plex.fail(faults.Body(pack(b'{"id":12345,"username":"alice"}'), encoding=encoding), calls=Operation.USER)
     assert (await known.client.account(known.token, CLIENT)).name == Secret("alice")
 
 
@@ -447,7 +425,7 @@ async def test_compressed_answer_is_read(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirect_is_not_followed(plex: PlexTV, known: Known, operation: Operation, status: int) -> None:
     async with PlexTV() as elsewhere:
-        plex.fail(Redirect(f"{elsewhere.url}/api/v2/pins", status))
+        plex.fail(faults.Redirect(f"{elsewhere.url}/api/v2/pins", status))
         assert await outcome(CALLS[operation](known)) is PlexUnavailableError
         assert elsewhere.requests == []
     assert len(plex.requests) == 1
@@ -492,8 +470,8 @@ async def test_refused_connection_is_no_answer(plex: PlexTV, known: Known, opera
 
 
 @calls
-@pytest.mark.parametrize("fault", [Hang(), Drip(interval=0.1)], ids=repr)
-async def test_call_that_takes_too_long_is_no_answer(plex: PlexTV, operation: Operation, fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [faults.Hang(), faults.Drip(interval=0.1)], ids=repr)
+async def test_call_that_takes_too_long_is_no_answer(plex: PlexTV, operation: Operation, fault: faults.Fault) -> None:
     plex.fail(fault, times=None)
     async with a_client(plex.url, timeout_seconds=0.3) as hasty:
         assert await outcome(CALLS[operation](Known(hasty, PIN_ID, TOKEN))) is PlexUnavailableError
@@ -501,7 +479,7 @@ async def test_call_that_takes_too_long_is_no_answer(plex: PlexTV, operation: Op
 
 @calls
 async def test_cancelled_call_is_cancelled_and_nothing_else(plex: PlexTV, known: Known, operation: Operation) -> None:
-    plex.fail(Hang())
+    plex.fail(faults.Hang())
     call = asyncio.ensure_future(CALLS[operation](known))
     await plex.received(operation)
     call.cancel()

@@ -15,7 +15,7 @@ import pytest
 from accounts import account_of
 from bad_answers import HARMLESS, SAYS_NOTHING
 from harness import Card, a_world
-from plexlink_bot.sandbox.plex_tv import Account, JsonError, Operation, RateLimited, ServerError
+from plexlink_bot.sandbox.plex_tv import Account, JsonError, Operation, RateLimited
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -282,22 +282,6 @@ async def test_sign_out_is_done_after_a_day_of_refusals(world: World) -> None:
     await world.advance(3000)
     assert not world.plex.is_alive(token)
     assert not world.rows("sign_outs")
-
-
-async def test_sign_out_that_fails_for_more_than_a_day_is_given_up_and_forgotten(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    for call in (Operation.SIGN_OUT, Operation.DEVICES):
-        world.plex.fail(ServerError(503), calls=call, times=None)
-    await undone(world)
-    for _ in range(50):
-        await world.advance(1800)
-    assert not world.rows("sign_outs")
-    assert "sign_out.given_up" in caplog.text
-    card, news = (Card(message).text for message in world.messages())
-    assert "I gave up" in card
-    assert "## I could not sign out at Plex" in news
 
 
 @pytest.mark.parametrize("fault", [JsonError(401, 1001), JsonError(422, 7, "Invalid token")], ids=["401", "422"])

@@ -15,26 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import World, a_world
+from plexlink_bot.sandbox import plex_faults as faults
 from plexlink_bot.sandbox.media_server import FILMS, Film, MediaServer
-from plexlink_bot.sandbox.plex_tv import (
-    Body,
-    Connection,
-    DeepJson,
-    ForeignJson,
-    Html,
-    Huge,
-    JsonError,
-    Operation,
-    PlexTV,
-    Redirect,
-    Reset,
-    ServerError,
-)
+from plexlink_bot.sandbox.plex_tv import Connection, Operation, PlexTV
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from plexlink_bot.sandbox.plex_tv import Fault, Server
+    from plexlink_bot.sandbox.plex_tv import Server
 
 README = Path(__file__).parents[2] / "README.md"
 TITLES = [
@@ -197,7 +185,7 @@ async def test_what_is_no_server_is_not_asked(cinema: Cinema) -> None:
     await cinema.linked()
     player = {"provides": "client,player", "accessToken": cinema.admitted.access_token, "publicAddressMatches": True}
     player["connections"] = [{"uri": cinema.address, "local": True, "relay": False}]
-    cinema.world.plex.fail(Body(json.dumps([player]).encode()), calls=Operation.RESOURCES)
+    cinema.world.plex.fail(faults.Body(json.dumps([player]).encode()), calls=Operation.RESOURCES)
     assert await cinema.ask() == NOTHING
     assert not cinema.server.requests
 
@@ -224,20 +212,20 @@ async def test_answer_fits_into_a_message(cinema: Cinema) -> None:
     assert len(answer) <= 2000
 
 
-FAULTS: dict[str, Fault] = {
-    "503": ServerError(503),
-    "reset": Reset(),
-    "page": Html(200),
-    "401": JsonError(401, 1001),
-    "stranger": ForeignJson(200),
-    "huge": Huge(2**24),
-    "too long": Body(b"[" + b" " * 2**21 + b"]"),
-    "deep": DeepJson(),
-    "404": Body(b"[]", status=404),
-    "null": Body(b"null"),
-    "numbers": Body(b"[1]"),
-    "nulls": Body(b'[{"provides":null}]'),
-    "redirect": Redirect(),
+FAULTS: dict[str, faults.Fault] = {
+    "503": faults.ServerError(503),
+    "reset": faults.Reset(),
+    "page": faults.Html(200),
+    "401": faults.JsonError(401, 1001),
+    "stranger": faults.ForeignJson(200),
+    "huge": faults.Huge(2**24),
+    "too long": faults.Body(b"[" + b" " * 2**21 + b"]"),
+    "deep": faults.DeepJson(),
+    "404": faults.Body(b"[]", status=404),
+    "null": faults.Body(b"null"),
+    "numbers": faults.Body(b"[1]"),
+    "nulls": faults.Body(b'[{"provides":null}]'),
+    "redirect": faults.Redirect(),
 }
 
 
@@ -253,7 +241,7 @@ async def test_member_is_told_when_plex_gives_no_usable_answer(cinema: Cinema, f
 async def test_redirect_takes_no_token_elsewhere(cinema: Cinema) -> None:
     await cinema.linked()
     async with PlexTV() as elsewhere:
-        cinema.world.plex.fail(Redirect(f"{elsewhere.url}/api/v2/resources"), calls=Operation.RESOURCES)
+        cinema.world.plex.fail(faults.Redirect(f"{elsewhere.url}/api/v2/resources"), calls=Operation.RESOURCES)
         assert await cinema.ask() == NO_ANSWER
         assert not elsewhere.requests
 

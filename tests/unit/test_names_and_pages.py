@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from plexlink.models import Link, Secret
+from plexlink.models import Secret
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
 from plexlink.surface import messages
 
@@ -116,10 +115,6 @@ def test_page_has_the_code_filled_in(style: PinStyle, code: str, base_url: str, 
     assert page(style, code=code, base_url=base_url) == expected
 
 
-def test_short_page_knows_nothing_but_the_code() -> None:
-    assert CLIENT.reveal() not in page(PinStyle.SHORT, code="7RQZ")
-
-
 # --- a stranger's name in our text ---
 
 MARKS = re.compile(r"[*_~|`\[<@\n]|://|^\s*(#{1,3}|-#?|>|\d+\.)\s")
@@ -192,26 +187,3 @@ def test_nothing_in_a_name_is_markdown_or_a_mention(text: str) -> None:
 @given(st.text("abc <>[]()*_\\@", max_size=60))
 def test_member_reads_the_name_and_nothing_else(text: str) -> None:
     assert literally(messages.name(text)) == " ".join(text.split())
-
-
-@pytest.mark.parametrize("mark", ["\u202e", "\u202d", "\u2066", "\u2067", "\x00", "\x1b", "\x7f"])
-def test_name_cannot_turn_the_text_around_it(mark: str) -> None:
-    # A server's name stands on one line with the warning about phishing.
-    assert mark not in messages.name(f"alice{mark}ecila")
-
-
-def test_card_of_a_link_shows_the_name_hardened() -> None:
-    said = messages.linked("[Plex](https://evil.example)")
-    assert "[" not in live(said)
-    link = Link(
-        id="link",
-        user_id=42,
-        attempt_id="attempt",
-        account_id=Secret("1001"),
-        account_name=Secret("@everyone"),
-        client_identifier=Secret("client"),
-        token=Secret("token"),
-        linked_at=datetime(2026, 11, 23, tzinfo=UTC),
-    )
-    said = messages.status(link, None, None)
-    assert "@" not in live(said)
