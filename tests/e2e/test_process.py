@@ -507,11 +507,3 @@ async def test_token_that_nobody_wants_any_more_is_signed_out(place: Deployment,
     async with asyncio.timeout(PATIENCE_SECONDS):
         await place.plex.received(Operation.SIGN_OUT)
     assert not place.plex.is_alive(token)
-
-
-async def test_command_whose_acknowledgement_was_lost_is_answered_all_the_same(place: Deployment) -> None:
-    await place.start()
-    place.discord.fail("POST", "/interactions/*/callback", 500, times=1, before=False)
-    command = await place.plexlink()
-    await place.card_saying("Your code:")
-    await place.answer_saying(command, "I sent you a direct message")

@@ -50,7 +50,7 @@ DESCRIPTION: Json = {
             "post": {
                 "requestBody": content({"allOf": [{"$ref": "#/components/schemas/Note"}]}) | {"required": True},
                 "responses": {"200": content({"$ref": "#/components/schemas/Note"}), "204": {}, "4XX": {"$ref": "#/x"}},
-            },
+            }
         },
         "/notes/{id}": {
             "parameters": [{"name": "id", "in": "path", "schema": SNOWFLAKE, "required": True}],
@@ -71,7 +71,7 @@ DESCRIPTION: Json = {
             "Group": GROUP,
             "Button": BUTTON,
             "Note": NOTE,
-        },
+        }
     },
 }
 

@@ -101,32 +101,6 @@ async def test_two_starts_of_one_member_at_the_same_moment_lead_to_one_code(
     assert len(world.plex.pins) == 1
 
 
-async def test_a_database_that_fails_is_answered_with_a_reference_that_is_in_the_log(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    world.write("ALTER TABLE plexlink_attempts RENAME TO elsewhere")
-    result = await world.plexlink()
-    world.write("ALTER TABLE elsewhere RENAME TO plexlink_attempts")
-    card = Card(result.response)
-    assert "Something broke" in card.text
-    reference = card.text.rsplit("`", 2)[1]
-    assert reference in caplog.text
-    await world.plexlink()
-    assert f"`{world.pin().code}`" in world.card().text
-
-
-async def test_a_token_is_kept_while_the_database_cannot_take_it(world: World) -> None:
-    await world.plexlink()
-    world.plex.token_reads = 1
-    token = world.approve()
-    world.write("ALTER TABLE plexlink_attempts RENAME TO elsewhere")
-    await world.advance(8)
-    world.write("ALTER TABLE elsewhere RENAME TO plexlink_attempts")
-    await world.advance(40)
-    assert await world.stored_token() == token
-    assert "Linked as alice" in world.card().text
-
-
 async def test_a_broken_row_ends_its_own_attempt_and_nobody_elses(world: World) -> None:
     bob = world.join("bob")
     await world.plexlink()

@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plexlink.errors import (
-    PlexError,
-    PlexRefusedError,
-    PlexSlowDownError,
-    PlexUnavailableError,
-    TokenRejectedError,
-)
+from plexlink.errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
 from plexlink.models import Approved, Expired, Pending, Pin, Secret
 from plexlink.plex import Pace, PinStyle, PlexClient, device_name
 from plexlink_bot.sandbox import plex_faults as faults

@@ -63,18 +63,6 @@ async def test_a_press_before_the_new_code_is_drawn_means_the_new_code(tmp_path:
         assert [row["state"] for row in world.rows("attempts")] == ["cancelled", "cancelled"]
 
 
-async def test_a_press_on_the_old_code_does_not_draw_its_end_over_the_new_one(tmp_path: Path) -> None:
-    async with a_world(tmp_path, plex_rate=0.5, settle=1.5) as world:
-        await world.plexlink()
-        await world.press("New code")
-        await world.press("I've approved it")
-        await world.advance(10)
-        assert f"`{world.pin().code}`" in world.card().text
-        world.approve()
-        await world.advance(10)
-        assert "Linked as alice" in world.card().text
-
-
 async def test_many_members_at_once_end_linked_each_to_their_own_account(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         members = [world.join(f"member{number}") for number in range(12)]

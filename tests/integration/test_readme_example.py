@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from plexlink_bot.sandbox.plex_tv import Server
 
 README = Path(__file__).parents[2] / "README.md"
-TITLES = [
-    "- The Lighthouse Keeper's Accordion",
-    "- Seven Umbrellas",
-    "- Harbour Street: The Wrong Ferry",
-]
+TITLES = ["- The Lighthouse Keeper's Accordion", "- Seven Umbrellas", "- Harbour Street: The Wrong Ferry"]
 NOTHING = "Nothing is on deck at the servers that answer."
 NO_ANSWER = "Plex gives no usable answer at the moment. Please try again later."
 
@@ -212,27 +208,18 @@ async def test_answer_fits_into_a_message(cinema: Cinema) -> None:
     assert len(answer) <= 2000
 
 
-FAULTS: dict[str, faults.Fault] = {
-    "503": faults.ServerError(503),
-    "reset": faults.Reset(),
-    "page": faults.Html(200),
-    "401": faults.JsonError(401, 1001),
-    "stranger": faults.ForeignJson(200),
-    "huge": faults.Huge(2**24),
-    "too long": faults.Body(b"[" + b" " * 2**21 + b"]"),
-    "deep": faults.DeepJson(),
-    "404": faults.Body(b"[]", status=404),
-    "null": faults.Body(b"null"),
-    "numbers": faults.Body(b"[1]"),
-    "nulls": faults.Body(b'[{"provides":null}]'),
-    "redirect": faults.Redirect(),
-}
+FAULTS: list[faults.Fault] = [
+    *(faults.ServerError(503), faults.Reset(), faults.Html(200), faults.JsonError(401, 1001), faults.ForeignJson(200)),
+    *(faults.Huge(2**24), faults.DeepJson(), faults.Redirect(), faults.Body(b"[" + b" " * 2**21 + b"]")),
+    *(faults.Body(body) for body in (b"null", b"[1]", b'[{"provides":null}]')),
+    faults.Body(b"[]", status=404),
+]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_member_is_told_when_plex_gives_no_usable_answer(cinema: Cinema, fault: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault)[:40])
+async def test_member_is_told_when_plex_gives_no_usable_answer(cinema: Cinema, fault: faults.Fault) -> None:
     await cinema.linked()
-    cinema.world.plex.fail(FAULTS[fault], calls=Operation.RESOURCES, times=None)
+    cinema.world.plex.fail(fault, calls=Operation.RESOURCES, times=None)
     assert await cinema.ask() == NO_ANSWER
     cinema.world.plex.heal()
     assert (await cinema.ask()).splitlines() == TITLES
@@ -283,11 +270,7 @@ async def test_ways_to_a_server_are_tried_at_home_first_and_through_the_relay_la
 
 @pytest.mark.parametrize(
     ("way", "is_near"),
-    [
-        ({"local": False}, True),
-        ({"local": False, "relay": True}, True),
-        ({"local": True}, False),
-    ],
+    [({"local": False}, True), ({"local": False, "relay": True}, True), ({"local": True}, False)],
     ids=["over the internet", "by relay", "in a home network elsewhere"],
 )
 async def test_nobody_is_sent_a_token_in_the_clear_but_at_home(

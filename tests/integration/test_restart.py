@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from harness import World
 
 
-async def test_a_restarted_bot_knows_the_deadline_from_plex(world: World) -> None:
-    await world.plexlink()
-    await world.advance(400)
-    await world.restart()
-    await world.advance(480)
-    assert "ends <t:" in world.card().text
-    await world.advance(30)
-    assert "The code ran out" in world.card().text
-
-
 TROUBLES: dict[str, Callable[[World], None]] = {
     "plex.tv makes no code": lambda world: world.plex.fail(ServerError(503), calls=Operation.CREATE_PIN, times=None),
     "plex.tv names nobody": lambda world: world.plex.fail(ServerError(503), calls=Operation.USER, times=None),

@@ -950,10 +950,7 @@ async def test_broken_envelope_is_the_trouble_of_its_row_alone(
 
 @pytest.mark.parametrize(
     ("missing", "broken"),
-    [
-        ("token_envelope", "client_identifier_envelope"),
-        ("client_identifier_envelope", "token_envelope"),
-    ],
+    [("token_envelope", "client_identifier_envelope"), ("client_identifier_envelope", "token_envelope")],
 )
 async def test_envelope_with_a_key_that_is_missing_makes_its_row_unavailable(
     store: Store, database: Database, missing: str, broken: str

@@ -61,13 +61,6 @@ async def test_the_outcomes_can_be_told_apart_and_cost_no_line_in_the_audit(worl
     assert world.plex.is_alive(token)
 
 
-async def test_a_dead_token_is_not_handed_out(world: World) -> None:
-    world.plex.revoke(await world.link())
-    world.write("UPDATE plexlink_links SET next_check_at = linked_at")
-    await world.advance(660)
-    assert (await token_for(world)).outcome == "dead"
-
-
 async def test_outcomes_compare_as_plain_text_after_a_reload(world: World) -> None:
     await world.link()
     before = await token_for(world)

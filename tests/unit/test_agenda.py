@@ -154,13 +154,7 @@ async def test_most_urgent_job_goes_first_when_the_pace_holds_them_up() -> None:
         bench.agenda.put(key(urgency.name), urgency)
     bench.start()
     await bench.until(60)
-    assert bench.ran == [
-        (0.0, "PRESSED"),
-        (1.0, "ACCOUNT"),
-        (2.0, "CREATE"),
-        (3.0, "POLL"),
-        (4.0, "BACKGROUND"),
-    ]
+    assert bench.ran == [(0.0, "PRESSED"), (1.0, "ACCOUNT"), (2.0, "CREATE"), (3.0, "POLL"), (4.0, "BACKGROUND")]
 
 
 @at_a_bench
@@ -527,9 +521,7 @@ async def test_expected_wait_is_nothing_while_nobody_waits(bench: Bench) -> None
 
 
 @at_a_bench
-async def test_expected_wait_counts_the_pause_and_the_time_until_the_job_is_due(
-    bench: Bench,
-) -> None:
+async def test_expected_wait_counts_the_pause_and_the_time_until_the_job_is_due(bench: Bench) -> None:
     bench.agenda.put(key("failed"), Urgency.CREATE, 12)
     assert bench.agenda.expected_wait_seconds(key("failed")) == 12
     bench.agenda.drop(key("failed"))

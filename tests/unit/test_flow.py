@@ -34,11 +34,7 @@ ALLOWED = {
 }
 ENDS = {State.LINKED, State.REFUSED, State.EXPIRED, State.CANCELLED, State.FAILED}
 OPEN = {State.REQUESTED, State.PENDING, State.APPROVED}
-CALLS = {
-    State.REQUESTED: flow.Call.CREATE_PIN,
-    State.PENDING: flow.Call.ASK,
-    State.APPROVED: flow.Call.READ_ACCOUNT,
-}
+CALLS = {State.REQUESTED: flow.Call.CREATE_PIN, State.PENDING: flow.Call.ASK, State.APPROVED: flow.Call.READ_ACCOUNT}
 SECRETS = ("client_identifier", "pin_id", "user_code", "token")
 HELD = {
     State.REQUESTED: {"client_identifier"},

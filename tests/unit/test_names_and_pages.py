@@ -96,12 +96,7 @@ def page(style: PinStyle, *, code: str, base_url: str = OFFICIAL, product: str =
     [
         (PinStyle.SHORT, "7RQZ", OFFICIAL, "https://plex.tv/link/?pin=7RQZ"),
         (PinStyle.SHORT, "7RQZ", "http://127.0.0.1:8080", "http://127.0.0.1:8080/link/?pin=7RQZ"),
-        (
-            PinStyle.STRONG,
-            STRONG_CODE.reveal(),
-            OFFICIAL,
-            f"https://app.plex.tv/auth#?{STRONG_FRAGMENT}",
-        ),
+        (PinStyle.STRONG, STRONG_CODE.reveal(), OFFICIAL, f"https://app.plex.tv/auth#?{STRONG_FRAGMENT}"),
         (
             PinStyle.STRONG,
             STRONG_CODE.reveal(),

@@ -23,17 +23,7 @@ from plex_tv_client import (
     shape,
     sign_in,
 )
-from plexlink_bot.sandbox.plex_tv import (
-    ALICE,
-    BOB,
-    KID,
-    Account,
-    CodeError,
-    Connection,
-    Operation,
-    PlexTV,
-    Server,
-)
+from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Account, CodeError, Connection, Operation, PlexTV, Server
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{20}")
 

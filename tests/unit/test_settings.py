@@ -310,12 +310,6 @@ def test_missing_discord_token_is_a_sentence_that_says_where_to_get_one(
         BotSettings.load(open_environment())
 
 
-def test_bad_setting_of_the_plugin_stops_the_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLEXLINK_PIN_STYLE", "planted")
-    with pytest.raises(SettingError, match="PLEXLINK_PIN_STYLE"):
-        bot()
-
-
 # --- secrets ---
 
 

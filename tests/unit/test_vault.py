@@ -64,9 +64,7 @@ class Source:
 def vault_of(*keys: Key, records: KeyRecords | None = None, reload: Callable[[], KeyRing] | None = None) -> Vault:
     keys_in_ring = ring(*keys)
     return Vault(
-        ring=keys_in_ring,
-        records=records or Vault.first_records(keys_in_ring),
-        reload=reload or (lambda: keys_in_ring),
+        ring=keys_in_ring, records=records or Vault.first_records(keys_in_ring), reload=reload or (lambda: keys_in_ring)
     )
 
 
