@@ -99,6 +99,11 @@ class World:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(f"SELECT * FROM plexlink_{table} ORDER BY rowid")]  # noqa: S608 - a test's own table names
 
+    def write(self, statement: str, *values: Any) -> None:
+        """Change what lies in the database behind the bot's back."""
+        with closing(sqlite3.connect(self.data_dir / "plexlink.sqlite3", isolation_level=None)) as connection:
+            connection.execute(statement, values)
+
     async def stored_token(self, member: Any = None) -> str:
         """The member's token, decrypted through a vault of our own."""
         member = member or self.alice

@@ -18,31 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from plexlink_bot.sandbox import plex_faults as faults
 from plexlink_bot.sandbox.plex_requests import operation_of
-from plexlink_bot.sandbox.plex_tv import (
-    ALICE,
-    Account,
-    AfterStoring,
-    Body,
-    Bom,
-    DeepJson,
-    Drip,
-    Empty,
-    ForeignJson,
-    GzipBomb,
-    Html,
-    Huge,
-    Latency,
-    NoFault,
-    Operation,
-    PlexTV,
-    Redirect,
-    Reset,
-    ServerError,
-    Truncated,
-    WrongTypes,
-)
-from plexlink_bot.sandbox.plex_tv import RateLimited as PlexRateLimited
+from plexlink_bot.sandbox.plex_tv import ALICE, Account, Operation, PlexTV
 from processes import Deployment, text_in
 from small_discord import SmallDiscord
 from small_discord_rest import _BODY, API, Rest, answer_json
@@ -51,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    from plexlink_bot.sandbox.plex_tv import Exchange, Fault, Pin
+    from plexlink_bot.sandbox.plex_tv import Exchange, Pin
     from small_discord import Message, User
 
 ENVELOPE = re.compile(r"plk1:[^:]*:[A-Za-z0-9_=-]*")
@@ -156,7 +134,7 @@ class Echo:
     async def answer(self, exchange: Exchange) -> web.StreamResponse:
         told = f"{exchange.request.method} {exchange.request.raw_path} {dict(exchange.request.headers)}"
         body = json.dumps({"errors": [{"code": 9999, "message": told}]}) if "json" in self.content_type else told
-        return await Body(body.encode(), self.status, self.content_type).answer(exchange)
+        return await faults.Body(body.encode(), self.status, self.content_type).answer(exchange)
 
 
 class PlantedPlex(PlexTV):
@@ -165,8 +143,8 @@ class PlantedPlex(PlexTV):
     def __init__(self) -> None:
         super().__init__()
         self.given: list[str] = []
-        self._aimed: defaultdict[tuple[str, Operation], deque[Fault]] = defaultdict(deque)
-        self._creating: deque[Fault] = deque()
+        self._aimed: defaultdict[tuple[str, Operation], deque[faults.Fault]] = defaultdict(deque)
+        self._creating: deque[faults.Fault] = deque()
         self._met = asyncio.Event()
         self.fail(self, times=None)
 
@@ -174,13 +152,13 @@ class PlantedPlex(PlexTV):
         self.given.append(super().approve(code, account))
         return self.given[-1]
 
-    def aim(self, client_identifier: str, operation: Operation, *faults: Fault) -> None:
+    def aim(self, client_identifier: str, operation: Operation, *aimed: faults.Fault) -> None:
         """Meet the next such calls of one attempt with faults."""
-        self._aimed[client_identifier, operation] += faults
+        self._aimed[client_identifier, operation] += aimed
 
-    def aim_at_newcomers(self, *faults: Fault) -> None:
+    def aim_at_newcomers(self, *aimed: faults.Fault) -> None:
         """Meet the next calls that make a PIN with faults."""
-        self._creating += faults
+        self._creating += aimed
 
     async def all_met(self) -> None:
         """Wait until every fault has met its request."""
@@ -192,8 +170,8 @@ class PlantedPlex(PlexTV):
         """Be a fault: choose the one that is meant for this request."""
         operation, _ = operation_of(exchange.request)
         sender = exchange.request.headers.get("X-Plex-Client-Identifier", "")
-        faults = self._creating if operation is Operation.CREATE_PIN else self._aimed[sender, operation]
-        fault = faults.popleft() if faults else NoFault()
+        aimed = self._creating if operation is Operation.CREATE_PIN else self._aimed[sender, operation]
+        fault = aimed.popleft() if aimed else faults.NoFault()
         self._met.set()
         return await fault.answer(exchange)
 
@@ -208,34 +186,21 @@ class PlantedPlex(PlexTV):
         return ("planted" if strong else "PLANTED") + code
 
 
-def one_of_each_fault() -> list[Fault]:
+def one_of_each_fault() -> list[faults.Fault]:
     """Return a fault of every kind after which plex.tv is asked again."""
-    return [
-        ServerError(500),
-        Html(403),
-        Html(200),
-        Empty(404),
-        ForeignJson(401),
-        PlexRateLimited(1),
-        Reset(),
-        Reset(after="headers"),
-        Reset(after="body"),
-        Truncated(),
-        Latency(0.2),
-        Drip(0.001),
-        Body(b"\xff\xfe", content_type="application/json; charset=utf-16"),
-        Body(b"planted", encoding="br"),
-        Huge(2**20),
-        GzipBomb(2**21),
-        DeepJson(),
-        Redirect("http://127.0.0.1:9/elsewhere"),
-        WrongTypes(id=[], authToken=7, uuid=None),
-        Bom(),
-        AfterStoring(ServerError(502)),
-        Echo(502, "text/html"),
-        Echo(500),
-        Echo(200, "text/plain"),
+    without_the_deed: list[faults.Fault] = [
+        *(faults.ServerError(500), faults.Html(403), faults.Html(200), faults.Empty(404), faults.ForeignJson(401)),
+        *(faults.RateLimited(1), faults.Reset(), faults.Redirect("http://127.0.0.1:9/elsewhere")),
+        *(faults.Huge(2**20), faults.GzipBomb(2**21), faults.DeepJson()),
+        faults.Body(b"\xff\xfe", content_type="application/json; charset=utf-16"),
+        faults.Body(b"planted", encoding="br"),
     ]
+    with_the_deed: list[faults.Fault] = [
+        *(faults.Reset(after="headers"), faults.Reset(after="body"), faults.Truncated(), faults.Latency(0.2)),
+        *(faults.Drip(0.001), faults.Bom(), faults.WrongTypes(id=[], authToken=7, uuid=None)),
+        faults.AfterStoring(faults.ServerError(502)),
+    ]
+    return [*without_the_deed, *with_the_deed, Echo(502, "text/html"), Echo(500), Echo(200, "text/plain")]
 
 
 class PlantedDeployment(Deployment):

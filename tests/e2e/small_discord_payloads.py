@@ -286,11 +286,7 @@ def _who_json(interaction: Interaction) -> Json:
 
 def callback_json(interaction: Interaction) -> Json:
     """Describe what the acknowledgement did (openapi.json: InteractionCallbackResponse)."""
-    about: Json = {
-        "id": str(interaction.id),
-        "type": interaction.type,
-        "channel_id": str(interaction.channel.id),
-    }
+    about: Json = {"id": str(interaction.id), "type": interaction.type, "channel_id": str(interaction.channel.id)}
     if interaction.guild is not None:
         about["guild_id"] = str(interaction.guild.id)
     message = interaction.response

@@ -11,21 +11,8 @@ from aiohttp import BodyPartReader, web
 import small_discord_messages as messages
 from small_discord_contract import contract
 from small_discord_messages import Body, Upload
-from small_discord_model import (
-    ANSWER_WITHIN,
-    EPHEMERAL,
-    DiscordError,
-    Interaction,
-    InteractionState,
-    Request,
-)
-from small_discord_payloads import (
-    application_json,
-    callback_json,
-    channel_json,
-    message_json,
-    own_user_json,
-)
+from small_discord_model import ANSWER_WITHIN, EPHEMERAL, DiscordError, Interaction, InteractionState, Request
+from small_discord_payloads import application_json, callback_json, channel_json, message_json, own_user_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -103,21 +103,6 @@ async def test_approval_while_the_bot_was_down_reaches_the_same_message(place: D
     assert place.discord.syncs == 1
 
 
-async def test_bot_that_is_killed_before_the_card_is_out_sends_it_after_the_start(place: Deployment) -> None:
-    bot = await place.start()
-    place.discord.fail("POST", "/channels/*/messages", 503, times=1000)
-    command = await place.plexlink()
-    await bot.logged("card.failed")
-    await bot.kill()
-    place.discord.faults.clear()
-
-    await place.start()
-    card = await place.card_saying("Your code:")
-    await place.answer_saying(command, "I sent you a direct message")
-    assert len(place.plex.pins) == 1
-    assert code_of(card) == place.pin().code
-
-
 # What the operator reads when the bot cannot run: one sentence, exit status 78.
 
 A_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -318,14 +303,6 @@ async def test_card_of_unknown_place_tells_of_an_approval_meanwhile(place: Deplo
     await bot.logged("link.linked")
     assert await place.card_saying("Linked as alice") is card
     await place.answer_saying(place.discord.interactions[0], "I sent you a direct message")
-
-
-async def test_card_of_unknown_place_can_be_cancelled(place: Deployment) -> None:
-    card = await card_of_unknown_place(place)
-    bot = await place.start()
-    await place.press(card, "Cancel")
-    await bot.logged("link.cancelled")
-    await place.discord.until(lambda: "Cancelled" in card.text, what="a cancelled card")
 
 
 # Direct messages are closed.
@@ -530,11 +507,3 @@ async def test_token_that_nobody_wants_any_more_is_signed_out(place: Deployment,
     async with asyncio.timeout(PATIENCE_SECONDS):
         await place.plex.received(Operation.SIGN_OUT)
     assert not place.plex.is_alive(token)
-
-
-async def test_command_whose_acknowledgement_was_lost_is_answered_all_the_same(place: Deployment) -> None:
-    await place.start()
-    place.discord.fail("POST", "/interactions/*/callback", 500, times=1, before=False)
-    command = await place.plexlink()
-    await place.card_saying("Your code:")
-    await place.answer_saying(command, "I sent you a direct message")

@@ -79,12 +79,6 @@ def test_any_text_opens_in_its_cell_whichever_key_sealed_it(key_id: str, text: s
     assert len(plain) < 8 or (text not in envelope and plain not in sealed)
 
 
-@given(here=cells, there=cells)
-def test_no_envelope_opens_in_another_cell(here: Cell, there: Cell) -> None:
-    assume(here != there)
-    stays_shut(VAULT.encrypt(PLAIN, here), there)
-
-
 @given(cell=cells, data=st.data())
 def test_no_envelope_opens_where_one_part_of_its_cell_differs(cell: Cell, data: st.DataObject) -> None:
     part = data.draw(st.sampled_from(Cell._fields))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -169,8 +168,3 @@ class LinkAttempt(RuleBasedStateMachine):
 
 LinkAttempt.TestCase.settings = settings(stateful_step_count=20)
 TestLinkAttempt = LinkAttempt.TestCase
-
-
-@pytest.mark.parametrize("state", sorted(set(State) - set(ORDER)))
-def test_this_table_and_the_product_agree_on_what_an_end_is(state: State) -> None:
-    assert state not in flow.OPEN

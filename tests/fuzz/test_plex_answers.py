@@ -224,32 +224,9 @@ def device_lists(draw: st.DrawFn) -> bytes:
 
 
 DAY = "Mon, 16 Nov 2026 13:30:00"
-DATES = [
-    f"{DAY} GMT",
-    f"{DAY} -0000",
-    f"{DAY} +99999",
-    f"{DAY} +{'9' * 20}",
-    f"Mon, 16 Nov {'9' * 20} 13:30:00 GMT",
-    DAY,
-]
-SCRAPS = [
-    "Mon,",
-    "16",
-    "29",
-    "Nov",
-    "Feb",
-    "November",
-    "2026",
-    "13:30",
-    "1.2.3",
-    "-",
-    "-1",
-    "+0100",
-    "EST",
-    "(x)",
-    ",",
-    "",
-]
+DATES = [f"{DAY} GMT", f"{DAY} -0000", f"{DAY} +99999", f"{DAY} +{'9' * 20}", DAY]
+DATES.append(f"Mon, 16 Nov {'9' * 20} 13:30:00 GMT")
+SCRAPS = ["Mon,", "16", "29", "Nov", "Feb", "November", "2026", "13:30", "1.2.3", "-", "-1", "+0100", "EST", ",", ""]
 ODD_SCRAPS = ["\u0662", "\u00b2", ";", "\x00", "9" * 20, "00:00:00"]
 SECONDS = ["0", "7", "1_0", "\u0667", " 7 ", "0x7", "-1", "nan", "inf", "1e400", "3601", "9" * 5000]
 
@@ -276,15 +253,9 @@ def test_any_list_of_devices_is_the_id_of_ours_or_a_documented_error(status: int
     check("device", Answer(status, {}, body))
 
 
-def test_untouched_list_of_devices_is_read() -> None:
-    body = "".join([OPENING, *ROWS, OURS, "</MediaContainer>"]).encode()
-    assert READERS["device"][0](Answer(200, {}, body)) == "4711"
-    check("device", Answer(200, {}, body))
-
-
 @given(headers)
 @example({"Retry-After": DATES[0], "Date": DATES[1]})
-@example({"Retry-After": DATES[4], "Date": DATES[0]})
+@example({"Retry-After": DATES[-1], "Date": DATES[0]})
 def test_any_wish_for_fewer_requests_is_heard(headers: dict[str, str]) -> None:
     said = Answer(429, headers, b"")
     check("ask", said)

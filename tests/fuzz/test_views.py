@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import discord
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from plexlink.links import Status
 from plexlink.models import Attempt, AttemptCard, AuditEntry, Card, Deed, Lane, Link, Note, Place, Reason, Secret, State
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
-from plexlink.surface import messages, qr, views
+from plexlink.surface import messages, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,26 +25,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
-MARKS = [
-    "*",
-    "_",
-    "~~",
-    "||",
-    "`",
-    "```",
-    "[",
-    "](",
-    ")",
-    "<@1>",
-    "@everyone",
-    "<#1>",
-    "<t:0:R>",
-    "\\",
-    "#",
-    ">",
-    "-#",
-    ":x:",
-]
+MARKS = ["*", "_", "~~", "||", "`", "```", "[", "](", ")", "<@1>", "@everyone", "<#1>", "<t:0:R>", "\\", "#", ">", "-#"]
 ODD = ["\u200b", "\u202e", "\u2066", "\ud800", "\x00", "\n", "\u2028", "\ufeff", "\u0301", "\U0001f600", "\u3164", " "]
 LINKS = ["https://planted.example", "discord.gg/x", "[a](https://planted.example)", "<https://planted.example>"]
 
@@ -71,15 +52,6 @@ def test_nothing_of_a_name_is_more_than_letters(text: str) -> None:
     assert len(shown) <= 2 * 64
     assert not re.search(r"\s\s|^\s|\s$|[^\S ]", shown.replace("\u3000", " "))
     shown.encode()
-
-
-@given(strangers, strangers)
-def test_device_name_is_a_short_line_of_ascii_with_the_member_first(user: str, bot: str) -> None:
-    shown = device_name(user, bot)
-    assert re.fullmatch(r"Discord:[ -~]{0,56}", shown)
-    assert shown == shown.strip() == " ".join(shown.split())
-    assert header_text(shown) == shown
-    assert "\\" not in shown or "\\" in user + bot, "nothing is escaped for Plex"
 
 
 # --- cards ---
@@ -246,26 +218,3 @@ def test_a_page_gets_the_code_and_nothing_is_put_beside_it(
     assert (parts.scheme, parts.netloc, parts.path, parts.query) == ("https", "app.plex.tv", "/auth", "")
     assert asked == [("clientID", client), ("code", code), ("context[device][product]", product)]
     assert url.endswith(quote(product, safe="")), "the page reads + as a plus"
-
-
-@settings(max_examples=max(20, settings().max_examples // 20))
-@given(code=codes, style=st.sampled_from(PinStyle))
-def test_every_code_has_a_picture_that_fits_into_a_message(code: str, style: PinStyle) -> None:
-    attempt = Attempt(
-        id="x" * 22,
-        user_id=1,
-        guild_id=None,
-        device_name="",
-        state=State.PENDING,
-        requested_at=NOW,
-        deadline_at=NOW + timedelta(minutes=15),
-        client_identifier=Secret("3f0c2d1e-6c0b-4d39-9b55-0d7f0a4a6f11"),
-        user_code=Secret(code),
-    )
-    url = urls("https://" + "x" * 120, attempt, style, "%" * 64)
-    assert url is not None
-    png = qr.draw(url.reveal())
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    width, height = int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
-    assert 100 <= width == height <= 400
-    assert len(png) < 100_000

@@ -209,29 +209,19 @@ async def test_guest_that_is_unloaded_leaves_no_trace(tmp_path: Path) -> None:
             assert await database.key_records(dict)
 
 
-async def test_guest_that_cannot_start_leaves_no_trace_either(tmp_path: Path) -> None:
+@pytest.mark.parametrize("obstacle", ["The database cannot be used", "already registered"])
+async def test_guest_that_cannot_start_leaves_no_trace_either(tmp_path: Path, obstacle: str) -> None:
+    async def taken(_: discord.Interaction[commands.Bot]) -> None:
+        raise NotImplementedError
+
     async with a_house(tmp_path) as house:
-        (tmp_path / "plexlink.sqlite3").write_bytes(b"garbage" * 1000)
+        if obstacle == "already registered":
+            house.bot.tree.command(name="plexlink", description="The host's own")(taken)
+        else:
+            (tmp_path / "plexlink.sqlite3").write_bytes(b"garbage" * 1000)
         before = traces(house.bot)
-
-        with pytest.raises(commands.ExtensionFailed, match="The database cannot be used"):
+        with pytest.raises(commands.ExtensionFailed, match=obstacle):
             await house.bot.load_extension("plexlink")
-
-        assert traces(house.bot) == before
-
-
-async def test_guest_whose_command_name_is_taken_leaves_no_trace_either(tmp_path: Path) -> None:
-    async with a_house(tmp_path) as house:
-
-        @house.bot.tree.command(name="plexlink", description="The host's own")
-        async def taken(_: discord.Interaction[commands.Bot]) -> None:
-            raise NotImplementedError
-
-        before = traces(house.bot)
-
-        with pytest.raises(commands.ExtensionFailed, match="already registered"):
-            await house.bot.load_extension("plexlink")
-
         assert traces(house.bot) == before
 
 

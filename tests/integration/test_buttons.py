@@ -23,16 +23,6 @@ async def test_i_have_approved_it_asks_now(world: World) -> None:
     assert "Linked as alice" in world.card().text
 
 
-async def test_i_have_approved_it_says_when_plex_has_not_seen_it(world: World) -> None:
-    await world.plexlink()
-    result = await world.press("I've approved it")
-    assert result.acknowledged
-    card = world.card()
-    assert "Plex has not seen your approval yet" in card.text
-    assert f"`{world.pin().code}`" in card.text
-    assert card.attachments
-
-
 async def test_i_have_approved_it_says_when_plex_does_not_answer(world: World) -> None:
     await world.plexlink()
     world.plex.fail(ServerError(502), calls=Operation.GET_PIN)
@@ -76,43 +66,6 @@ async def test_cancel_ends_the_attempt_for_good(world: World) -> None:
     await world.advance(1000)
     assert "Cancelled" in world.card().text
     assert world.rows("links") == []
-
-
-async def test_start_again_after_a_cancel_uses_the_same_card(world: World) -> None:
-    await world.plexlink()
-    await world.press("Cancel")
-    await world.press("Start again")
-    assert f"`{world.pin().code}`" in world.card().text
-
-
-async def test_undo_erases_the_link_and_signs_out_at_plex(world: World) -> None:
-    await world.plexlink()
-    token = world.approve()
-    await world.advance(6)
-    await world.press("Not me: undo")
-    assert "Undone" in world.card().text
-    assert world.rows("links") == []
-    assert not world.plex.is_alive(token)
-    assert world.rows("sign_outs") == []
-    await world.press("Link again")
-    world.approve()
-    await world.advance(6)
-    assert "Linked as alice" in world.card().text
-
-
-async def test_undo_waits_for_plex_and_tries_again(world: World) -> None:
-    await world.plexlink()
-    token = world.approve()
-    await world.advance(6)
-    world.plex.fail(ServerError(503), calls=Operation.SIGN_OUT, times=3)
-    await world.press("Not me: undo")
-    assert "Undone" in world.card().text
-    assert world.plex.is_alive(token)
-    (row,) = world.rows("sign_outs")
-    assert row["token_envelope"].startswith("plk1:")
-    await world.advance(30 + 60 + 120 + 10)
-    assert not world.plex.is_alive(token)
-    assert world.rows("sign_outs") == []
 
 
 @pytest.mark.parametrize("label", ["I've approved it", "New code", "Cancel"])

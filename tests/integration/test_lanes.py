@@ -163,23 +163,3 @@ async def test_a_code_that_came_into_an_answer_is_not_drawn_over_by_what_was_tol
     await world.alice.click(question.response, label="Link your Plex account")
     await world.advance(60)
     assert f"`{world.pin().code}`" in Card(question.response).text
-
-
-async def test_new_code_on_an_ephemeral_card_stays_there(world: World) -> None:
-    world.close_dms()
-    result = await world.plexlink()
-    old = world.pin().code
-    await world.alice.click(result.response, label="New code")
-    card = Card(result.response)
-    assert old not in str(card.parts)
-    assert f"`{world.pin().code}`" in card.text
-
-
-async def test_undo_works_on_an_ephemeral_card(world: World) -> None:
-    world.close_dms()
-    result = await world.plexlink()
-    token = world.approve()
-    await world.advance(6)
-    await world.alice.click(result.response, label="Not me: undo")
-    assert "Undone" in Card(result.response).text
-    assert not world.plex.is_alive(token)

@@ -93,10 +93,7 @@ async def press(ledger: Ledger, attempt: Attempt, origin: Origin, answer: Answer
 async def test_an_attempt_that_left_its_card_is_not_brought_back(ledger: Ledger, store: Store, what: str) -> None:
     stale = await waiting(ledger)
     await successor_of(ledger, stale)
-    await {
-        "redraw": lambda: redraw(ledger, stale),
-        "shown": lambda: ledger.shown(stale, Card.WAITING, DM),
-    }[what]()
+    await {"redraw": lambda: redraw(ledger, stale), "shown": lambda: ledger.shown(stale, Card.WAITING, DM)}[what]()
     async with store.transaction() as tx:
         kept = await tx.attempts.get(stale.id)
     assert kept is not None

@@ -7,7 +7,7 @@ import zxingcpp
 from PIL import Image
 
 from harness import Card, a_world
-from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Operation, ServerError
+from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,29 +157,6 @@ async def test_the_old_link_stays_when_the_new_account_is_refused(world: World) 
     await world.advance(6)
     assert await world.stored_token() == old
     assert world.plex.is_alive(old)
-
-
-async def test_an_account_that_plex_does_not_name_yet_is_asked_for_until_it_does(world: World) -> None:
-    await world.plexlink()
-    token = world.approve()
-    world.plex.fail(ServerError(503), calls=Operation.USER, times=None)
-    await world.advance(30)
-    assert "Asking Plex who you are" in world.card().text
-    assert world.rows("links") == []
-    world.plex.heal()
-    await world.advance(40)
-    assert "Linked as alice" in world.card().text
-    assert await world.stored_token() == token
-
-
-async def test_a_token_that_dies_before_the_account_is_known_ends_the_attempt(world: World) -> None:
-    await world.plexlink()
-    world.plex.fail(ServerError(503), calls=Operation.USER, times=1)
-    world.plex.revoke(world.approve())
-    await world.advance(100)
-    assert "Asking Plex who you are" in world.card().text
-    await world.advance(320)
-    assert "Plex ended the sign-in" in world.card().text
 
 
 async def test_an_account_name_can_do_no_harm_on_a_card(world: World) -> None:

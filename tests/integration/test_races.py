@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import Card, a_world
-from plexlink_bot.sandbox.plex_tv import BOB, Operation, RateLimited
+from plexlink_bot.sandbox.plex_tv import BOB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,20 +20,6 @@ def desk(world: World) -> Any:
     return world.env.bot.get_cog("PlexLink")._desk
 
 
-async def test_the_pace_recovers_after_plex_asked_for_less(tmp_path: Path) -> None:
-    async with a_world(tmp_path, plex_rate=0.6, settle=1.5) as world:
-        pace = desk(world).resume.__self__._agenda.pace
-        await world.plexlink()
-        world.plex.fail(RateLimited(), calls=Operation.GET_PIN, times=3)
-        await world.advance(60)
-        slowed = pace.rate
-        assert slowed < 0.6
-        await world.advance(120)
-        assert pace.rate > slowed
-        await world.advance(300)
-        assert pace.rate == 0.6
-
-
 async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(tmp_path: Path) -> None:
     async with a_world(tmp_path, settle=1.5) as world:
         await world.plexlink()
@@ -42,27 +28,6 @@ async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(t
             await world.press("I've approved it")
             await world.advance(0.5)
         assert world.asked() - before <= 4
-
-
-async def test_a_double_press_of_new_code_makes_one_new_code(world: World) -> None:
-    from plexlink.models import Answer, Lane, Origin, Place, Secret, Wish  # noqa: PLC0415 - those of the loaded plugin
-
-    await world.plexlink()
-    (old,) = world.rows("attempts")
-    place = Place(lane=Lane.DM, channel_id=old["channel_id"], message_id=old["message_id"])
-    answer = Answer(message_id=old["message_id"], token=Secret("interaction"), at=world.env.now())
-    wish = Wish(
-        user_id=world.alice.id, guild_id=None, device_name="device", origin=Origin.CARD, answer=answer, place=place
-    )
-    with world.env._bot_scope():
-        await asyncio.gather(*(desk(world).linking.new_code(old["id"], wish) for _ in range(2)))
-    await world.env.settle()
-    await world.advance(4)
-    assert len(world.plex.pins) == 2
-    assert f"`{world.pin().code}`" in world.card().text
-    assert [row["state"] for row in world.rows("attempts")] == ["cancelled", "pending"]
-    await world.advance(920)
-    assert "Nothing was stored" in world.card().text
 
 
 async def test_an_end_that_was_not_shown_yet_does_not_draw_over_its_successor(world: World) -> None:
@@ -97,28 +62,6 @@ async def test_a_press_before_the_new_code_is_drawn_means_the_new_code(tmp_path:
         shown = world.card() if lane == "dm" else Card(command.response)
         assert "Cancelled" in shown.text
         assert [row["state"] for row in world.rows("attempts")] == ["cancelled", "cancelled"]
-
-
-async def test_a_press_on_the_old_code_does_not_draw_its_end_over_the_new_one(tmp_path: Path) -> None:
-    async with a_world(tmp_path, plex_rate=0.5, settle=1.5) as world:
-        await world.plexlink()
-        await world.press("New code")
-        await world.press("I've approved it")
-        await world.advance(10)
-        assert f"`{world.pin().code}`" in world.card().text
-        world.approve()
-        await world.advance(10)
-        assert "Linked as alice" in world.card().text
-
-
-async def test_a_second_command_during_the_first_card_gets_the_card(world: World) -> None:
-    world.close_dms()
-    first = await world.plexlink()
-    second = await world.plexlink()
-    third = await world.plexlink()
-    assert "has moved" in Card(first.response).text
-    assert "has moved" in Card(second.response).text
-    assert f"`{world.pin().code}`" in Card(third.response).text
 
 
 async def test_many_members_at_once_end_linked_each_to_their_own_account(tmp_path: Path) -> None:

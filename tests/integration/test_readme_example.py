@@ -15,33 +15,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import World, a_world
+from plexlink_bot.sandbox import plex_faults as faults
 from plexlink_bot.sandbox.media_server import FILMS, Film, MediaServer
-from plexlink_bot.sandbox.plex_tv import (
-    Body,
-    Connection,
-    DeepJson,
-    ForeignJson,
-    Html,
-    Huge,
-    JsonError,
-    Operation,
-    PlexTV,
-    Redirect,
-    Reset,
-    ServerError,
-)
+from plexlink_bot.sandbox.plex_tv import Connection, Operation, PlexTV
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from plexlink_bot.sandbox.plex_tv import Fault, Server
+    from plexlink_bot.sandbox.plex_tv import Server
 
 README = Path(__file__).parents[2] / "README.md"
-TITLES = [
-    "- The Lighthouse Keeper's Accordion",
-    "- Seven Umbrellas",
-    "- Harbour Street: The Wrong Ferry",
-]
+TITLES = ["- The Lighthouse Keeper's Accordion", "- Seven Umbrellas", "- Harbour Street: The Wrong Ferry"]
 NOTHING = "Nothing is on deck at the servers that answer."
 NO_ANSWER = "Plex gives no usable answer at the moment. Please try again later."
 
@@ -197,7 +181,7 @@ async def test_what_is_no_server_is_not_asked(cinema: Cinema) -> None:
     await cinema.linked()
     player = {"provides": "client,player", "accessToken": cinema.admitted.access_token, "publicAddressMatches": True}
     player["connections"] = [{"uri": cinema.address, "local": True, "relay": False}]
-    cinema.world.plex.fail(Body(json.dumps([player]).encode()), calls=Operation.RESOURCES)
+    cinema.world.plex.fail(faults.Body(json.dumps([player]).encode()), calls=Operation.RESOURCES)
     assert await cinema.ask() == NOTHING
     assert not cinema.server.requests
 
@@ -224,27 +208,18 @@ async def test_answer_fits_into_a_message(cinema: Cinema) -> None:
     assert len(answer) <= 2000
 
 
-FAULTS: dict[str, Fault] = {
-    "503": ServerError(503),
-    "reset": Reset(),
-    "page": Html(200),
-    "401": JsonError(401, 1001),
-    "stranger": ForeignJson(200),
-    "huge": Huge(2**24),
-    "too long": Body(b"[" + b" " * 2**21 + b"]"),
-    "deep": DeepJson(),
-    "404": Body(b"[]", status=404),
-    "null": Body(b"null"),
-    "numbers": Body(b"[1]"),
-    "nulls": Body(b'[{"provides":null}]'),
-    "redirect": Redirect(),
-}
+FAULTS: list[faults.Fault] = [
+    *(faults.ServerError(503), faults.Reset(), faults.Html(200), faults.JsonError(401, 1001), faults.ForeignJson(200)),
+    *(faults.Huge(2**24), faults.DeepJson(), faults.Redirect(), faults.Body(b"[" + b" " * 2**21 + b"]")),
+    *(faults.Body(body) for body in (b"null", b"[1]", b'[{"provides":null}]')),
+    faults.Body(b"[]", status=404),
+]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_member_is_told_when_plex_gives_no_usable_answer(cinema: Cinema, fault: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault)[:40])
+async def test_member_is_told_when_plex_gives_no_usable_answer(cinema: Cinema, fault: faults.Fault) -> None:
     await cinema.linked()
-    cinema.world.plex.fail(FAULTS[fault], calls=Operation.RESOURCES, times=None)
+    cinema.world.plex.fail(fault, calls=Operation.RESOURCES, times=None)
     assert await cinema.ask() == NO_ANSWER
     cinema.world.plex.heal()
     assert (await cinema.ask()).splitlines() == TITLES
@@ -253,7 +228,7 @@ async def test_member_is_told_when_plex_gives_no_usable_answer(cinema: Cinema, f
 async def test_redirect_takes_no_token_elsewhere(cinema: Cinema) -> None:
     await cinema.linked()
     async with PlexTV() as elsewhere:
-        cinema.world.plex.fail(Redirect(f"{elsewhere.url}/api/v2/resources"), calls=Operation.RESOURCES)
+        cinema.world.plex.fail(faults.Redirect(f"{elsewhere.url}/api/v2/resources"), calls=Operation.RESOURCES)
         assert await cinema.ask() == NO_ANSWER
         assert not elsewhere.requests
 
@@ -295,11 +270,7 @@ async def test_ways_to_a_server_are_tried_at_home_first_and_through_the_relay_la
 
 @pytest.mark.parametrize(
     ("way", "is_near"),
-    [
-        ({"local": False}, True),
-        ({"local": False, "relay": True}, True),
-        ({"local": True}, False),
-    ],
+    [({"local": False}, True), ({"local": False, "relay": True}, True), ({"local": True}, False)],
     ids=["over the internet", "by relay", "in a home network elsewhere"],
 )
 async def test_nobody_is_sent_a_token_in_the_clear_but_at_home(

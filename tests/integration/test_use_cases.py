@@ -12,7 +12,7 @@ from plexlink import flow
 from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.ledger import Ledger
-from plexlink.linking import AlreadyOpen, Begun, Done, Gone, Linking, NotYours, TooBusy
+from plexlink.linking import AlreadyOpen, Begun, Done, Linking, TooBusy
 from plexlink.links import Links, Reported
 from plexlink.models import (
     Account,
@@ -34,7 +34,6 @@ from plexlink.models import (
     Secret,
     SignOut,
     State,
-    Topic,
     Unlinked,
     Wish,
 )
@@ -133,16 +132,6 @@ async def test_a_change_that_fails_is_told_to_nobody(desk: Desk) -> None:
     assert desk.told() == []
 
 
-async def test_a_second_command_takes_the_card_and_leaves_a_word_in_the_first_answer(desk: Desk) -> None:
-    await desk.waiting(Place(lane=Lane.ANSWER))
-    assert await desk.linking.start(a_wish(2)) == Begun()
-    notice, attempt = sorted(desk.told(), key=lambda each: type(each).__name__, reverse=True)
-    assert isinstance(notice, Notice)
-    assert (notice.topic, notice.place, notice.answer) == (Topic.RETIRED, Place(lane=Lane.ANSWER), a_wish(1).answer)
-    assert isinstance(attempt, Attempt)
-    assert (attempt.answer, attempt.shown_state) == (a_wish(2).answer, None)
-
-
 async def test_who_presses_a_message_has_the_card_already(desk: Desk) -> None:
     attempt = await desk.waiting()
     assert await desk.linking.start(a_wish(2, Origin.CARD)) == AlreadyOpen(DM)
@@ -195,15 +184,6 @@ async def test_a_link_is_told_to_other_code_when_it_is_there(desk: Desk) -> None
     desk.told()
     await desk.ledger.decide(approved, ACCOUNT)
     assert [type(each) for each in desk.told()] == [Attempt, Linked]
-
-
-async def test_cards_of_others_and_of_nobody_are_left_alone(desk: Desk) -> None:
-    attempt = await desk.waiting()
-    stranger = a_wish(2, Origin.CARD, user_id=43)
-    assert await desk.linking.cancel(attempt.id, stranger) == NotYours()
-    assert await desk.linking.new_code(attempt.id, stranger) == NotYours()
-    assert await desk.linking.cancel("nothing", stranger) == Gone()
-    assert desk.told() == []
 
 
 async def test_a_check_waits_for_whoever_makes_it(desk: Desk) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import logging
 from collections import defaultdict
 from itertools import pairwise
@@ -33,7 +35,7 @@ def key(name: str, kind: Kind = Kind.ATTEMPT) -> Key:
 
 
 class Bench:
-    """A agenda, and a book of what it ran; jobs last as long as `lasts` says."""
+    """An agenda, and a book of what it ran; jobs last as long as `lasts` says."""
 
     def __init__(self, *, rate: float = 1.0) -> None:
         self.pace = Pace(rate)
@@ -88,40 +90,35 @@ class Bench:
             await asyncio.sleep(0)
 
 
+def at_a_bench(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Give a test a bench whose agenda runs, in virtual time."""
+
+    async def scenario(**arguments: Any) -> None:
+        bench = Bench()
+        bench.start()
+        await test(bench, **arguments)
+
+    @functools.wraps(test)
+    def run(**arguments: Any) -> None:
+        play(lambda: scenario(**arguments))
+
+    signature = inspect.signature(test)
+    run.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+    return run
+
+
 # --- when ---
 
 
-@in_virtual_time
-async def test_jobs_run_in_the_order_in_which_they_are_due() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_jobs_run_in_the_order_in_which_they_are_due(bench: Bench) -> None:
     bench.agenda.put(key("five"), Urgency.POLL, 5)
     bench.agenda.put(key("two"), Urgency.POLL, 2)
     bench.agenda.put(key("nine"), Urgency.POLL, 9)
     bench.agenda.put(key("three"), Urgency.FREE, 3)
-    await bench.until(20)
-    assert bench.ran == [(2.0, "two"), (3.0, "three"), (5.0, "five"), (9.0, "nine")]
-
-
-@in_virtual_time
-async def test_job_without_delay_runs_at_once() -> None:
-    bench = Bench()
-    bench.start()
-    bench.agenda.put(key("now"), Urgency.POLL)
     bench.agenda.put(key("before now"), Urgency.FREE, -5)
-    await bench.until(0)
-    assert sorted(bench.ran) == [(0.0, "before now"), (0.0, "now")]
-
-
-@in_virtual_time
-async def test_earlier_job_arms_the_timer_anew() -> None:
-    bench = Bench()
-    bench.start()
-    bench.agenda.put(key("late"), Urgency.FREE, 100)
-    await bench.until(1)
-    bench.agenda.put(key("early"), Urgency.FREE, 1)
-    await bench.until(2)
-    assert bench.ran == [(2.0, "early")]
+    await bench.until(20)
+    assert bench.ran == [(0.0, "before now"), (2.0, "two"), (3.0, "three"), (5.0, "five"), (9.0, "nine")]
 
 
 @in_virtual_time
@@ -136,10 +133,8 @@ async def test_nothing_runs_before_the_start() -> None:
     assert bench.ran == [(10.0, "a")]
 
 
-@in_virtual_time
-async def test_one_timer_is_armed_whatever_is_planned_and_none_while_nothing_is() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_one_timer_is_armed_whatever_is_planned_and_none_while_nothing_is(bench: Bench) -> None:
     assert armed() == []
     for number in range(50):
         bench.agenda.put(key(f"{number}"), Urgency.POLL, 1 + number)
@@ -159,19 +154,11 @@ async def test_most_urgent_job_goes_first_when_the_pace_holds_them_up() -> None:
         bench.agenda.put(key(urgency.name), urgency)
     bench.start()
     await bench.until(60)
-    assert bench.ran == [
-        (0.0, "PRESSED"),
-        (1.0, "ACCOUNT"),
-        (2.0, "CREATE"),
-        (3.0, "POLL"),
-        (4.0, "BACKGROUND"),
-    ]
+    assert bench.ran == [(0.0, "PRESSED"), (1.0, "ACCOUNT"), (2.0, "CREATE"), (3.0, "POLL"), (4.0, "BACKGROUND")]
 
 
-@in_virtual_time
-async def test_of_the_same_urgency_the_earlier_due_goes_first() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_of_the_same_urgency_the_earlier_due_goes_first(bench: Bench) -> None:
     bench.slow_down(10)
     for delay in (3, 1, 2):
         bench.agenda.put(key(f"due after {delay}"), Urgency.POLL, delay)
@@ -181,40 +168,30 @@ async def test_of_the_same_urgency_the_earlier_due_goes_first() -> None:
     assert bench.times == [10.0, 12.0, 14.0, 16.0]
 
 
-@in_virtual_time
-async def test_newcomer_that_is_more_urgent_overtakes() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_newcomer_that_is_more_urgent_and_a_job_that_becomes_so_overtake(bench: Bench) -> None:
     for number in range(5):
         bench.agenda.put(key(f"poll {number}"), Urgency.POLL)
     await bench.until(1.5)
-    bench.agenda.put(key("pressed"), Urgency.PRESSED)
+    bench.agenda.put(key("new"), Urgency.PRESSED)
+    bench.agenda.put(key("poll 4"), Urgency.PRESSED)
     await bench.until(60)
-    assert bench.ran[:4] == [(0.0, "poll 0"), (1.0, "poll 1"), (2.0, "pressed"), (3.0, "poll 2")]
-
-
-@in_virtual_time
-async def test_pressing_moves_a_waiting_job_to_the_front() -> None:
-    bench = Bench()
-    bench.start()
-    for number in range(5):
-        bench.agenda.put(key(f"{number}"), Urgency.POLL)
-    bench.agenda.put(key("4"), Urgency.PRESSED)
-    await bench.until(60)
-    assert bench.names == ["0", "4", "1", "2", "3"]
+    assert bench.ran[:4] == [(0.0, "poll 0"), (1.0, "poll 1"), (2.0, "new"), (3.0, "poll 4")]
+    assert bench.names[4:] == ["poll 2", "poll 3"]
 
 
 # --- free jobs ---
 
 
-@in_virtual_time
-async def test_free_jobs_wait_for_nobody() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_free_jobs_wait_for_nobody_and_cost_no_request(bench: Bench) -> None:
     for number in range(MOST_AT_ONCE + 2):
         bench.lasts[f"poll {number}"] = 1000
         bench.agenda.put(key(f"poll {number}"), Urgency.PRESSED)
     await bench.until(20)
+    bench.agenda.put(key("cheap"), Urgency.FREE)
+    await bench.until(20)
+    assert bench.pace.ready_at() <= asyncio.get_running_loop().time()
     bench.slow_down(3600)
     for number in range(20):
         bench.lasts[f"free {number}"] = 1000
@@ -224,24 +201,11 @@ async def test_free_jobs_wait_for_nobody() -> None:
     assert free == [20.0] * 10 + [21.0] * 10
 
 
-@in_virtual_time
-async def test_free_jobs_cost_no_request() -> None:
-    bench = Bench()
-    bench.start()
-    for number in range(20):
-        bench.agenda.put(key(f"{number}"), Urgency.FREE)
-    await bench.until(0)
-    assert len(bench.ran) == 20
-    assert bench.pace.ready_at() <= asyncio.get_running_loop().time()
-
-
 # --- one key, one job ---
 
 
-@in_virtual_time
-async def test_key_never_runs_twice_at_once() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_key_never_runs_twice_at_once(bench: Bench) -> None:
     bench.lasts["a"] = 10
     bench.agenda.put(key("a"), Urgency.PRESSED)
     await bench.until(1)
@@ -255,35 +219,16 @@ async def test_key_never_runs_twice_at_once() -> None:
     assert len(bench.ran) == 3
 
 
-@in_virtual_time
-async def test_keys_of_different_kinds_are_different_jobs() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_keys_of_different_kinds_are_different_jobs(bench: Bench) -> None:
     for kind in Kind:
         bench.agenda.put(key("same", kind), Urgency.FREE)
     await bench.until(0)
     assert len(bench.ran) == len(Kind)
 
 
-@in_virtual_time
-async def test_job_may_plan_itself_again() -> None:
-    bench = Bench()
-
-    async def again(job: Key) -> None:
-        bench.agenda.put(job, Urgency.POLL, 3)
-        assert bench.agenda.is_planned(job)
-
-    bench.does["a"] = again
-    bench.start()
-    bench.agenda.put(key("a"), Urgency.POLL)
-    await bench.until(10)
-    assert bench.times == [0.0, 3.0, 6.0, 9.0]
-
-
-@in_virtual_time
-async def test_is_planned_while_waiting_and_while_running() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_is_planned_while_waiting_and_while_running(bench: Bench) -> None:
     bench.lasts["a"] = 5
     assert not bench.agenda.is_planned(key("a"))
     bench.agenda.put(key("a"), Urgency.POLL, 1)
@@ -299,10 +244,8 @@ async def test_is_planned_while_waiting_and_while_running() -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(5, 10), (10, 5), (5, 5), (0.5, 0)])
-@in_virtual_time
-async def test_put_replaces_what_was_planned(first: float, second: float) -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_put_replaces_what_was_planned(bench: Bench, first: float, second: float) -> None:
     bench.agenda.put(key("a"), Urgency.POLL, first)
     bench.agenda.put(key("a"), Urgency.FREE, second)
     await bench.until(60)
@@ -310,10 +253,8 @@ async def test_put_replaces_what_was_planned(first: float, second: float) -> Non
 
 
 @pytest.mark.parametrize(("first", "second", "at"), [(5, 10, 5), (10, 5, 5), (None, 5, 5), (5, 0, 0)])
-@in_virtual_time
-async def test_put_sooner_keeps_the_earlier_time(first: float | None, second: float, at: float) -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_put_sooner_keeps_the_earlier_time(bench: Bench, first: float | None, second: float, at: float) -> None:
     if first is not None:
         bench.agenda.put(key("a"), Urgency.POLL, first)
     bench.agenda.put_sooner(key("a"), Urgency.POLL, second)
@@ -321,9 +262,8 @@ async def test_put_sooner_keeps_the_earlier_time(first: float | None, second: fl
     assert bench.ran == [(at, "a")]
 
 
-@in_virtual_time
-async def test_retry_waits_twice_as_long_each_time_up_to_the_longest() -> None:
-    bench = Bench()
+@at_a_bench
+async def test_retry_waits_twice_as_long_each_time_up_to_the_longest(bench: Bench) -> None:
     delays = []
 
     async def fail(job: Key) -> None:
@@ -331,7 +271,6 @@ async def test_retry_waits_twice_as_long_each_time_up_to_the_longest() -> None:
             delays.append(bench.agenda.retry(job, Urgency.POLL))
 
     bench.does["a"] = fail
-    bench.start()
     bench.agenda.put(key("a"), Urgency.POLL)
     await bench.until(600)
     assert delays == [3.0, 6.0, 12.0, 24.0, 30.0, 30.0]
@@ -339,9 +278,9 @@ async def test_retry_waits_twice_as_long_each_time_up_to_the_longest() -> None:
     assert bench.agenda.failures(key("a")) == 6
 
 
-@in_virtual_time
-async def test_success_lets_the_next_retry_be_short_again() -> None:
-    agenda = Bench().agenda
+@at_a_bench
+async def test_success_lets_the_next_retry_be_short_again(bench: Bench) -> None:
+    agenda = bench.agenda
     assert [agenda.retry(key("a"), Urgency.POLL) for _ in range(3)] == [3.0, 6.0, 12.0]
     agenda.succeeded(key("a"))
     assert agenda.failures(key("a")) == 0
@@ -350,28 +289,16 @@ async def test_success_lets_the_next_retry_be_short_again() -> None:
     agenda.succeeded(key("never failed"))
 
 
-@in_virtual_time
-async def test_retry_takes_its_own_first_and_longest_delay_however_often_it_failed() -> None:
-    agenda = Bench().agenda
+@at_a_bench
+async def test_retry_takes_its_own_first_and_longest_delay_however_often_it_failed(bench: Bench) -> None:
+    agenda = bench.agenda
     delays = [agenda.retry(key("a"), Urgency.BACKGROUND, first_seconds=60, longest_seconds=1800) for _ in range(2000)]
     assert delays[:6] == [60.0, 120.0, 240.0, 480.0, 960.0, 1800.0]
     assert set(delays[6:]) == {1800.0}
 
 
-@in_virtual_time
-async def test_retry_does_not_put_off_what_is_planned_sooner() -> None:
-    bench = Bench()
-    bench.start()
-    bench.agenda.put(key("a"), Urgency.POLL, 1)
-    bench.agenda.retry(key("a"), Urgency.POLL)
-    await bench.until(60)
-    assert bench.times == [1.0]
-
-
-@in_virtual_time
-async def test_dropped_job_does_not_run_and_its_failures_are_forgotten() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_dropped_job_does_not_run_and_its_failures_are_forgotten(bench: Bench) -> None:
     bench.agenda.retry(key("a"), Urgency.POLL)
     bench.agenda.put(key("waits for the pace"), Urgency.POLL)
     bench.agenda.put(key("too"), Urgency.POLL)
@@ -384,10 +311,8 @@ async def test_dropped_job_does_not_run_and_its_failures_are_forgotten() -> None
     assert bench.agenda.failures(key("a")) == 0
 
 
-@in_virtual_time
-async def test_dropping_a_running_job_lets_it_finish_but_not_run_again() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_dropping_a_running_job_lets_it_finish_but_not_run_again(bench: Bench) -> None:
     bench.lasts["a"] = 5
     bench.agenda.put(key("a"), Urgency.POLL)
     await bench.until(1)
@@ -397,34 +322,35 @@ async def test_dropping_a_running_job_lets_it_finish_but_not_run_again() -> None
     assert (bench.names, bench.ended) == (["a"], ["a"])
 
 
+@pytest.mark.parametrize("plan", ["retry", "question"])
+@at_a_bench
+async def test_neither_retry_nor_question_puts_off_what_is_planned_sooner(bench: Bench, plan: str) -> None:
+    bench.agenda.put(key("a"), Urgency.PRESSED, 1)
+    if plan == "retry":
+        bench.agenda.retry(key("a"), Urgency.POLL)
+    else:
+        ask(bench, "a")
+    await bench.until(60)
+    assert bench.times == [1.0]
+
+
 # --- how many ---
 
 
 @in_virtual_time
-async def test_at_most_eight_ask_at_once() -> None:
+async def test_at_most_eight_ask_at_once_and_a_press_takes_the_first_free_place() -> None:
     bench = Bench(rate=1000)
     bench.start()
     for number in range(20):
-        bench.lasts[f"{number}"] = 10
-        bench.agenda.put(key(f"{number}"), Urgency.POLL)
-    await bench.until(5)
-    assert len(bench.running) == MOST_AT_ONCE
-    await bench.until(60)
-    assert bench.most_at_once == MOST_AT_ONCE
-    assert sorted(bench.ended) == sorted(f"{number}" for number in range(20))
-
-
-@in_virtual_time
-async def test_pressed_job_takes_the_first_of_eight_places_that_is_free() -> None:
-    bench = Bench(rate=1000)
-    bench.start()
-    for number in range(12):
         bench.lasts[f"{number}"] = 10 + number
         bench.agenda.put(key(f"{number}"), Urgency.POLL)
     await bench.until(5)
+    assert len(bench.running) == MOST_AT_ONCE
     bench.agenda.put(key("pressed"), Urgency.PRESSED)
-    await bench.until(10.5)
+    await bench.until(200)
+    assert bench.most_at_once == MOST_AT_ONCE
     assert bench.names[MOST_AT_ONCE] == "pressed"
+    assert len(bench.ended) == 21
 
 
 @unhurried
@@ -517,11 +443,13 @@ def test_everything_planned_runs_once_in_the_end_and_then_nothing_is_armed(
 # --- stopping ---
 
 
-@in_virtual_time
-async def test_stopping_waits_for_running_jobs_and_starts_nothing_more() -> None:
-    bench = Bench()
-    bench.start()
-    bench.lasts["running"] = 6
+@at_a_bench
+async def test_stopping_waits_for_running_jobs_and_starts_nothing_more(bench: Bench) -> None:
+    async def plan(_: Key) -> None:
+        await asyncio.sleep(6)
+        bench.agenda.put(key("next"), Urgency.FREE)
+
+    bench.does["running"] = plan
     bench.agenda.put(key("running"), Urgency.POLL)
     bench.agenda.put(key("waiting"), Urgency.POLL)
     bench.agenda.put(key("later"), Urgency.FREE, 2)
@@ -535,27 +463,8 @@ async def test_stopping_waits_for_running_jobs_and_starts_nothing_more() -> None
     assert armed() == []
 
 
-@in_virtual_time
-async def test_what_a_finishing_job_plans_is_not_started_while_stopping() -> None:
-    bench = Bench()
-
-    async def plan(_: Key) -> None:
-        await asyncio.sleep(3)
-        bench.agenda.put(key("next"), Urgency.FREE)
-
-    bench.does["a"] = plan
-    bench.start()
-    bench.agenda.put(key("a"), Urgency.FREE)
-    await bench.until(1)
-    await bench.agenda.stop()
-    await bench.until(60)
-    assert bench.names == bench.ended == ["a"]
-
-
-@in_virtual_time
-async def test_job_that_does_not_end_is_cancelled_after_six_seconds() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_job_that_does_not_end_is_cancelled_after_six_seconds(bench: Bench) -> None:
     bench.lasts |= {"long": 1000, "short": 3}
     bench.agenda.put(key("long"), Urgency.FREE)
     bench.agenda.put(key("short"), Urgency.FREE)
@@ -565,10 +474,8 @@ async def test_job_that_does_not_end_is_cancelled_after_six_seconds() -> None:
     assert (bench.ended, bench.running) == (["short"], [])
 
 
-@in_virtual_time
-async def test_stopping_an_idle_poller_takes_no_time_however_often() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_stopping_an_idle_agenda_takes_no_time_however_often(bench: Bench) -> None:
     bench.agenda.put(key("later"), Urgency.POLL, 5)
     await bench.agenda.stop()
     await bench.agenda.stop()
@@ -578,19 +485,17 @@ async def test_stopping_an_idle_poller_takes_no_time_however_often() -> None:
 # --- jobs that raise ---
 
 
-@in_virtual_time
-async def test_job_that_raises_is_logged_and_the_others_go_on() -> None:
+@at_a_bench
+async def test_job_that_raises_is_logged_and_the_others_go_on(bench: Bench) -> None:
     records: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = records.append  # type: ignore[method-assign]
     log = logging.getLogger("plexlink.work.agenda")
-    bench = Bench()
 
     async def fail(_: Key) -> None:
         raise ValueError("a mistake")
 
     bench.does["bad"] = fail
-    bench.start()
     log.addHandler(handler)
     try:
         bench.agenda.put(key("bad"), Urgency.POLL)
@@ -606,10 +511,8 @@ async def test_job_that_raises_is_logged_and_the_others_go_on() -> None:
 # --- how long it would take ---
 
 
-@in_virtual_time
-async def test_expected_wait_is_nothing_while_nobody_waits() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_expected_wait_is_nothing_while_nobody_waits(bench: Bench) -> None:
     assert bench.agenda.expected_wait_seconds(key("unknown")) == 0.0
     bench.lasts["runs"] = 5
     bench.agenda.put(key("runs"), Urgency.CREATE)
@@ -617,23 +520,16 @@ async def test_expected_wait_is_nothing_while_nobody_waits() -> None:
     assert bench.agenda.expected_wait_seconds(key("runs")) == 0.0
 
 
-@in_virtual_time
-async def test_expected_wait_counts_the_pause_that_plex_asked_for() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_expected_wait_counts_the_pause_and_the_time_until_the_job_is_due(bench: Bench) -> None:
+    bench.agenda.put(key("failed"), Urgency.CREATE, 12)
+    assert bench.agenda.expected_wait_seconds(key("failed")) == 12
+    bench.agenda.drop(key("failed"))
     bench.slow_down(60)
     for name in ("first", "second"):
         bench.agenda.put(key(name), Urgency.CREATE)
     assert bench.agenda.expected_wait_seconds(key("first")) == 60
     assert bench.agenda.expected_wait_seconds(key("second")) == 60 + 1 / 0.5
-
-
-@in_virtual_time
-async def test_expected_wait_counts_the_time_until_the_job_is_due() -> None:
-    bench = Bench()
-    bench.start()
-    bench.agenda.put(key("failed"), Urgency.CREATE, 12)
-    assert bench.agenda.expected_wait_seconds(key("failed")) == 12
 
 
 @unhurried
@@ -672,31 +568,8 @@ def asks_again(bench: Bench, name: str, *, last: float = 900.0) -> None:
     ask(bench, name, last=last)
 
 
-@in_virtual_time
-async def test_nobody_is_asked_about_in_the_first_three_seconds() -> None:
-    bench = Bench()
-    bench.start()
-    ask(bench, "a")
-    await bench.until(60)
-    assert bench.ran == [(3.0, "a")]
-
-
-@in_virtual_time
-async def test_questions_about_one_code_are_two_seconds_apart_and_rarer_as_it_grows_old() -> None:
-    bench = Bench()
-    bench.start()
-    asks_again(bench, "a")
-    await bench.until(899)
-    gaps = [later - sooner for sooner, later in pairwise(bench.times)]
-    assert min(gaps[:-1]) >= 2.0
-    assert gaps[:10] == [2.0] * 10
-    assert max(gaps) == pytest.approx(20)
-
-
-@in_virtual_time
-async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_has_time() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_has_time(bench: Bench) -> None:
     ask(bench, "ends", asked=5.0, last=30.0)
     for number in range(50):
         bench.agenda.put(key(f"create {number}"), Urgency.CREATE)
@@ -704,10 +577,8 @@ async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_
     assert dict((name, at) for at, name in bench.ran)["ends"] in {29.0, 30.0}  # noqa: C402
 
 
-@in_virtual_time
-async def test_question_of_highest_gain_goes_first_when_the_pace_holds_them_up() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_question_of_highest_gain_goes_first_when_the_pace_holds_them_up(bench: Bench) -> None:
     bench.slow_down(600)
     await bench.until(597)
     for name, shown, asked in [("old", 0, 580), ("newest", 597, 597), ("fresh", 570, 590), ("forgotten", 0, 530)]:
@@ -716,26 +587,8 @@ async def test_question_of_highest_gain_goes_first_when_the_pace_holds_them_up()
     assert bench.names == ["fresh", "newest", "forgotten", "old"]
 
 
-@in_virtual_time
-async def test_nobody_waits_more_than_90_seconds_among_thirty_codes() -> None:
-    bench = Bench()
-    bench.start()
-    for number in range(25):
-        asks_again(bench, f"old {number}")
-    for number in range(5):
-        for again in range(60):
-            shown = 100.0 + again * 13
-            bench.agenda._loop.call_at(bench.began + shown, lambda n=number, at=shown: ask(bench, f"new {n}", shown=at))
-    await bench.until(890)
-    for number in range(25):
-        times = [at for at, name in bench.ran if name == f"old {number}"]
-        assert max(later - sooner for sooner, later in pairwise([0.0, *times, 890.0])) <= 90.0
-
-
-@in_virtual_time
-async def test_dropped_question_is_not_asked_though_it_waits_for_the_pace() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_dropped_question_is_not_asked_though_it_waits_for_the_pace(bench: Bench) -> None:
     bench.slow_down(20)
     for name in ("dropped", "kept", "pressed"):
         ask(bench, name)
@@ -747,10 +600,8 @@ async def test_dropped_question_is_not_asked_though_it_waits_for_the_pace() -> N
     assert armed() == []
 
 
-@in_virtual_time
-async def test_question_waits_for_the_end_of_the_same_job() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_question_waits_for_the_end_of_the_same_job(bench: Bench) -> None:
     bench.lasts["a"] = 30
     ask(bench, "a")
     await bench.until(5)
@@ -760,20 +611,8 @@ async def test_question_waits_for_the_end_of_the_same_job() -> None:
     assert bench.overlaps == 0
 
 
-@in_virtual_time
-async def test_question_does_not_put_off_what_is_planned_sooner() -> None:
-    bench = Bench()
-    bench.start()
-    bench.agenda.put(key("a"), Urgency.PRESSED, 1)
-    ask(bench, "a")
-    await bench.until(60)
-    assert bench.times == [1.0]
-
-
-@in_virtual_time
-async def test_background_gets_one_request_in_twenty_one_while_questions_take_all_others() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_background_gets_one_request_in_twenty_one_while_questions_take_all_others(bench: Bench) -> None:
     for number in range(40):
         asks_again(bench, f"{number}")
     await bench.until(100)
@@ -785,10 +624,8 @@ async def test_background_gets_one_request_in_twenty_one_while_questions_take_al
     assert {later - sooner for sooner, later in pairwise(places)} == {21}
 
 
-@in_virtual_time
-async def test_what_members_wait_for_goes_before_background_that_has_waited() -> None:
-    bench = Bench()
-    bench.start()
+@at_a_bench
+async def test_what_members_wait_for_goes_before_background_that_has_waited(bench: Bench) -> None:
     for number in range(40):
         asks_again(bench, f"{number}")
     await bench.until(60)
@@ -797,38 +634,3 @@ async def test_what_members_wait_for_goes_before_background_that_has_waited() ->
         bench.agenda.put(key(f"create {number}"), Urgency.CREATE)
     await bench.until(100)
     assert bench.names.index("sign-out") > max(bench.names.index(f"create {number}") for number in range(30))
-
-
-# --- too many requests ---
-
-
-@in_virtual_time
-async def test_late_answers_of_one_burst_halve_the_rate_once() -> None:
-    bench = Bench()
-
-    async def be_refused(_: Key) -> None:
-        await asyncio.sleep(7)
-        bench.slow_down(5, lasted=7)
-
-    for name in ("a", "b", "c", "d"):
-        bench.does[name] = be_refused
-        bench.agenda.put(key(name), Urgency.POLL)
-    bench.start()
-    await bench.until(60)
-    assert bench.times == [0.0, 1.0, 2.0, 3.0]
-    assert bench.pace.rate == 0.5
-
-
-@in_virtual_time
-async def test_answer_that_the_halved_rate_is_too_fast_halves_it_again() -> None:
-    bench = Bench()
-
-    async def be_refused(_: Key) -> None:
-        bench.slow_down(5)
-
-    for name in ("a", "b"):
-        bench.does[name] = be_refused
-        bench.agenda.put(key(name), Urgency.POLL)
-    bench.start()
-    await bench.until(60)
-    assert bench.pace.rate == 0.25

@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plexlink.errors import (
-    PlexError,
-    PlexRefusedError,
-    PlexSlowDownError,
-    PlexUnavailableError,
-    TokenRejectedError,
-)
+from plexlink.errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
 from plexlink.models import Account, Approved, Expired, Pending, Pin, Secret
 from plexlink.plex.answers import (
-    MAX_BODY_BYTES,
     Answer,
     decompress,
     read_account,
@@ -126,15 +119,9 @@ WRONG_EXPIRIES = [None, "900", True, [], {}, -1, 0, 86401, 10**30, float("nan"),
     + [("code", value) for value in WRONG_CODES]
     + [("expiresIn", value) for value in WRONG_EXPIRIES],
 )
-def test_new_pin_with_a_wrong_member_is_no_answer(member: str, value: object) -> None:
-    with pytest.raises(PlexUnavailableError):
-        read_pin(answer(201, PENDING | {member: value}))
-
-
-@pytest.mark.parametrize("member", ["id", "code", "expiresIn"])
-def test_new_pin_without_a_needed_member_is_no_answer(member: str) -> None:
-    with pytest.raises(PlexUnavailableError):
-        read_pin(answer(201, {key: value for key, value in PENDING.items() if key != member}))
+def test_new_pin_with_a_wrong_or_missing_member_is_no_answer(member: str, value: object) -> None:
+    for body in (PENDING | {member: value}, {key: value for key, value in PENDING.items() if key != member}):
+        assert outcome(read_pin, answer(201, body)) is PlexUnavailableError
 
 
 # --- asking about a PIN: section 2.1 ---
@@ -147,38 +134,23 @@ def test_new_pin_without_a_needed_member_is_no_answer(member: str) -> None:
         (200, APPROVED, Approved(Secret(TOKEN))),
         (200, APPROVED | {"authToken": "x" * 4096}, Approved(Secret("x" * 4096))),
         (404, error(1020), Expired()),
-        (404, error(1020, status=404), Expired()),
         (404, recorded("error_404_pin_expired_or_wrong_client.json"), Expired()),
         (410, b"", Expired()),
-        (410, error(1020), Expired()),
-        (410, HTML, Expired()),
         (404, b"", PlexUnavailableError),
-        (404, HTML, PlexUnavailableError),
         (404, GATEWAY, PlexUnavailableError),
         (404, error(1001), PlexRefusedError),
         (400, recorded("error_400_client_identifier_missing.json"), PlexRefusedError),
-        (400, HTML, PlexUnavailableError),
         (401, error(1001), PlexRefusedError),
-        (403, error(1041), PlexRefusedError),
         (403, {"error": "Forbidden"}, PlexRefusedError),
-        (401, b"", PlexUnavailableError),
-        (403, b"", PlexUnavailableError),
         (401, GATEWAY, PlexUnavailableError),
         (403, HTML, PlexUnavailableError),
         (429, recorded("error_429_rate_limit.json"), PlexSlowDownError),
         (429, b"", PlexSlowDownError),
-        (429, HTML, PlexSlowDownError),
-        (500, b"", PlexUnavailableError),
         (500, error(1020), PlexUnavailableError),
-        (502, HTML, PlexUnavailableError),
-        (503, GATEWAY, PlexUnavailableError),
         (599, error(1001), PlexUnavailableError),
-        (200, HTML, PlexUnavailableError),
         (200, b"", PlexUnavailableError),
         (204, b"", PlexUnavailableError),
         (301, PENDING, PlexUnavailableError),
-        (302, b"", PlexUnavailableError),
-        (304, b"", PlexUnavailableError),
         (100, b"", PlexUnavailableError),
     ],
 )
@@ -192,32 +164,12 @@ def test_recorded_linked_pin_is_approved() -> None:
     assert read_pin_state(answer(200, body), Secret(str(body["id"]))) == Approved(Secret(TOKEN))
 
 
-@pytest.mark.parametrize(
-    "token",
-    [
-        "",
-        "null",
-        "short",
-        "x" * 9,
-        "x" * 4097,
-        "with a space in it",
-        "line\nbreak-in-the-token",
-        "token-with-trailing-newline\n",
-        "token\r\nX-Evil: header",
-        "t\u00f6ken-with-umlaut",
-        "token;with;semicolons",
-        False,
-        True,
-        0,
-        1,
-        12345678901234567890,
-        1.5,
-        [],
-        {},
-        [TOKEN],
-        {"token": TOKEN},
-    ],
-)
+WRONG_TOKENS = ["", "null", "x" * 9, "x" * 4097, "with a space in it", "token-with-trailing-newline\n"]
+WRONG_TOKENS += ["token\r\nX-Evil: header", "t\u00f6ken-with-umlaut", "token;with;semicolons"]
+NO_TOKENS = [False, True, 0, 12345678901234567890, 1.5, [], {}, [TOKEN], {"token": TOKEN}]
+
+
+@pytest.mark.parametrize("token", WRONG_TOKENS + NO_TOKENS)
 def test_implausible_token_is_no_answer_and_never_an_approval(token: object) -> None:
     assert outcome(ask, answer(200, APPROVED | {"authToken": token})) is PlexUnavailableError
 
@@ -291,28 +243,18 @@ def test_account_name_can_be_sealed_and_compared_whatever_plex_says() -> None:
         (401, {"errors": [{"code": 7}, {"code": 1001}]}, TokenRejectedError, TokenRejectedError),
         (401, {"error": "Unauthorized"}, PlexRefusedError, PlexRefusedError),
         (401, error("1001"), PlexRefusedError, PlexRefusedError),
-        (401, error(1029), PlexRefusedError, PlexRefusedError),
         (422, error(1, message="Invalid token"), TokenRejectedError, TokenRejectedError),
         (422, {"error": "Invalid token"}, TokenRejectedError, TokenRejectedError),
-        (401, b"", PlexUnavailableError, PlexUnavailableError),
-        (401, HTML, PlexUnavailableError, PlexUnavailableError),
         (401, GATEWAY, PlexUnavailableError, PlexUnavailableError),
         (422, error(1001), PlexRefusedError, PlexRefusedError),
         (422, {"error": "signature verification failed"}, PlexRefusedError, PlexRefusedError),
         (422, b"Invalid token", PlexUnavailableError, PlexUnavailableError),
-        (422, {"message": "Invalid token"}, PlexUnavailableError, PlexUnavailableError),
-        (422, b"", PlexUnavailableError, PlexUnavailableError),
         (403, error(1001), PlexRefusedError, PlexRefusedError),
-        (403, error(1041), PlexRefusedError, PlexRefusedError),
         (403, HTML, PlexUnavailableError, PlexUnavailableError),
         (404, error(1020), PlexRefusedError, PlexRefusedError),
-        (404, b"", PlexUnavailableError, PlexUnavailableError),
-        (410, error(1020), PlexRefusedError, PlexRefusedError),
-        (400, error(1000), PlexRefusedError, PlexRefusedError),
         (429, error(1003), PlexSlowDownError, PlexSlowDownError),
         (498, error(7), PlexRefusedError, PlexRefusedError),
         (500, error(1001), PlexUnavailableError, PlexUnavailableError),
-        (503, HTML, PlexUnavailableError, PlexUnavailableError),
         (302, b"", PlexUnavailableError, PlexUnavailableError),
         (200, HTML, PlexUnavailableError, PlexUnavailableError),
         (204, b"", PlexUnavailableError, None),
@@ -386,13 +328,10 @@ def test_recorded_device_is_found(number: int) -> None:
     assert read_device(said, Secret("the-bot")) is None
 
 
-@pytest.mark.parametrize("device_id", ["", " 1", "1 ", "x", "-1", "1.5", "../user", "\u0661", "9" * 20])
-def test_device_whose_id_is_no_number_is_no_answer(device_id: str) -> None:
-    assert outcome(find, answer(200, devices(OURS.replace("123456", device_id)))) is PlexUnavailableError
-
-
-def test_device_without_an_id_is_no_answer() -> None:
-    assert outcome(find, answer(200, devices(OURS.replace(' id="123456"', "")))) is PlexUnavailableError
+@pytest.mark.parametrize("device_id", ["", " 1", "1 ", "x", "-1", "1.5", "../user", "\u0661", "9" * 20, None])
+def test_device_whose_id_is_no_number_is_no_answer(device_id: str | None) -> None:
+    ours = OURS.replace(' id="123456"', "" if device_id is None else f' id="{device_id}"')
+    assert outcome(find, answer(200, devices(ours))) is PlexUnavailableError
 
 
 LAUGHS = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10 if n else "ha"}">' for n in range(20))
@@ -401,14 +340,8 @@ LAUGHS = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10 if n else "ha"}">' for n i
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"{}",
-        recorded("ping_200.json"),
-        HTML,
-        b"<html><body>Just a moment...</body></html>",
-        b'<errors><error code="1001"/></errors>',
-        b"<MediaContainer/><MediaContainer/>",
-        b"<Device/>",
+        *(b"", b"{}", HTML, b"<html><body>Just a moment...</body></html>", b'<errors><error code="1001"/></errors>'),
+        *(b"<MediaContainer/><MediaContainer/>", b"<Device/>"),
         devices(OURS)[:-3],
         devices(OURS) + b"<",
         devices(OURS) + b"\x00",
@@ -451,43 +384,21 @@ def test_any_2xx_has_removed_the_device(status: int) -> None:
     ("status", "body", "expected"),
     [
         (400, error(1000), PlexRefusedError),
-        (401, error(1001), PlexRefusedError),
-        (401, error(1029), PlexRefusedError),
-        (403, error(1041), PlexRefusedError),
         (404, error(1020), PlexRefusedError),
-        (404, b"", PlexUnavailableError),
-        (410, b"", PlexUnavailableError),
-        (422, error(1), PlexRefusedError),
         (422, {"error": "thumbprint already taken"}, PlexRefusedError),
         (429, error(1003), PlexSlowDownError),
         (498, b"", PlexUnavailableError),
-        (500, HTML, PlexUnavailableError),
-        (502, b"", PlexUnavailableError),
         (200, HTML, PlexUnavailableError),
-        (302, b"", PlexUnavailableError),
     ],
 )
 def test_creating_a_pin_follows_the_error_list(status: int, body: object, expected: object) -> None:
     assert outcome(read_pin, answer(status, body)) is expected
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"errors": []},
-        {"errors": {}},
-        {"errors": "1020"},
-        {"errors": [1020]},
-        {"errors": None},
-        {"error": 1020},
-        {"error": None},
-        {"code": 1020, "message": "Code not found or expired"},
-        [{"code": 1020}],
-        "1020",
-        1020,
-        None,
-    ],
-)
+NO_ERRORS = [{"errors": []}, {"errors": "1020"}, {"errors": [1020]}, {"errors": None}, {"error": 1020}, {"code": 1020}]
+
+
+@pytest.mark.parametrize("body", [*NO_ERRORS, [{"code": 1020}], "1020", 1020, None])
 def test_error_in_another_shape_is_not_believed(body: object) -> None:
     assert outcome(ask, answer(404, body)) is PlexUnavailableError
 
@@ -504,27 +415,13 @@ def test_one_of_several_errors_may_say_that_the_code_is_gone() -> None:
 # --- bodies ---
 
 
+NESTS = [b"[" * 30000 + b"]" * 30000, b'{"a":' * 10000 + b"1" + b"}" * 10000]
+NUMBERS = [b'{"id":' + b"9" * 5000 + b"}", b'{"id":NaN}', b'{"id":-Infinity}', b"1"]
+OTHERS_THAN_OBJECTS = [b"\xff\xfe\x00\x00", b"\x00", b'{"id":1', b"null", b"[]", b'"text"', b"<pin/>"]
+
+
 @readers
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"[" * 30000 + b"]" * 30000,
-        b'{"a":' * 10000 + b"1" + b"}" * 10000,
-        b'{"id":' + b"9" * 5000 + b"}",
-        b'{"id":NaN}',
-        b'{"id":-Infinity}',
-        b"\xff\xfe\x00\x00",
-        b"\x00",
-        b'{"id":1',
-        b"null",
-        b"[]",
-        b'"text"',
-        b"1",
-        b"true",
-        b'<?xml version="1.0"?><pin id="1" code="KYLX" expiresIn="900"/>',
-    ],
-    ids=lambda body: body[:12],
-)
+@pytest.mark.parametrize("body", NESTS + NUMBERS + OTHERS_THAN_OBJECTS, ids=lambda body: body[:12])
 def test_body_that_is_not_the_object_we_asked_for_is_no_answer(read: Callable[[Answer], object], body: bytes) -> None:
     assert outcome(read, Answer(200, {}, body)) is PlexUnavailableError or read in BLIND
 
@@ -533,11 +430,6 @@ def test_body_that_is_not_the_object_we_asked_for_is_no_answer(read: Callable[[A
 def test_byte_order_mark_does_no_harm(encoding: str) -> None:
     said = Answer(200, {}, json.dumps(PENDING).encode(encoding))
     assert ask(said) == Pending(timedelta(seconds=876))
-
-
-def test_nest_beside_what_we_need_raises_nothing_but_a_plex_error() -> None:
-    body = b'{"id":1174342418,"authToken":null,"padding":' + b"[" * 30000 + b"]" * 30000 + b"}"
-    assert outcome(ask, Answer(200, {}, body)) in (Pending(None), PlexUnavailableError)
 
 
 # --- Retry-After ---
@@ -549,24 +441,17 @@ DATE = "Mon, 16 Nov 2026 13:30:00 GMT"
     ("headers", "seconds"),
     [
         ({}, None),
-        ({"Retry-After": "0"}, 0.0),
         ({"Retry-After": "7"}, 7.0),
-        ({"Retry-After": " 7 "}, 7.0),
         ({"Retry-After": "1.5"}, 1.5),
         ({"Retry-After": "99999999"}, 3600.0),
         ({"Retry-After": "inf"}, 3600.0),
-        ({"Retry-After": "1e400"}, 3600.0),
         ({"Retry-After": "-1"}, None),
         ({"Retry-After": "nan"}, None),
-        ({"Retry-After": ""}, None),
         ({"Retry-After": "soon"}, None),
-        ({"Retry-After": "9" * 8000}, 3600.0),
         ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 GMT", "Date": DATE}, 120.0),
-        ({"Retry-After": "Tue, 17 Nov 2026 13:32:00 GMT", "Date": DATE}, 3600.0),
         ({"Retry-After": "Mon, 16 Nov 2026 14:32:00 +0100", "Date": DATE}, 120.0),
         ({"Retry-After": "Mon, 16 Nov 2026 13:29:00 GMT", "Date": DATE}, None),
         ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 GMT"}, None),
-        ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 GMT", "Date": "today"}, None),
         ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 -0000", "Date": DATE}, None),
         ({"Retry-After": "Mon, 16 Nov 99999999999999999999 13:32:00 GMT", "Date": DATE}, None),
         ({"Retry-After": "Mon, 16 Nov 2026 13:32:00 +99999999999999999999", "Date": DATE}, None),
@@ -600,22 +485,15 @@ def test_body_is_decompressed_as_its_encoding_says(body: bytes, encoding: str) -
     assert decompress(body, encoding) == PLAIN
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, zlib.compress], ids=["plain", "gzip", "deflate"])
-def test_64_kib_are_the_limit_after_decompression(pack: Callable[[bytes], bytes]) -> None:
-    encoding = {bytes: "", gzip.compress: "gzip", zlib.compress: "deflate"}[pack]
-    limit = b"x" * MAX_BODY_BYTES
-    assert MAX_BODY_BYTES == 65536
-    assert decompress(pack(limit), encoding) == limit
+@pytest.mark.parametrize("other", [None, 100_000])
+@pytest.mark.parametrize(("encoding", "pack"), [("", bytes), ("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_64_kib_are_the_limit_after_decompression(
+    encoding: str, pack: Callable[[bytes], bytes], other: int | None
+) -> None:
+    limit, others = b"x" * (other or 65536), {"limit": other} if other else {}
+    assert decompress(pack(limit), encoding, **others) == limit
     with pytest.raises(PlexUnavailableError):
-        decompress(pack(limit + b"x"), encoding)
-
-
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_caller_may_set_another_limit(pack: Callable[[bytes], bytes]) -> None:
-    encoding = {bytes: "", gzip.compress: "gzip"}[pack]
-    assert decompress(pack(b"x" * 100_000), encoding, limit=100_000) == b"x" * 100_000
-    with pytest.raises(PlexUnavailableError):
-        decompress(pack(b"x" * 100_001), encoding, limit=100_000)
+        decompress(pack(limit + b"x"), encoding, **others)
 
 
 def test_gzip_bomb_is_refused_before_it_unfolds() -> None:
@@ -628,12 +506,6 @@ def test_gzip_bomb_is_refused_before_it_unfolds() -> None:
     finally:
         tracemalloc.stop()
     assert most < 2**20
-
-
-@pytest.mark.parametrize("cut", [1, 4, 8, 12])
-def test_truncated_gzip_is_no_answer(cut: int) -> None:
-    with pytest.raises(PlexUnavailableError):
-        decompress(gzip.compress(PLAIN)[:-cut], "gzip")
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "gzip,identity", "x", "utf-8"])

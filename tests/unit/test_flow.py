@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from plexlink import cards, flow
 from plexlink.errors import IllegalTransitionError
-from plexlink.models import Answer, Attempt, Card, Lane, Place, Reason, Secret, State, Trouble
+from plexlink.models import Answer, Attempt, Card, Lane, Place, Reason, Secret, State
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DEADLINE = NOW + timedelta(minutes=15)
@@ -34,11 +34,7 @@ ALLOWED = {
 }
 ENDS = {State.LINKED, State.REFUSED, State.EXPIRED, State.CANCELLED, State.FAILED}
 OPEN = {State.REQUESTED, State.PENDING, State.APPROVED}
-CALLS = {
-    State.REQUESTED: flow.Call.CREATE_PIN,
-    State.PENDING: flow.Call.ASK,
-    State.APPROVED: flow.Call.READ_ACCOUNT,
-}
+CALLS = {State.REQUESTED: flow.Call.CREATE_PIN, State.PENDING: flow.Call.ASK, State.APPROVED: flow.Call.READ_ACCOUNT}
 SECRETS = ("client_identifier", "pin_id", "user_code", "token")
 HELD = {
     State.REQUESTED: {"client_identifier"},
@@ -135,16 +131,6 @@ def test_pin_and_token_are_kept_until_they_are_used() -> None:
     assert attempt_in(State.APPROVED).token == GRANTED.token
 
 
-def test_table_leads_to_every_end_from_the_beginning() -> None:
-    reached, frontier = {State.REQUESTED}, [State.REQUESTED]
-    while frontier:
-        state = frontier.pop()
-        following = {after for (before, _), after in ALLOWED.items() if before is state} - reached
-        reached |= following
-        frontier += following
-    assert reached == set(State) == ENDS | OPEN
-
-
 # --- beginning ---
 
 
@@ -174,15 +160,6 @@ def test_each_attempt_has_a_client_identifier_of_its_own() -> None:
     identifiers = {(begun().client_identifier or Secret("")).reveal() for _ in range(500)}
     assert len(identifiers) == 500
     assert all(re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", each) for each in identifiers)
-
-
-# --- what is asked of plex.tv ---
-
-
-@pytest.mark.parametrize("state", State)
-def test_unreadable_attempt_is_not_asked_about(state: State) -> None:
-    for trouble in Trouble:
-        assert flow.next_call(replace(attempt_in(state), trouble=trouble)) is None
 
 
 # --- cards ---
@@ -305,49 +282,10 @@ def test_waiting_card_changes_by_the_clock_alone(lane: Lane | None, now: datetim
     assert cards.changes_at(attempt_in(State.PENDING, lane=lane, answer=an_answer()), now) == changes_at
 
 
-@unhurried
-@given(
-    state=st.sampled_from(State),
-    lane=st.none() | st.sampled_from(Lane),
-    answered_at=st.none() | st.integers(-1000, 1000),
-    now=st.integers(-2000, 4000),
-    later=st.integers(0, 100_000),
-)
-def test_card_stays_until_the_moment_that_was_named(
-    state: State, lane: Lane | None, answered_at: int | None, now: int, later: int
-) -> None:
-    answer = None if answered_at is None else an_answer(NOW + timedelta(seconds=answered_at))
-    attempt, at = attempt_in(state, lane=lane, answer=answer), NOW + timedelta(seconds=now)
-    changes_at = cards.changes_at(attempt, at)
-    assert changes_at is None or changes_at > at
-    then = at + timedelta(seconds=later)
-    if changes_at is not None and then >= changes_at:
-        then = changes_at - timedelta(microseconds=1)
-    assert cards.card_for(attempt, then) is cards.card_for(attempt, at)
-
-
 @pytest.mark.parametrize("lane", [None, *Lane])
 @pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING}))
 def test_only_a_waiting_card_changes_by_itself(state: State, lane: Lane | None) -> None:
     assert cards.changes_at(attempt_in(state, lane=lane, answer=an_answer()), NOW) is None
-
-
-@unhurried
-@given(
-    state=st.sampled_from(State),
-    reason=st.none() | st.sampled_from(Reason),
-    lane=st.none() | st.sampled_from(Lane),
-    is_answered=st.booleans(),
-    now=instants,
-)
-def test_every_attempt_has_a_card_at_any_time(
-    state: State, reason: Reason | None, lane: Lane | None, now: datetime, *, is_answered: bool
-) -> None:
-    attempt = attempt_in(state, lane=lane, answer=None if is_answered else an_answer())
-    card = cards.card_for(replace(attempt, reason=reason), now)
-    assert card in Card
-    if state in ENDS:
-        assert card is cards.card_for(replace(attempt, reason=reason), NOW), "an end's card does not age"
 
 
 # --- what is left to show ---
@@ -373,13 +311,6 @@ def test_card_needs_showing_again_when_time_has_changed_it() -> None:
     shown = replace(attempt_in(State.PENDING), shown_state=Card.WAITING)
     assert not cards.needs_showing(shown, DEADLINE)
     assert cards.needs_showing(shown, DEADLINE + timedelta(seconds=15))
-
-
-@pytest.mark.parametrize("state", State)
-def test_attempt_is_settled_when_it_is_over_and_shown(state: State) -> None:
-    attempt = attempt_in(state)
-    assert not cards.is_settled(attempt)
-    assert cards.is_settled(replace(attempt, shown_state=PLAIN_CARDS[state])) == (state in ENDS)
 
 
 def test_link_that_was_undone_is_unsettled_until_the_card_says_so() -> None:

@@ -17,7 +17,6 @@ from urllib.parse import quote
 
 import pytest
 
-from plexlink.errors import SettingError
 from plexlink.models import Secret
 from plexlink.settings import PlexLinkSettings, open_environment
 from plexlink.vault import parse_keys
@@ -264,14 +263,6 @@ def test_every_variable_that_holds_a_secret_is_taken_out_of_the_environment(
     environment = {**given, "PLEXLINK_KEYS_FILE": "/a/path", "PATH": "/bin"}
     forget_secrets(environment)
     assert environment == {"PLEXLINK_KEYS_FILE": "/a/path", "PATH": "/bin"}
-
-
-def test_credentials_in_the_address_of_discord_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISCORD_TOKEN", TOKEN)
-    monkeypatch.setenv("PLEXLINK_DISCORD_API_URL", "http://me:planted@proxy:8080/api/v10")
-    with pytest.raises(SettingError, match="PLEXLINK_DISCORD_API_URL must be") as raised:
-        BotSettings.load(open_environment())
-    assert "planted" not in str(raised.value)
 
 
 # --- every way into the log ---

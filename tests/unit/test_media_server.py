@@ -60,12 +60,6 @@ async def test_it_speaks_json_only_and_knows_one_path(server: MediaServer) -> No
     assert (await ask(connection.uri, with_token | JSON, "/library/sections"))[0] == 404
 
 
-async def test_who_asked_is_kept(server: MediaServer) -> None:
-    admitted = server.admit()
-    await ask(admitted.connections[0].uri, JSON | {"X-Plex-Token": admitted.access_token})
-    assert [headers["X-Plex-Token"] for headers in server.requests] == [admitted.access_token]
-
-
 async def test_stopped_server_is_not_reached(server: MediaServer) -> None:
     admitted = server.admit()
     await server.stop()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from plexlink.models import Link, Secret
+from plexlink.models import Secret
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
 from plexlink.surface import messages
 
@@ -97,12 +96,7 @@ def page(style: PinStyle, *, code: str, base_url: str = OFFICIAL, product: str =
     [
         (PinStyle.SHORT, "7RQZ", OFFICIAL, "https://plex.tv/link/?pin=7RQZ"),
         (PinStyle.SHORT, "7RQZ", "http://127.0.0.1:8080", "http://127.0.0.1:8080/link/?pin=7RQZ"),
-        (
-            PinStyle.STRONG,
-            STRONG_CODE.reveal(),
-            OFFICIAL,
-            f"https://app.plex.tv/auth#?{STRONG_FRAGMENT}",
-        ),
+        (PinStyle.STRONG, STRONG_CODE.reveal(), OFFICIAL, f"https://app.plex.tv/auth#?{STRONG_FRAGMENT}"),
         (
             PinStyle.STRONG,
             STRONG_CODE.reveal(),
@@ -114,10 +108,6 @@ def page(style: PinStyle, *, code: str, base_url: str = OFFICIAL, product: str =
 )
 def test_page_has_the_code_filled_in(style: PinStyle, code: str, base_url: str, expected: str) -> None:
     assert page(style, code=code, base_url=base_url) == expected
-
-
-def test_short_page_knows_nothing_but_the_code() -> None:
-    assert CLIENT.reveal() not in page(PinStyle.SHORT, code="7RQZ")
 
 
 # --- a stranger's name in our text ---
@@ -159,61 +149,17 @@ def test_name_is_one_line_of_at_most_64_characters(text: str, read: str) -> None
     assert literally(messages.name(text)) == read
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "*slanted*",
-        "**bold**",
-        "__under__",
-        "~~gone~~",
-        "||spoiler||",
-        "`code`",
-        "```block```",
-        "# heading",
-        "### heading",
-        "-# small",
-        "- item",
-        "* item",
-        "1. item",
-        "> quoted",
-        ">>> quoted",
-        "@everyone",
-        "@here",
-        "<@123>",
-        "<@!123>",
-        "<@&123>",
-        "<#123>",
-        "<id:browse>",
-        "<t:0:R>",
-        "</link:1>",
-        "<:smile:1>",
-        "<a:smile:1>",
-        "https://evil.example",
-        "<https://evil.example>",
-        "discord://evil",
-    ],
-)
-def test_mark_in_a_name_is_text(text: str) -> None:
+STYLES = ["*slanted*", "**bold**", "__under__", "~~gone~~", "||spoiler||", "`code`", "```block```"]
+BLOCKS = ["# heading", "### heading", "-# small", "- item", "* item", "1. item", "> quoted", ">>> quoted"]
+MENTIONS = ["@everyone", "@here", "<@123>", "<@!123>", "<@&123>", "<#123>", "<id:browse>", "<t:0:R>", "</link:1>"]
+OTHERS = ["<:smile:1>", "<a:smile:1>", "https://evil.example", "<https://evil.example>", "discord://evil"]
+MASKED = ["[Plex](https://evil.example)", "x [a](https://evil.example) y", "[a](<https://evil.example>)"]
+MASKED += ["\\[a](https://evil.example)", "\\\\[a](https://evil.example)", "[[a]](https://evil.example)", "](b) [a](b)"]
+
+
+@pytest.mark.parametrize("text", STYLES + BLOCKS + MENTIONS + OTHERS + MASKED)
+def test_mark_or_masked_link_in_a_name_is_text(text: str) -> None:
     assert not MARKS.search(live(messages.name(text)))
-    assert literally(messages.name(text)) == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[Plex](https://evil.example)",
-        "[**Plex**](https://evil.example)",
-        "x [a](https://evil.example) y",
-        "[a](https://evil.example)[b](https://evil.example)",
-        "\\[a](https://evil.example)",
-        "\\\\[a](https://evil.example)",
-        "[a](<https://evil.example>)",
-        "[[a]](https://evil.example)",
-        "](https://evil.example) [a](b)",
-    ],
-)
-def test_masked_link_in_a_name_is_text(text: str) -> None:
-    assert "[" not in live(messages.name(text))
     assert literally(messages.name(text)) == text
 
 
@@ -236,26 +182,3 @@ def test_nothing_in_a_name_is_markdown_or_a_mention(text: str) -> None:
 @given(st.text("abc <>[]()*_\\@", max_size=60))
 def test_member_reads_the_name_and_nothing_else(text: str) -> None:
     assert literally(messages.name(text)) == " ".join(text.split())
-
-
-@pytest.mark.parametrize("mark", ["\u202e", "\u202d", "\u2066", "\u2067", "\x00", "\x1b", "\x7f"])
-def test_name_cannot_turn_the_text_around_it(mark: str) -> None:
-    # A server's name stands on one line with the warning about phishing.
-    assert mark not in messages.name(f"alice{mark}ecila")
-
-
-def test_card_of_a_link_shows_the_name_hardened() -> None:
-    said = messages.linked("[Plex](https://evil.example)")
-    assert "[" not in live(said)
-    link = Link(
-        id="link",
-        user_id=42,
-        attempt_id="attempt",
-        account_id=Secret("1001"),
-        account_name=Secret("@everyone"),
-        client_identifier=Secret("client"),
-        token=Secret("token"),
-        linked_at=datetime(2026, 11, 23, tzinfo=UTC),
-    )
-    said = messages.status(link, None, None)
-    assert "@" not in live(said)

@@ -75,20 +75,9 @@ def test_gain_grows_while_nobody_asks(people: People, asked: float, waited: list
     assert people.gain(asked, asked + sooner) <= people.gain(asked, asked + later) + 1e-9
 
 
-def test_gain_grows_faster_than_the_time_that_passes() -> None:
-    people = People()
-    assert people.gain(30, 50) > 3 * people.gain(30, 40)
-
-
 def test_gain_is_highest_in_the_first_minute_and_low_after_ten() -> None:
     gains = {age: People().gain(age, age + 5) for age in (0, 15, 300, 600)}
     assert gains[15] > gains[0] > gains[300] > gains[600] > 0
-
-
-@unhurried
-@given(people=populations, asked=ages)
-def test_question_that_has_just_been_asked_is_worth_nothing(people: People, asked: float) -> None:
-    assert people.gain(asked, asked) == pytest.approx(0.0, abs=1e-9)
 
 
 # --- what is learned from how codes end ---

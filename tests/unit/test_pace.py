@@ -6,7 +6,6 @@ import pytest
 
 from plexlink.plex.pace import Pace
 
-FLOOR = 1 / 60
 RATES = [0.05, 0.5, 1.0, 3.0, 1000.0]
 
 
@@ -91,14 +90,6 @@ def test_pause_is_what_plex_asks_for(retry_after: float | None, pause: float) ->
     assert pace.paused_until() == pace.ready_at() == 100.0 + pause
 
 
-def test_shorter_retry_after_does_not_end_a_longer_pause() -> None:
-    pace = Pace(1.0)
-    slow_down(pace, 100.0, 60.0)
-    slow_down(pace, 101.0, 1.0)
-    slow_down(pace, 102.0, None)
-    assert pace.paused_until() == 160.0
-
-
 def test_pause_is_kept_by_requests_that_were_taken_before() -> None:
     pace = Pace(1.0)
     for _ in range(20):
@@ -111,24 +102,3 @@ def test_after_a_pause_requests_go_at_the_lower_rate() -> None:
     pace = Pace(1.0)
     slow_down(pace, 100.0, 10.0)
     assert [go(pace, 100.0) for _ in range(3)] == [110.0, 112.0, 114.0]
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_rate_is_won_back_slowly_and_never_above_the_full_one(rate: float) -> None:
-    pace = slowed(rate, times=1)
-    answers = 0
-    while pace.rate < rate:
-        before = pace.rate
-        pace.recover()
-        answers += 1
-        assert before < pace.rate <= rate
-    assert 10 <= answers <= 11
-    pace.recover()
-    assert pace.rate == rate
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_rate_has_a_floor(rate: float) -> None:
-    pace = slowed(rate, times=100)
-    assert pace.rate == pytest.approx(FLOOR)
-    assert 0 < pace.rate <= rate

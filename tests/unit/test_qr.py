@@ -132,12 +132,3 @@ def test_picture_is_as_large_as_discord_shows_it_unscaled(text: str) -> None:
     image = picture(text)
     modules = image.width // module_size(image)
     assert image.width <= WIDEST < image.width + modules, "one more pixel a module would be too wide"
-
-
-@urls
-def test_same_text_gives_the_same_picture(text: str) -> None:
-    assert draw(text) == draw(text)
-
-
-def test_every_code_gives_another_picture() -> None:
-    assert draw(URLS["short"]) != draw(URLS["short"].replace("7RQZ", "7RQY"))

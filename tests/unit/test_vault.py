@@ -64,9 +64,7 @@ class Source:
 def vault_of(*keys: Key, records: KeyRecords | None = None, reload: Callable[[], KeyRing] | None = None) -> Vault:
     keys_in_ring = ring(*keys)
     return Vault(
-        ring=keys_in_ring,
-        records=records or Vault.first_records(keys_in_ring),
-        reload=reload or (lambda: keys_in_ring),
+        ring=keys_in_ring, records=records or Vault.first_records(keys_in_ring), reload=reload or (lambda: keys_in_ring)
     )
 
 
@@ -116,20 +114,6 @@ def test_every_altered_bit_is_noticed(vault: Vault, data: st.DataObject) -> None
     body[data.draw(st.integers(0, len(body) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(BrokenEnvelopeError):
         vault.decrypt(f"plk1:a:{base64.urlsafe_b64encode(body).decode()}", CELL)
-
-
-@pytest.mark.parametrize("length", range(0, 29, 4))
-def test_envelope_that_is_too_short_for_nonce_and_tag_is_broken(vault: Vault, length: int) -> None:
-    with pytest.raises(BrokenEnvelopeError):
-        vault.decrypt(f"plk1:a:{base64.urlsafe_b64encode(bytes(length)).decode()}", CELL)
-
-
-def test_errors_about_envelopes_do_not_repeat_them(vault: Vault) -> None:
-    envelope = vault.encrypt(PLAIN, CELL)
-    with pytest.raises(BrokenEnvelopeError) as raised:
-        vault.decrypt(envelope, CELL._replace(user_id=1))
-    assert envelope.split(":")[2] not in str(raised.value)
-    assert raised.value.__suppress_context__
 
 
 # --- keys that the ring does not hold ---
@@ -287,45 +271,17 @@ def test_any_256_bits_are_a_key(material: bytes, *, is_url_safe: bool) -> None:
 GOOD = b64(b"\xfb" * 32)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " , \n",
-        "# nothing but words",
-        GOOD,
-        f":{GOOD}",
-        f"a b:{GOOD}",
-        f"{'a' * 33}:{GOOD}",
-        f"\u00e4:{GOOD}",
-        "a:",
-        f"a:{GOOD[:-1]}",
-        f"a:{GOOD[:-4]}",
-        f"a:{b64(b'1' * 31)}",
-        f"a:{b64(b'1' * 33)}",
-        f"a:{b64(b'1' * 16)}",
-        "a:\u00e4",
-        f"a:{GOOD},a:{GOOD}",
-        f"a:{GOOD};b:{GOOD}",
-        f"a:{GOOD} b:{GOOD}",
-        f"a:{GOOD}!",
-        f"a:?{GOOD}",
-    ],
-)
+NO_KEYS = ["", " , \n", "# nothing but words", GOOD, "a:", "a:\u00e4", f"a:{GOOD}!", f"a:?{GOOD}"]
+NO_IDS = [f":{GOOD}", f"a b:{GOOD}", f"{'a' * 33}:{GOOD}", f"\u00e4:{GOOD}"]
+WRONG_LENGTHS = [f"a:{GOOD[:-1]}", f"a:{GOOD[:-4]}", *(f"a:{b64(b'1' * length)}" for length in (16, 31, 33))]
+NOT_TWO_KEYS = [f"a:{GOOD},a:{GOOD}", f"a:{GOOD};b:{GOOD}", f"a:{GOOD} b:{GOOD}"]
+
+
+@pytest.mark.parametrize("text", NO_KEYS + NO_IDS + WRONG_LENGTHS + NOT_TWO_KEYS)
 def test_malformed_keys_are_a_setting_error_that_does_not_contain_them(text: str) -> None:
     with pytest.raises(SettingError, match="PLEXLINK_KEYS") as raised:
         parse_keys(text, source="PLEXLINK_KEYS")
     assert GOOD[:16] not in str(raised.value)
-
-
-@unhurried
-@given(before=st.text(max_size=4), after=st.text(max_size=4), prefix=st.sampled_from(["", "a:", "a:b:", ":", "a "]))
-def test_no_error_about_keys_contains_a_key(before: str, after: str, prefix: str) -> None:
-    try:
-        parse_keys(prefix + before + GOOD + after, source="PLEXLINK_KEYS")
-    except SettingError as error:
-        said = repr(error)
-        assert not any(GOOD[at : at + 12] in said for at in range(32))
 
 
 # --- the key ring: files ---
@@ -370,13 +326,9 @@ def test_key_file_that_cannot_be_used_is_a_setting_error_that_names_it(tmp_path:
     path = tmp_path / "plexlink.key"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(SettingError, match=re.escape(str(path))):
-        read_key_file(path)
-
-
-def test_folder_in_place_of_the_key_file_is_a_setting_error(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="cannot be read"):
-        read_key_file(tmp_path)
+    for unusable in (path, tmp_path):
+        with pytest.raises(SettingError, match=re.escape(str(unusable))):
+            read_key_file(unusable)
 
 
 # --- nobody sees a secret ---
