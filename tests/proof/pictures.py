@@ -156,6 +156,8 @@ def answers(now: datetime, _: str) -> Iterator[Shot]:
         yield Shot(name, view)
     yield Shot("sent", views.pointer(Place(lane=Lane.DM, channel_id=1, message_id=2)))
     yield Shot("not-saved", views.saying(messages.not_saved("b1f3c9"), views.RED))
+    yield Shot("key-missing", views.saying(messages.KEY_MISSING, views.RED))
+    yield Shot("written-by-a-newer-release", views.saying(messages.NEWER, views.RED))
     yield Shot("ask-unlink", views.ask_unlink(USER_ID))
     yield Shot("ask-forget", views.ask_forget(USER_ID))
     yield Shot("privacy", views.privacy(USER_ID, 365))
