@@ -166,7 +166,8 @@ class Ledger:
             newest = await change.newest(drawn.id)
             if newest is not None and not change.has_parted(newest):
                 return await change.surface(see(newest))
-            return await change.outdate_card(drawn, place) or newest or drawn
+            message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
+            return await change.outdate(message_id) or newest or drawn
 
     async def account_name(self, attempt: Attempt) -> Secret | None:
         """Return the name of the account that an attempt linked, while the link lives."""
@@ -289,15 +290,14 @@ class Change:
         await self.queue_sign_out(newest or attempt)
         return after
 
-    async def outdate_card(self, drawn: Attempt, place: Place) -> Attempt | None:
-        """Let that be drawn again over which an attempt was drawn; return the attempt which has the card by now."""
-        message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
+    async def outdate(self, message_id: int | None) -> Attempt | None:
+        """Let that be drawn again over which something else was drawn; return the attempt which has the message."""
         if message_id is None:
             return None
         for notice in await self.tx.notices.drawn_in(message_id):
             await self.keep(replace(notice, shown=None))
-        successor = await self.tx.attempts.shown_in(message_id)
-        return None if successor is None else await self.surface(replace(successor, shown_state=None))
+        attempt = await self.tx.attempts.shown_in(message_id)
+        return None if attempt is None else await self.surface(replace(attempt, shown_state=None))
 
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""

@@ -105,6 +105,16 @@ class Linking:
         """Leave an approved account to the member who has linked it, and sign it out."""
         return await self._press(attempt_id, wish, self._leave_there)
 
+    async def seemed_to_fail(self, wish: Wish) -> None:
+        """Let a card be drawn over what its member was told: a wish whose commit nobody heard of may have been kept.
+
+        Raises:
+            StoreError: it cannot be told yet.
+
+        """
+        async with self._ledger.change() as change:
+            await change.outdate(wish.answer.message_id)
+
     async def _begin_or_find(self, decide: Callable[[Change], Awaitable[_T]]) -> _T:
         try:
             async with self._ledger.change() as change:

@@ -91,6 +91,24 @@ async def test_an_end_whose_commit_nobody_heard_of_is_shown_soon(world: World, e
     assert world.asked() == asked
 
 
+async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(world: World) -> None:
+    world.close_dms()
+    answers_lost = 0
+
+    def lose_the_answer() -> None:
+        nonlocal answers_lost
+        if not answers_lost and world.rows("attempts"):
+            answers_lost += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    desk: Any = world.env.bot.get_cog("PlexLink")._desk
+    desk.links._ledger._store._database.watch(lose_the_answer)
+    result = await world.plexlink()
+    await world.advance(20)
+    assert answers_lost == 1
+    assert f"`{world.pin().code}`" in Card(result.response).text
+
+
 async def test_a_failed_start_is_told_by_message_where_its_answer_is_gone(world: World) -> None:
     world.plex.fail(ServerError(503), calls=Operation.CREATE_PIN, times=None)
     world.env.inject_error("PATCH", "/webhooks/*", status=404, code=10008, times=None)

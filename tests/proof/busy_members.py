@@ -80,6 +80,7 @@ class Member:
     name: str
     goal: Goal
     closed: bool = False
+    patience_seconds: float = IMPATIENT_SECONDS
     watch: Callable[[Step], None] = lambda _: None
     accounts: list[Account] = field(default_factory=list)
     done: set[Step] = field(default_factory=set)
@@ -155,7 +156,7 @@ class Member:
 
     async def _until_news(self, before: object) -> None:
         try:
-            async with asyncio.timeout(IMPATIENT_SECONDS), self.place.discord.condition:
+            async with asyncio.timeout(self.patience_seconds), self.place.discord.condition:
                 await self.place.discord.condition.wait_for(lambda: self._view() != before)
         except TimeoutError:
             return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from busy_members import Goal, Member
+from busy_members import IMPATIENT_SECONDS, Goal, Member
 from crash_points import DYING_RUN, OPEN_DM, PATIENT_RUN, POINTS, Gates, Order, Point, Trap
 from invariants import Witness
 from processes import PATIENCE_SECONDS, deployment
@@ -129,7 +129,7 @@ class Crash:
         """Let a member live until their request is caught; who slips through gets a successor."""
         for number in range(TRIES):
             name = f"member{self._points.index(point)}x{number}"
-            member = Member(self.witness, name, point.goal, closed=point.closed)
+            member = Member(self.witness, name, point.goal, closed=point.closed, patience_seconds=PATIENCE_SECONDS)
             trap = Trap(point, discord=self._place.discord, gates=self._gates, user=member.user)
             member.watch = trap.watch
             with suppress(TimeoutError):
@@ -184,6 +184,7 @@ class Crash:
             if point.is_noted and len(member.commands) == 1 and not member.is_answered():
                 self._fail(point, "the command was noted, and is not answered")
             member.watch = lambda _: None
+            member.patience_seconds = IMPATIENT_SECONDS
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await asyncio.gather(*(member.live() for member, _ in self._caught.values()))

@@ -299,12 +299,14 @@ class PlexLink(commands.Cog):
         is_in_place: bool,
     ) -> None:
         """Let it be decided, and answer what is not shown by a card; whatever fails is answered too."""
+        has_decided = False
         try:
             if self._desk is None:
                 raise RuntimeError("the cog is not loaded")  # noqa: TRY301 - answered like every failure
             outcome = await decide(self._desk, wish)
             is_in_place = is_in_place and not isinstance(outcome, NotYours)
             view = outcome if isinstance(outcome, views.CardView) else _view(outcome, wish.user_id)
+            has_decided = True
         except StoreUnavailableError:
             reference = secrets.token_hex(4)
             _log.error("interaction.not_saved reference=%s", reference)
@@ -323,6 +325,9 @@ class PlexLink(commands.Cog):
         if view is None and not wish.origin.is_card:
             return  # a card will be the answer, whose place a followup would take: notices wait for the next one
         await self._say_with_notices(interaction, view, fills_answer=fills_answer)
+        if fills_answer and not has_decided and self._desk is not None:
+            with suppress(StoreError):
+                await self._desk.linking.seemed_to_fail(wish)
 
     async def _say_with_notices(
         self, interaction: discord.Interaction[Any], view: views.CardView | None, *, fills_answer: bool
