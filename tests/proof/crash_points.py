@@ -49,11 +49,8 @@ class Point:
 
     @property
     def is_noted(self) -> bool:
-        """Whether the last command is committed by then, so that the next process owes its answer.
-
-        A second command is committed when the answer to the first is out, so as not to leave two cards.
-        """
-        return self.then is not None and self.request != DEFER and self.goal is not Goal.ASK_TWICE
+        """Whether the last command is committed by then, so that the next process owes its answer."""
+        return self.then is not None and self.request != DEFER
 
     @property
     def is_at_plex(self) -> bool:

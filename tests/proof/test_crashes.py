@@ -180,8 +180,7 @@ class Crash:
         for point, (member, _) in self._caught.items():
             if point.then not in {None, member.state()}:
                 self._fail(point, f"the card says {member.state()!r}, not {point.then!r}")
-            # Who is impatient on a busy machine types again, and that command waits for this one.
-            if point.is_noted and len(member.commands) == 1 and not member.is_answered():
+            if point.is_noted and not member.is_answered():
                 self._fail(point, "the command was noted, and is not answered")
             member.watch = lambda _: None
             member.patience_seconds = IMPATIENT_SECONDS
