@@ -1,6 +1,6 @@
 """A busy bot is killed at random moments, start-up included, and started again at once; nothing is lost.
 
-`make test` kills it a few times. PLEXLINK_KILLS=200 makes it a long run, PLEXLINK_SEED another one.
+`make proof` kills it a few times. PLEXLINK_KILLS=200 makes it a long run, PLEXLINK_SEED another one.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import asyncio
 import itertools
 import os
 import random
+import sqlite3
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from busy_members import Goal, Member
-from invariants import Witness
+from invariants import Witness, says
 from processes import RUN, deployment
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ main()
 )
 """A bot that one transaction in fifty fails, before it has begun or after it was committed."""
 
+WORD_OF_A_NEWER_RELEASE = "levitating"
+
 
 class BusyRun:
     """Members who come and go, and a bot that is killed again and again."""
@@ -80,6 +83,7 @@ class BusyRun:
             AssertionError: something was not so for a moment that always must be.
 
         """
+        unknown = await self._let_a_newer_release_write() if self.is_disturbed else {}
         crowd = [asyncio.create_task(self._come_and_go()) for _ in range(CROWD)]
         if self.is_disturbed:
             crowd.append(asyncio.create_task(self._disturb()))
@@ -90,7 +94,27 @@ class BusyRun:
         for one in crowd:
             one.cancel()
         await asyncio.gather(*crowd, return_exceptions=True)
+        for column, (user_id, known) in unknown.items():
+            self._write(column, known, user_id)
         await self._place.start()
+
+    async def _let_a_newer_release_write(self) -> dict[str, tuple[int, str | None]]:
+        """Put a word that this release does not know into three members' rows; return whose, and what was there."""
+        bot, discord = await self._place.start(), self._place.discord
+        users = {column: self._place.join(column) for column in ("state", "reason", "shown_state")}
+        for user in users.values():
+            await discord.slash(user, "plexlink", guild=self._place.guild)
+            await discord.until(lambda: any(says(card) == "pending" for card in discord.dm(user)), what="a code")  # noqa: B023 - called here
+        await self.witness.kill(bot)
+        rows = {row["user_id"]: row for row in self.witness.stops[-1].books.attempts.values()}
+        for column, user in users.items():
+            self._write(column, WORD_OF_A_NEWER_RELEASE, user.id)
+        return {column: (user.id, rows[user.id][column]) for column, user in users.items()}
+
+    def _write(self, column: str, word: str | None, user_id: int) -> None:
+        path = self._place.data_dir / "plexlink.sqlite3"
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(f"UPDATE plexlink_attempts SET {column} = ? WHERE user_id = ?", (word, user_id))  # noqa: S608 - ours
 
     async def _start(self) -> BotProcess:
         """Start a process and let it live for a while, which may end before it is there."""
