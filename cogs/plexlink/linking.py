@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from . import cards, flow
 from .errors import ConflictError, IllegalTransitionError, StaleAttemptError, UnknownKeyError
-from .links import Status
+from .links import Done, Status
 from .models import Lane, Place, Pressed, Reason, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from .change import Change
     from .clock import Clock
-    from .ledger import Change, Ledger
+    from .ledger import Ledger
     from .models import Attempt, Wish
 
 _T = TypeVar("_T")
@@ -58,11 +59,6 @@ class NotYours:
 @dataclass(frozen=True, slots=True)
 class Gone:
     """Nothing is known of this card any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """It was done; the card shows it."""
 
 
 StartOutcome = Begun | AlreadyOpen | Status | TooManyStarts | TooBusy | Gone

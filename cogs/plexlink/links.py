@@ -43,8 +43,8 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
-    """It is under way; the card tells how it goes."""
+class Done:
+    """It was done, or is under way; the card tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Forgotten:
     """Nothing is stored about the member any more."""
 
 
-LinkOutcome = Status | NotLinked | Reported | Forgotten
+LinkOutcome = Status | NotLinked | Done | Forgotten
 
 
 class Links:
@@ -105,7 +105,7 @@ class Links:
             stop()
         return checked.result() if checked.done() else Finding.SILENT
 
-    async def unlink(self, wish: Wish) -> Reported | NotLinked:
+    async def unlink(self, wish: Wish) -> Done | NotLinked:
         """Erase the member's link, sign it out at Plex, and tell about both on the card that was pressed.
 
         Raises:
@@ -117,7 +117,7 @@ class Links:
             if link is None:
                 return NotLinked()
             await change.end_link(link, Reason.UNLINKED, place=wish.card, answer=wish.answer)
-        return Reported()
+        return Done()
 
     async def export(self, user_id: int) -> dict[str, Any]:
         """Return all that is stored about the member but the credentials, as JSON takes it."""
@@ -143,7 +143,7 @@ class Links:
             "audit": [_exported_entry(entry, user_id) for entry in entries],
         }
 
-    async def forget(self, wish: Wish) -> Reported | Forgotten:
+    async def forget(self, wish: Wish) -> Done | Forgotten:
         """Delete all that is stored about the member; sign-outs go when they are done.
 
         Raise as `unlink` does.
@@ -158,7 +158,7 @@ class Links:
             if await change.tx.audit.forget(user_id):
                 await change.note(Deed.FORGOTTEN, user_id, actor_id=user_id)
         _log.info("member.forgotten user=%s", user_id)
-        return Forgotten() if link is None else Reported()
+        return Forgotten() if link is None else Done()
 
     async def held_for(self, user_id: int) -> list[Notice]:
         """Return what the member could not be told by direct message."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import errno
 from typing import TYPE_CHECKING, Any
 
+import discord
 import pytest
 
 from harness import Card
@@ -91,7 +93,9 @@ async def test_an_end_whose_commit_nobody_heard_of_is_shown_soon(world: World, e
     assert world.asked() == asked
 
 
-async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(world: World) -> None:
+async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.close_dms()
     answers_lost = 0
 
@@ -103,8 +107,15 @@ async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(worl
 
     desk: Any = world.env.bot.get_cog("PlexLink")._desk
     desk.links._ledger._store._database.watch(lose_the_answer)
+    edit = discord.Interaction.edit_original_response
+
+    async def edit_when_the_rows_were_looked_up(*args: Any, **kwargs: Any) -> object:
+        await asyncio.sleep(8)
+        return await edit(*args, **kwargs)
+
+    monkeypatch.setattr(discord.Interaction, "edit_original_response", edit_when_the_rows_were_looked_up)
     result = await world.plexlink()
-    await world.advance(20)
+    await world.advance(30)
     assert answers_lost == 1
     assert f"`{world.pin().code}`" in Card(result.response).text
 

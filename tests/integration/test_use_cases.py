@@ -12,8 +12,8 @@ from plexlink import flow
 from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.ledger import Ledger
-from plexlink.linking import AlreadyOpen, Begun, Done, Linking, TooBusy
-from plexlink.links import Links, Reported
+from plexlink.linking import AlreadyOpen, Begun, Linking, TooBusy
+from plexlink.links import Done, Links
 from plexlink.models import (
     Account,
     Answer,
@@ -167,7 +167,7 @@ async def test_the_end_of_a_link_is_told_with_its_sign_out_and_its_notice(desk: 
     attempt = await desk.linked()
     wish = a_wish(2, Origin.CARD)
     outcome = await (desk.linking.undo(attempt.id, wish) if end == "undo" else desk.links.unlink(wish))
-    assert outcome == (Done() if end == "undo" else Reported())
+    assert outcome == Done()
     told = {type(each): each for each in desk.told()}
     sign_out, notice, unlinked = told[SignOut], told[Notice], told[Unlinked]
     assert isinstance(sign_out, SignOut)

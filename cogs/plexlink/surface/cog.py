@@ -16,8 +16,8 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from ..errors import NewerRowError, NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
-from ..linking import AlreadyOpen, Begun, Done, Gone, NotYours, TooBusy, TooManyStarts
-from ..links import Forgotten, NotLinked, Reported, Status
+from ..linking import AlreadyOpen, Begun, Gone, NotYours, TooBusy, TooManyStarts
+from ..links import Done, Forgotten, NotLinked, Status
 from ..models import Answer, Lane, Origin, Place, Secret, Wish
 from ..plex import device_name
 from ..tokens import Grant, GrantOutcome
@@ -299,33 +299,26 @@ class PlexLink(commands.Cog):
         is_in_place: bool,
     ) -> None:
         """Let it be decided, and answer what is not shown by a card; whatever fails is answered too."""
-        has_decided = False
         try:
             if self._desk is None:
                 raise RuntimeError("the cog is not loaded")  # noqa: TRY301 - answered like every failure
             outcome = await decide(self._desk, wish)
-            is_in_place = is_in_place and not isinstance(outcome, NotYours)
             view = outcome if isinstance(outcome, views.CardView) else _view(outcome, wish.user_id)
-            has_decided = True
-        except StoreUnavailableError:
-            reference = secrets.token_hex(4)
-            _log.error("interaction.not_saved reference=%s", reference)
-            view = views.saying(messages.not_saved(reference), views.RED)
-        except UnknownKeyError as error:
-            _log.error("interaction.key_missing: %s", error)
-            view = views.saying(messages.KEY_MISSING, views.RED)
-        except NewerRowError as error:
-            _log.error("interaction.newer_row: %s", error)
-            view = views.saying(messages.NEWER, views.RED)
-        except Exception:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
-            reference = secrets.token_hex(4)
-            _log.exception("interaction.failed reference=%s", reference)
-            view = views.saying(messages.something_broke(reference), views.RED)
-        fills_answer = not wish.origin.is_card or (is_in_place and wish.origin is Origin.ANSWER)
+        except Exception as error:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
+            await self._apologise(interaction, wish, _apology(error), is_in_place=is_in_place)
+            return
         if view is None and not wish.origin.is_card:
             return  # a card will be the answer, whose place a followup would take: notices wait for the next one
+        is_in_place = is_in_place and not isinstance(outcome, NotYours)
+        await self._say_with_notices(interaction, view, fills_answer=_fills_answer(wish, is_in_place=is_in_place))
+
+    async def _apologise(
+        self, interaction: discord.Interaction[Any], wish: Wish, view: views.CardView, *, is_in_place: bool
+    ) -> None:
+        """Say what failed; a card that there is all the same is drawn over it."""
+        fills_answer = _fills_answer(wish, is_in_place=is_in_place)
         await self._say_with_notices(interaction, view, fills_answer=fills_answer)
-        if fills_answer and not has_decided and self._desk is not None:
+        if fills_answer and self._desk is not None:
             with suppress(StoreError):
                 await self._desk.linking.seemed_to_fail(wish)
 
@@ -348,6 +341,27 @@ class PlexLink(commands.Cog):
             return await self._desk.links.held_for(user_id)
         except StoreError:
             return []
+
+
+def _apology(error: Exception) -> views.CardView:
+    """Log what failed, and return what its member is told."""
+    if isinstance(error, UnknownKeyError):
+        _log.error("interaction.key_missing: %s", error)
+        return views.saying(messages.KEY_MISSING, views.RED)
+    if isinstance(error, NewerRowError):
+        _log.error("interaction.newer_row: %s", error)
+        return views.saying(messages.NEWER, views.RED)
+    reference = secrets.token_hex(4)
+    if isinstance(error, StoreUnavailableError):
+        _log.error("interaction.not_saved reference=%s", reference)
+        return views.saying(messages.not_saved(reference), views.RED)
+    _log.error("interaction.failed reference=%s", reference, exc_info=error)
+    return views.saying(messages.something_broke(reference), views.RED)
+
+
+def _fills_answer(wish: Wish, *, is_in_place: bool) -> bool:
+    """Tell whether what is said fills the answer that was promised, or replaces the pressed card."""
+    return not wish.origin.is_card or (is_in_place and wish.origin is Origin.ANSWER)
 
 
 async def _say(interaction: discord.Interaction[Any], view: views.CardView, *, fills_answer: bool) -> bool:
@@ -420,7 +434,7 @@ def _view(outcome: object, user_id: int) -> views.CardView | None:  # noqa: PLR0
             return views.saying(messages.NOT_YOURS)
         case Gone():
             return views.saying(messages.GONE)
-        case Begun() | Done() | Reported() | None:
+        case Begun() | Done() | None:
             return None
         case _:
             raise TypeError(f"no answer to {type(outcome).__name__}")

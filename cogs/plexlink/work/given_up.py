@@ -15,8 +15,9 @@ from ..models import Approved, Pending, Trouble
 from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
+    from ..change import Change
     from ..clock import Clock
-    from ..ledger import Change, Ledger
+    from ..ledger import Ledger
     from ..models import GivenUp, Secret
     from ..plex import PlexClient
     from .agenda import Agenda

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..bell import Bell
+    from ..change import Change
     from ..clock import Clock
-    from ..ledger import Change, Ledger
+    from ..ledger import Ledger
     from ..models import Link
     from ..plex import PlexClient
     from ..store import Transaction

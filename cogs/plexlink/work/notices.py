@@ -16,8 +16,9 @@ from .agenda import Key, Kind, Urgency
 from .showing import message_at
 
 if TYPE_CHECKING:
+    from ..change import Change
     from ..clock import Clock
-    from ..ledger import Change, Ledger
+    from ..ledger import Ledger
     from ..models import Notice
     from .agenda import Agenda
     from .showing import Notifier, Turns
@@ -81,7 +82,7 @@ class Notices:
             notice, is_covered = await self._current(notice_id)
             if notice is None:
                 return
-            if notice.topic is Topic.RETIRED and await self._is_still_needed(notice):
+            if notice.topic is Topic.RETIRED and not await self._has_moved(notice):
                 self._agenda.retry(Key(Kind.NOTICE, notice_id), Urgency.FREE, first_seconds=0.5)
                 return
             try:
@@ -109,12 +110,12 @@ class Notices:
             return replace(notice, phase=Phase.DELAYED), is_covered
         return (None if notice.shown is not None and notice.shown is notice.phase else notice), is_covered
 
-    async def _is_still_needed(self, notice: Notice) -> bool:
-        """Tell whether the answer that a card moves to has not got it yet: the older one shows it until then."""
+    async def _has_moved(self, notice: Notice) -> bool:
+        """Tell whether the newer answer has got the card, or had time enough: the older one shows it until then."""
         async with self._ledger.change() as change:
             attempt = await change.tx.attempts.open_of(notice.user_id)
-        has_moved = attempt is None or attempt.shown_state is not None
-        return not has_moved and self._agenda.failures(Key(Kind.NOTICE, notice.id)) < _MOST_TRIES
+        is_out = attempt is None or attempt.shown_state is not None
+        return is_out or self._agenda.failures(Key(Kind.NOTICE, notice.id)) >= _MOST_TRIES
 
     def _tries_again(self, notice: Notice, error: NotifyError) -> bool:
         """Plan another try; a card that Discord does not take for twenty minutes is given up, a message is not."""

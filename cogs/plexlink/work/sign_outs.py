@@ -22,8 +22,9 @@ from ..models import Phase, Topic, Trouble
 from .agenda import Key, Kind, Urgency
 
 if TYPE_CHECKING:
+    from ..change import Change
     from ..clock import Clock
-    from ..ledger import Change, Ledger
+    from ..ledger import Ledger
     from ..models import SignOut
     from ..plex import PlexClient
     from .agenda import Agenda

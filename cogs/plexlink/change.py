@@ -1,0 +1,357 @@
+"""What one transaction changes: attempts, links, sign-outs, notices and the audit move together, or not at all."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from . import cards, flow
+from .errors import StaleAttemptError, UnknownKeyError
+from .models import (
+    AuditEntry,
+    Deed,
+    GivenUp,
+    Lane,
+    Link,
+    Linked,
+    Notice,
+    Origin,
+    Phase,
+    Place,
+    Reason,
+    SignOut,
+    State,
+    Topic,
+    Trouble,
+    Unlinked,
+)
+
+if TYPE_CHECKING:
+    from .bell import Happened
+    from .clock import Clock
+    from .models import Account, Answer, Attempt, Secret, Wish
+    from .store import Transaction
+
+_KEPT = timedelta(days=1)
+"""How long an ended attempt that led to no link is kept, so that its card's buttons still know their owner."""
+
+_KEPT_UNSEEN = timedelta(days=7)
+"""How long one is kept whose member could not be told."""
+
+
+_DEEDS = {
+    Reason.REPLACED: Deed.REPLACED,
+    Reason.MOVED: Deed.MOVED,
+    Reason.UNLINKED: Deed.UNLINKED,
+    Reason.UNDONE: Deed.UNDONE,
+    Reason.FORGOTTEN: Deed.UNLINKED,
+}
+
+
+class Change:
+    """What is to be committed together; of what `happened` the bell tells when it is."""
+
+    def __init__(self, *, tx: Transaction, clock: Clock) -> None:
+        self.tx = tx
+        self.moved: list[Attempt] = []
+        self._clock = clock
+        self._touched: dict[str, Attempt | Notice] = {}
+        self._happened: list[Happened] = []
+
+    @property
+    def happened(self) -> list[Happened]:
+        """Return the rows that were touched, as they are in the end, then everything else in its order."""
+        return [*self._touched.values(), *self._happened]
+
+    def tell(self, happened: Happened) -> None:
+        """Let this be told too."""
+        self._happened.append(happened)
+
+    async def add(self, attempt: Attempt) -> None:
+        """Keep a new attempt."""
+        await self.tx.attempts.add(attempt)
+        await self._take(attempt.answer)
+        self.moved.append(attempt)
+        self._touched[attempt.id] = attempt
+
+    async def unfinished(self) -> list[Attempt]:
+        """Return all attempts that something is still to be done about; forget what is long over."""
+        now = self._clock.now()
+        await self.tx.attempts.prune(seen_before=now - _KEPT, unseen_before=now - _KEPT_UNSEEN)
+        return [attempt for attempt in await self.tx.attempts.unfinished() if not cards.is_settled(attempt)]
+
+    async def newest(self, attempt_id: str) -> Attempt | None:
+        """Return an attempt as this change finds it; what a caller looked at before may be outdated."""
+        return await self.tx.attempts.get(attempt_id)
+
+    async def move(self, attempt: Attempt, event: flow.Event) -> Attempt:
+        """Advance an attempt.
+
+        Raises:
+            IllegalTransitionError: the event does not fit the state that the attempt has by now.
+            StaleAttemptError: the attempt is gone.
+
+        """
+        newest = await self.newest(attempt.id)
+        if newest is None:
+            raise StaleAttemptError(f"attempt {attempt.id} is gone")
+        after = flow.advance(newest, event, self._clock.now())
+        await self.tx.attempts.move(after)
+        self.moved.append(after)
+        self._touched[after.id] = after
+        return after
+
+    async def give_up(self, attempt: Attempt) -> Attempt:
+        """Cancel an attempt, and keep what is needed to clean up if its code is approved all the same.
+
+        Raise as `move` does.
+        """
+        newest = await self.newest(attempt.id)
+        after = await self.move(attempt, flow.Cancelled())
+        given_up = None if newest is None else _given_up(newest)
+        if given_up is not None:
+            await self.tx.given_up.add(given_up)
+            self.tell(given_up)
+        return after
+
+    async def surface(self, attempt: Attempt) -> Attempt:
+        """Keep what the member sees of an attempt, and where."""
+        if attempt.reason is Reason.FORGOTTEN and cards.is_settled(attempt):
+            await self.tx.attempts.remove(attempt.id)
+        else:
+            await self.tx.attempts.show(attempt)
+        self._touched[attempt.id] = attempt
+        return attempt
+
+    async def redraw(self, attempt: Attempt) -> Attempt:
+        """Note that what the member sees may be outdated, so that the card is drawn again."""
+        newest = await self.newest(attempt.id)
+        if newest is None or self.has_parted(newest):
+            return newest or attempt
+        return await self.surface(replace(newest, shown_state=None))
+
+    async def pressed(self, attempt: Attempt, wish: Wish) -> Attempt:
+        """Keep what a press tells of the card's place: a newer interaction with it, or where the message is."""
+        if wish.origin is Origin.ANSWER and attempt.place.lane is not Lane.DM:
+            has_moved = attempt.answer is not None and attempt.answer.message_id != wish.answer.message_id
+            return attempt if has_moved else await self.surface(replace(attempt, answer=wish.answer))
+        if wish.origin is Origin.CARD and attempt.place.lane is None:
+            # The message was sent, but its place was not committed before a crash.
+            return await self.surface(replace(attempt, place=wish.place))
+        return attempt
+
+    async def bring(self, attempt: Attempt, answer: Answer) -> None:
+        """Let an open attempt's card, or the way to it, be in a newer answer, and tell so in the older one."""
+        if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
+            retired = Place(lane=Lane.ANSWER)
+            await self.notify(attempt.user_id, Topic.RETIRED, place=retired, answer=attempt.answer)
+        await self._take(answer)
+        await self.surface(replace(attempt, answer=answer, shown_state=None))
+
+    async def _take(self, answer: Answer | None) -> None:
+        """Let a card be in an answer again which was still to be told that it has moved."""
+        told = await self.tx.notices.drawn_in(answer.message_id) if answer else []
+        await self.tx.notices.remove([notice.id for notice in told if notice.topic is Topic.RETIRED])
+
+    async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
+        """End an approved attempt without a link, and queue its credential. Raise as `move` does."""
+        newest = await self.newest(attempt.id)
+        after = await self.move(attempt, flow.Rejected(reason))
+        await self.queue_sign_out(newest or attempt)
+        return after
+
+    async def outdate(self, message_id: int | None) -> Attempt | None:
+        """Let that be drawn again over which something else was drawn; return the attempt which has the message."""
+        if message_id is None:
+            return None
+        for notice in await self.tx.notices.drawn_in(message_id):
+            await self.keep(replace(notice, shown=None))
+        attempt = await self.tx.attempts.shown_in(message_id)
+        return None if attempt is None else await self.surface(replace(attempt, shown_state=None))
+
+    async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
+        """Cancel an open attempt whose card its successor takes over."""
+        await self.give_up(attempt)
+        await self.add_in_place_of(attempt.id, successor)
+
+    async def add_in_place_of(self, attempt_id: str, successor: Attempt) -> None:
+        """Part an ended attempt from its card, and keep the new one which takes over both card and owed answer."""
+        former = await self.part_from_card(attempt_id)
+        if former is not None:
+            successor = replace(successor, answer=successor.answer or former.answer)
+        await self.add(successor)
+
+    async def part_from_card(self, attempt_id: str) -> Attempt | None:
+        """Leave an ended attempt's card to something else; return the attempt as it was."""
+        former = await self.newest(attempt_id)
+        if former is not None:
+            card = cards.card_for(former, self._clock.now())
+            await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
+        return former
+
+    def has_parted(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt ended and left its card to something else; one that was never shown has not."""
+        is_nowhere = attempt.place.lane is None and attempt.answer is None
+        is_told = attempt.shown_state == cards.card_for(attempt, self._clock.now())
+        return flow.is_over(attempt) and is_nowhere and is_told
+
+    async def forget_attempts(self, user_id: int) -> None:
+        """End the member's open attempt, and delete all of them, those with a card as soon as it tells nothing more.
+
+        Raises:
+            UnknownKeyError: the open one holds a token that cannot be read now.
+
+        """
+        attempt = await self.tx.attempts.open_of(user_id)
+        if attempt is not None and attempt.trouble is Trouble.UNAVAILABLE:
+            raise UnknownKeyError(f"attempt {attempt.id} needs a key that is not in the ring; nothing was deleted")
+        if attempt is not None and attempt.state is State.APPROVED:
+            await self.refuse(attempt, Reason.FORGOTTEN)
+        elif attempt is not None:
+            await self.give_up(attempt)
+        await self.tx.attempts.forget(user_id)
+        for left in await self.tx.attempts.all_of(user_id):
+            self._touched[left.id] = left
+
+    async def replace_link(self, attempt: Attempt, account: Account) -> None:
+        """Give the member the link that an approved attempt led to, in place of an older one."""
+        old = await self.tx.links.of(attempt.user_id)
+        if old is not None:
+            await self.remove_link(old, Reason.REPLACED)
+        token, client_identifier = _credential(attempt)
+        link = Link(
+            id=secrets.token_urlsafe(16),
+            user_id=attempt.user_id,
+            attempt_id=attempt.id,
+            account_id=account.id,
+            account_name=account.name,
+            client_identifier=client_identifier,
+            token=token,
+            linked_at=self._clock.now(),
+        )
+        await self.tx.links.add(link)
+        await self.note(Deed.LINKED, link.user_id, actor_id=link.user_id)
+        self.tell(Linked(user_id=link.user_id, link_id=link.id, at=link.linked_at))
+
+    async def move_link_away(self, link: Link, *, to: int) -> None:
+        """Take a link from a member because another one has proven the account theirs, and let the first one know."""
+        await self.remove_link(link, Reason.MOVED, actor_id=to)
+        await self.notify(link.user_id, Topic.LINK_MOVED)
+
+    async def end_link(self, link: Link, reason: Reason, *, place: Place, answer: Answer | None) -> None:
+        """Erase a link as `remove_link` does, and tell at `place` how signing it out goes."""
+        sign_out_id = await self.remove_link(link, reason)
+        await self.notify(
+            link.user_id,
+            Topic.UNLINKING,
+            notice_id=sign_out_id or link.id,
+            reason=reason,
+            phase=Phase.UNREADABLE if sign_out_id is None else Phase.SIGNING_OUT,
+            place=place,
+            answer=answer,
+        )
+
+    async def remove_link(self, link: Link, reason: Reason, *, actor_id: int | None = None) -> str | None:
+        """Erase a link, queue its credential, and note on the card it came with what became of it.
+
+        Return the id of the sign-out, if there is something left to sign out with.
+
+        Raises:
+            UnknownKeyError: the credential cannot be read now, but may be when its key is back.
+
+        """
+        if link.trouble is Trouble.UNAVAILABLE:
+            raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring; nothing was erased")
+        await self.tx.links.remove(link)
+        await self.tx.notices.remove_about(link.user_id, Topic.LINK_DEAD)
+        await self.tx.attempts.annotate(link.attempt_id, reason)
+        origin = await self.tx.attempts.get(link.attempt_id)
+        if origin is not None:
+            self._touched[origin.id] = origin
+        await self.note(_DEEDS[reason], link.user_id, actor_id=actor_id or link.user_id)
+        self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
+        if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole
+            return None
+        return await self._sign_out(link.user_id, link.token, link.client_identifier)
+
+    async def note(self, deed: Deed, user_id: int, *, actor_id: int | None = None, detail: str | None = None) -> None:
+        """Write what was done into the audit."""
+        await self.tx.audit.add(
+            AuditEntry(at=self._clock.now(), actor_id=actor_id, deed=deed, user_id=user_id, detail=detail)
+        )
+
+    async def notify(
+        self,
+        user_id: int,
+        topic: Topic,
+        *,
+        notice_id: str | None = None,
+        reason: Reason | None = None,
+        phase: Phase | None = None,
+        place: Place | None = None,
+        answer: Answer | None = None,
+    ) -> None:
+        """Let a member be told, at `place` or by direct message."""
+        notice = Notice(
+            id=notice_id or secrets.token_urlsafe(16),
+            user_id=user_id,
+            topic=topic,
+            at=self._clock.now(),
+            reason=reason,
+            phase=phase,
+            place=place or Place(),
+            answer=answer,
+        )
+        await self.tx.notices.add(notice)
+        self._touched[notice.id] = notice
+
+    async def keep(self, notice: Notice) -> None:
+        """Keep how far a notice has come."""
+        await self.tx.notices.keep(notice)
+        self._touched[notice.id] = notice
+
+    async def queue_sign_out(self, attempt: Attempt) -> None:
+        """Queue the credential of an attempt that led to no link, unless it did, or is on its way to."""
+        token, client_identifier = _credential(attempt)
+        await self.disown(attempt.id, attempt.user_id, token, client_identifier)
+
+    async def disown(self, attempt_id: str, user_id: int, token: Secret, client_identifier: Secret) -> bool:
+        """Queue a token that came of an attempt, unless that or the member's link keeps it; tell whether it did."""
+        row, link = await self.tx.attempts.get(attempt_id), await self.tx.links.of(user_id)
+        if token in {row and row.token, link and link.token}:
+            return False
+        await self._sign_out(user_id, token, client_identifier)
+        return True
+
+    async def _sign_out(self, user_id: int, token: Secret, client_identifier: Secret) -> str:
+        sign_out = SignOut(
+            id=secrets.token_urlsafe(16),
+            user_id=user_id,
+            token=token,
+            client_identifier=client_identifier,
+            requested_at=self._clock.now(),
+        )
+        await self.tx.sign_outs.add(sign_out)
+        self.tell(sign_out)
+        return sign_out.id
+
+
+def _given_up(attempt: Attempt) -> GivenUp | None:
+    """Return what a given-up attempt leaves behind at plex.tv, if there is a code."""
+    if attempt.client_identifier is None or attempt.pin_id is None or attempt.deadline_at is None:
+        return None
+    return GivenUp(
+        id=attempt.id,
+        user_id=attempt.user_id,
+        client_identifier=attempt.client_identifier,
+        pin_id=attempt.pin_id,
+        deadline_at=attempt.deadline_at,
+    )
+
+
+def _credential(attempt: Attempt) -> tuple[Secret, Secret]:
+    if attempt.token is None or attempt.client_identifier is None:
+        raise StaleAttemptError(f"attempt {attempt.id} holds no credential")
+    return attempt.token, attempt.client_identifier
