@@ -50,6 +50,13 @@ async def test_an_interaction_that_discord_has_forgotten_leaves_nothing_behind(w
     assert world.plex.requests == []
 
 
+async def test_a_member_is_answered_though_discord_fails_for_a_while(world: World) -> None:
+    world.env.inject_error("PATCH", "/webhooks/*/*/messages/@original", status=503, times=4)
+    result = await world.alice.slash(world.channel, "plexstatus")
+    await world.advance(30)
+    assert "Not linked" in Card(result.response).text
+
+
 async def test_a_member_of_a_reloaded_bot_is_answered_by_the_new_cog(world: World) -> None:
     await world.plexlink()
     with world.env._bot_scope():  # simcord's time, as for everything that the bot does

@@ -74,14 +74,13 @@ class Conversation:
     async def say(self, command: str) -> None:
         """Type a command, pick it, and send it."""
         await self.pick(command)
-        await self.page.keyboard.press("Enter")
+        await self.page.get_by_role("button", name="Send").click()  # a key is lost while nothing has the focus
 
     async def pick(self, command: str) -> None:
         """Type a command, and pick it from the list."""
         await self.page.locator("#channel-composer-input").click()
         await self.page.keyboard.type(command)
-        await self.page.get_by_role("option", name=command).wait_for()
-        await self.page.keyboard.press("Enter")
+        await self.page.get_by_role("option", name=command).click()
         await self.page.locator(".command-row").wait_for()
 
     def card(self, *texts: str) -> Locator:

@@ -270,7 +270,7 @@ async def test_what_is_done_while_the_page_is_busy_is_done_next(sandbox: Sandbox
     await discord.press("I've approved it")
     await discord.page.get_by_role("button", name="Cancel").click(force=True)
     await discord.pick("/plexstatus")
-    await discord.page.keyboard.press("Enter")
+    await discord.page.locator(".command-chip").press("Enter")
     held.set()
     await discord.see("Cancelled")
     await discord.see("Not linked")  # that nothing is linked does not hang on when the bot has cancelled

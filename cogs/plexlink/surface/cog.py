@@ -403,7 +403,9 @@ async def _acknowledge(interaction: discord.Interaction[Any], origin: Origin) ->
     """Defer, and return the id of the message that the answer goes to: the pressed card, or an answer of its own."""
     response = None
     try:
-        response = await persist(lambda: interaction.response.defer(ephemeral=True, thinking=not origin.is_card))
+        response = await persist(
+            lambda: interaction.response.defer(ephemeral=True, thinking=not origin.is_card), is_acknowledged=False
+        )
     except discord.HTTPException as error:
         # Discord took an earlier try and lost its answer: the command must not think for ever, the press not be lost.
         if error.code != _ALREADY_ACKNOWLEDGED:

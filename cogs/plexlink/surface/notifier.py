@@ -29,7 +29,10 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _PAUSES_SECONDS = (0.5, 2)
-"""Between the tries of what Discord did not take: it waits three seconds for an acknowledgement."""
+"""Between the tries to acknowledge: Discord waits for three seconds."""
+
+_LATER_PAUSES_SECONDS = (*_PAUSES_SECONDS, 5, 10, 20)
+"""Between the tries of what follows: an answer is owed, and most of them nobody else will give."""
 
 _LONGEST_SECONDS = 20.0
 """How long one card may be on its way before it is tried again; its nonce keeps a repetition from being a second."""
@@ -217,12 +220,13 @@ def _code(error: discord.HTTPException) -> int:
     return error.code if type(error.code) is int else 0
 
 
-async def persist(call: Callable[[], Awaitable[T]]) -> T:
+async def persist(call: Callable[[], Awaitable[T]], *, is_acknowledged: bool = True) -> T:
     """Make a call to Discord, and again if it did not come through; raise what the last one raised.
 
+    Until an interaction is acknowledged there is little time; afterwards somebody looks at "thinking".
     discord.py repeats by itself after some errors, but neither where the connection broke nor after Cloudflare's 429.
     """
-    for pause in _PAUSES_SECONDS:
+    for pause in _LATER_PAUSES_SECONDS if is_acknowledged else _PAUSES_SECONDS:
         try:
             return await call()
         except Exception as error:
