@@ -237,3 +237,14 @@ async def test_a_card_that_discord_never_takes_is_given_up_and_told_by_message(w
     await world.advance(1500)
     assert not world.rows("notices")
     assert "Signed out at Plex ✓" in Card(world.messages()[-1]).text
+
+
+async def test_an_answer_that_comes_late_is_not_put_over_a_newer_one(world: World) -> None:
+    await world.link()
+    question = await world.alice.slash(world.channel, "plexunlink")
+    world.env.inject_error("PATCH", "/webhooks/*", status=503, times=None)
+    await world.alice.click(question.response, label="Keep it")
+    world.env.backend.faults.clear()
+    await world.alice.click(question.response, label="Unlink")
+    await world.advance(60)
+    assert "Signed out at Plex ✓" in Card(question.response).text

@@ -21,7 +21,7 @@ from plexlink_bot.sandbox.plex_tv import Operation
 from small_discord import InteractionState, InteractionType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from plexlink_bot.sandbox.plex_tv import Account, Call, Pin
     from processes import BotProcess, Deployment
@@ -208,16 +208,21 @@ class Witness:
         """Return the tokens that went under with a process, whether they were read again or not."""
         return frozenset().union(*(stop.lost for stop in self.stops))
 
-    async def all_is_well(self, seconds: float = QUIET_SECONDS) -> dict[int, list[str]]:
-        """Wait until nothing is wrong any more; return what no time will mend, by the member's id."""
+    async def all_is_well(
+        self, seconds: float = QUIET_SECONDS, *, besides: Collection[int] = ()
+    ) -> dict[int, list[str]]:
+        """Wait until nothing is wrong any more; return what no time will mend, by the member's id.
+
+        What is wrong with the members `besides` does not count.
+        """
         complaints: dict[int, list[str]] = {}
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while complaints := self.complaints():  # noqa: ASYNC110 - files change without an event
+                while complaints := self.complaints(besides=besides):  # noqa: ASYNC110 - files change without an event
                     await asyncio.sleep(0.2)
         return complaints
 
-    def complaints(self) -> dict[int, list[str]]:
+    def complaints(self, *, besides: Collection[int] = ()) -> dict[int, list[str]]:
         """Say all that is wrong now, by the member's id; some of it may be on its way to be mended."""
         books = Books.read(self.place)
         found = defaultdict(list)
@@ -229,7 +234,8 @@ class Witness:
             *self._approvals(books),
             *self._tokens(books),
         ):
-            found[user_id].append(complaint)
+            if user_id not in besides:
+                found[user_id].append(complaint)
         return dict(found)
 
     def never(self) -> list[str]:

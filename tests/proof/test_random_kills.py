@@ -95,6 +95,11 @@ class BusyRun:
         for one in crowd:
             one.cancel()
         await asyncio.gather(*crowd, return_exceptions=True)
+        self._place.discord.faults.clear()
+        if unknown:
+            bot = await self._place.start()
+            assert not await self.witness.all_is_well(besides={user_id for user_id, _ in unknown.values()})
+            await self.witness.kill(bot)
         for column, (user_id, known) in unknown.items():
             self._write(column, known, user_id)
         await self._place.start()
@@ -173,7 +178,6 @@ async def test_nothing_is_lost_whenever_the_bot_is_killed(
         chance = random.Random(f"{SEED} {token_reads}")  # noqa: S311 - it shall be foreseeable
         busy = BusyRun(place, chance, is_disturbed=weather == "foul")
         await busy.run(KILLS)
-        place.discord.faults.clear()
         complaints = await busy.witness.all_is_well()
         print(busy.report())  # noqa: T201 - pytest shows it where the test fails, and with -s
         assert not complaints
