@@ -323,8 +323,10 @@ async def test_interactions_with_odd_contents_do_no_harm(place: Deployment) -> N
     await link_on(place, card)
     last = await place.plexlink()
     await place.answer_saying(last, "Linked as alice")
+    await place.discord.until(
+        lambda: not [one for one in told if one.response is not None and one.response.loading], what="all answers"
+    )
     assert await bot.terminate() == 0
-    assert not [one for one in told if one.response is not None and one.response.loading]
     assert len(place.plex.pins) == attempts(place) == 1
     assert place.discord.dm(mallory) == []
     assert_tidy(bot)
