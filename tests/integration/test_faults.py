@@ -120,6 +120,29 @@ async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(
     assert f"`{world.pin().code}`" in Card(result.response).text
 
 
+async def test_what_seemed_to_fail_is_not_told_any_more_once_its_card_is_there(world: World) -> None:
+    world.close_dms()
+    answers_lost = 0
+
+    def lose_the_answer() -> None:
+        nonlocal answers_lost
+        if not answers_lost and world.rows("attempts"):
+            answers_lost += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    world.env.bot.get_cog("PlexLink")._desk.links._ledger._store._database.watch(lose_the_answer)
+    world.env.inject_error("PATCH", "/webhooks/*/*/messages/@original", status=503, times=None)
+    result = await world.plexlink()
+    await world.advance(8)
+    world.approve()
+    await world.advance(4)
+    assert "Linked as alice" in Card(result.response).text
+    world.env.backend.faults.clear()
+    await world.advance(60)
+    assert answers_lost == 1
+    assert "Linked as alice" in Card(result.response).text
+
+
 async def test_a_failed_start_is_told_by_message_where_its_answer_is_gone(world: World) -> None:
     world.plex.fail(ServerError(503), calls=Operation.CREATE_PIN, times=None)
     world.env.inject_error("PATCH", "/webhooks/*", status=404, code=10008, times=None)

@@ -7,7 +7,7 @@ import json
 import logging
 import secrets
 from collections import deque
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +27,7 @@ from .views import Action
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from ..clock import Clock
@@ -100,7 +100,6 @@ class PlexLink(commands.Cog):
         self._resources = AsyncExitStack()
         self._answering: set[asyncio.Task[Any]] = set()
         self._heard: deque[int] = deque(maxlen=_MOST_REMEMBERED)
-        self._filling: dict[int, asyncio.Timeout] = {}
         self._desk: Desk | None = None
         for command in self.get_app_commands():
             command.allowed_contexts = app_commands.AppCommandContext(
@@ -308,10 +307,8 @@ class PlexLink(commands.Cog):
         except Exception as error:  # noqa: BLE001 - logged, and answered: nothing may leave the member thinking
             await self._apologise(interaction, wish, _apology(error), is_in_place=is_in_place)
             return
-        if view is None:
-            self._stop_filling(wish.answer)  # a card will stand there
-            if not wish.origin.is_card:
-                return  # whose place a followup would take: notices wait for the next answer
+        if view is None and not wish.origin.is_card:
+            return  # a card will be the answer, whose place a followup would take: notices wait for the next one
         is_in_place = is_in_place and view is not None and not isinstance(outcome, NotYours)
         await self._say_with_notices(interaction, wish, view, fills_answer=_fills_answer(wish, is_in_place=is_in_place))
 
@@ -342,33 +339,14 @@ class PlexLink(commands.Cog):
     ) -> bool:
         """Fill the answer that was promised, or the pressed card where that is an answer itself; else add an answer.
 
-        Tell whether it was said. While Discord fails, that is tried until something newer is to stand there.
+        Tell whether it was said.
         """
         if not fills_answer:
-            send = persist(lambda: interaction.followup.send(view=view, ephemeral=True))
-            return await _deliver(interaction, send)
-        return await _deliver(interaction, self._fill(interaction, wish.answer, view))
-
-    async def _fill(self, interaction: discord.Interaction[Any], answer: Answer, view: views.CardView) -> None:
-        async with self._until_something_newer(answer):
-            await persist(lambda: interaction.edit_original_response(view=view, attachments=[]))
-
-    @asynccontextmanager
-    async def _until_something_newer(self, answer: Answer) -> AsyncIterator[None]:
-        """Be alone in filling an answer; raise TimeoutError when something newer is to stand there."""
-        self._stop_filling(answer)
-        trying = self._filling[answer.message_id] = asyncio.timeout(None)
-        try:
-            async with trying:
-                yield
-        finally:
-            if self._filling.get(answer.message_id) is trying:
-                del self._filling[answer.message_id]
-
-    def _stop_filling(self, answer: Answer) -> None:
-        older = self._filling.pop(answer.message_id, None)
-        if older is not None:
-            older.reschedule(0)
+            return await _deliver(interaction, persist(lambda: interaction.followup.send(view=view, ephemeral=True)))
+        filling = persist(lambda: interaction.edit_original_response(view=view, attachments=[]))
+        if self._desk is not None:
+            filling = self._desk.notifier.fill(wish.answer, filling)
+        return await _deliver(interaction, filling)
 
     async def _notices_for(self, user_id: int) -> list[Notice]:
         if self._desk is None:

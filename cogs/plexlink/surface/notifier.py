@@ -74,6 +74,7 @@ class DiscordNotifier:
         self._plex_url = plex_url
         self._pin_style = pin_style
         self._product = product
+        self._filling: dict[int, asyncio.Timeout] = {}
 
     async def show(self, showing: Showing) -> Place | None:
         """Bring something to its member and return where it is now; see `presenter.Notifier`."""
@@ -84,7 +85,7 @@ class DiscordNotifier:
                 return None
             sent = await self._send(showing, nonce=showing.nonce)
             if sent is None and showing.place.lane is None and showing.answer is not None:
-                await self._fill(showing.answer, showing)
+                await self._draw_in(showing.answer, showing)
                 return Place(lane=Lane.ANSWER)
             return sent
 
@@ -93,7 +94,7 @@ class DiscordNotifier:
         if showing.place.lane is Lane.DM:
             return await self._edit_message(showing)
         is_in_answer = showing.place.lane is Lane.ANSWER or showing.prefers_answer
-        return is_in_answer and showing.answer is not None and await self._fill(showing.answer, showing)
+        return is_in_answer and showing.answer is not None and await self._draw_in(showing.answer, showing)
 
     async def hand_over(self, user_id: int, file: bytes) -> bool:
         """Send an export by direct message; tell whether the member takes any. Raise as `show` does."""
@@ -101,6 +102,28 @@ class DiscordNotifier:
             view = views.export(messages.EXPORT_HERE)
             nonce = secrets.token_urlsafe(16)
             return await self._message(user_id, view, nonce=nonce, files=[export_file(file)]) is not None
+
+    async def fill(self, answer: Answer, filling: Awaitable[T]) -> T:
+        """Wait for an answer to be filled, unless something newer comes to stand there: that would be overwritten.
+
+        Raises:
+            TimeoutError: something newer came.
+
+        """
+        self._leave(answer)
+        trying = self._filling[answer.message_id] = asyncio.timeout(None)
+        try:
+            async with trying:
+                return await filling
+        finally:
+            if self._filling.get(answer.message_id) is trying:
+                del self._filling[answer.message_id]
+
+    def _leave(self, answer: Answer) -> None:
+        """Let nobody go on who is still trying to fill an answer."""
+        trying = self._filling.pop(answer.message_id, None)
+        if trying is not None:
+            trying.reschedule(0)
 
     async def _edit_message(self, showing: Showing) -> bool:
         """Edit a direct message; tell whether it was still there."""
@@ -149,8 +172,9 @@ class DiscordNotifier:
             _log.info("message.dm_closed user=%s code=%s", user_id, error.code)
             return None
 
-    async def _fill(self, answer: Answer, showing: Showing) -> bool:
+    async def _draw_in(self, answer: Answer, showing: Showing) -> bool:
         """Draw in an interaction's answer; tell whether Discord still let us."""
+        self._leave(answer)
         url = self._url(showing)
         webhook = discord.Webhook.partial(self._bot.application_id or 0, answer.token.reveal(), client=self._bot)
         try:
