@@ -24,6 +24,13 @@ _T = TypeVar("_T")
 MOST_STARTS = 5
 START_WINDOW = timedelta(minutes=10)
 
+MOST_RENEWALS = 2
+RENEWAL_WINDOW = timedelta(hours=1)
+"""Who has renewed a code so often in so long, and asks once more, gives the place to others when all are taken."""
+
+SHARE_OF_A_SERVER = 0.75
+"""Of all places, where other servers use the bot too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:
@@ -157,6 +164,9 @@ class Linking:
         too_many = await self._too_many(change, wish.user_id)
         if too_many is not None:
             return too_many
+        if await self._is_full(change) and await self._has_renewed_often(change, wish.user_id):
+            await change.give_up(attempt)
+            return await self._too_busy(change)
         successor = self._begin(wish)
         if _has_moved(attempt, wish):
             successor = replace(successor, answer=attempt.answer)
@@ -227,10 +237,25 @@ class Linking:
                 raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
             if not link.is_dead:
                 return Status(link=link, last_use=await change.tx.audit.last_use(link.user_id, since=link.linked_at))
-        if await change.tx.attempts.open_count() >= self._max_pending:
-            now = self._clock.now()
-            return TooBusy(await change.tx.attempts.first_deadline(now) or now + cards.ANSWER_CLOSES)
+        if await self._is_full(change) or await self._has_share(change, wish.guild_id):
+            return await self._too_busy(change)
         return await self._too_many(change, wish.user_id)
+
+    async def _is_full(self, change: Change) -> bool:
+        return await change.tx.attempts.open_count() >= self._max_pending
+
+    async def _has_share(self, change: Change, guild_id: int | None) -> bool:
+        """Tell whether one server has as many places as it may, so that there are some for others."""
+        attempts, share = change.tx.attempts, max(1, int(self._max_pending * SHARE_OF_A_SERVER))
+        return await attempts.open_count_in(guild_id) >= share and await attempts.has_others_than(guild_id)
+
+    async def _too_busy(self, change: Change) -> TooBusy:
+        now = self._clock.now()
+        return TooBusy(await change.tx.attempts.first_deadline(now) or now + cards.ANSWER_CLOSES)
+
+    async def _has_renewed_often(self, change: Change, user_id: int) -> bool:
+        starts = await change.tx.attempts.requested_since(user_id, self._clock.now() - RENEWAL_WINDOW)
+        return len(starts) > MOST_RENEWALS
 
     async def _too_many(self, change: Change, user_id: int) -> TooManyStarts | None:
         starts = await change.tx.attempts.requested_since(user_id, self._clock.now() - START_WINDOW)

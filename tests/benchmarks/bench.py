@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import orders
 import polling
 import process
+import scenes
 import tokens
 from real_run import run_for_real
 from simulation import Scenario, by_gain, simulate
@@ -56,6 +57,11 @@ class Bench:
 def order_of_questions(bench: Bench) -> list[str]:
     """Compare the order of questions with others."""
     return ["## The order of questions", "", *ABOUT_ORDER, "", *orders.table(bench.seeds)]
+
+
+def fair_shares(_: Bench) -> list[str]:
+    """Let some eat of the budget, and look how the others fare."""
+    return ["## Fair shares", "", *ABOUT_SHARES, "", *scenes.table()]
 
 
 def real_thing(bench: Bench) -> list[str]:
@@ -166,6 +172,11 @@ hazard); PlexLink begins with other expectations, and learns. With the button, m
 press, three seconds after the approval and half a second in line: in a simpler simulation, an order that was told the
 true times reached 0.53, 0.57 and 0.46 of the fixed interval.""".splitlines()
 
+ABOUT_SHARES = """\
+The longest wait of each sort at one request a second, in virtual time; a sign-out is two requests. In a crowd the last
+code comes later than the requests for codes alone would take: those who have approved are noticed
+meanwhile.""".splitlines()
+
 ABOUT_POLLING = """\
 Each client asks about every code at the same interval, 300 polls a second in all; the stand-in of plex.tv is another
 process. PlexLink's are whole: order, pace, deadline, everything durable. `plexapi` is `MyPlexPinLogin` with another
@@ -186,6 +197,7 @@ Alembic is imported when there is something to migrate, rich when there is somet
 
 PARTS = {
     "orders": order_of_questions,
+    "shares": fair_shares,
     "real": real_thing,
     "polling": cost_of_polling,
     "process": cost_of_the_process,

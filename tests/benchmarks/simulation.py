@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from plexlink.plex.pace import Pace
-from plexlink.work.agenda import Agenda, Key, Kind, Urgency
+from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.order import Question
+from plexlink.work.shares import Urgency
 from virtual_time import play
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def every(seconds: float) -> Callable[[Run, Key, Member], None]:
 
     def plan(run: Run, key: Key, member: Member) -> None:
         left = member.last_at - asyncio.get_running_loop().time()
-        run.agenda.put(key, Urgency.PRESSED if left <= seconds else Urgency.POLL, min(seconds, left))
+        run.agenda.put(key, Urgency.POLL, min(seconds, left), last_chance_seconds=left)
 
     return plan
 

@@ -8,6 +8,7 @@ import pytest
 
 from orders import CASES, LOADS, Case, compare
 from real_run import run_for_real
+from scenes import SCENES, Scene, play_scene
 from simulation import FIXED, Scenario, by_gain, simulate
 
 SEEDS = (2, 3, 4)
@@ -52,3 +53,19 @@ def test_plugin_on_a_socket_does_what_the_simulation_says() -> None:
     assert len(real.delays) == len(simulated.delays)
     assert real.mean == pytest.approx(simulated.mean, rel=0.15)
     assert real.questions == pytest.approx(simulated.questions, rel=0.05)
+
+
+LONGEST_FOR_A_CODE = {"sixty who hold a code": 20.0, "fifty who come at once": 75.0}
+LONGEST_TO_A_LINK = {"sixty who hold a code": 45.0, "fifty who come at once": 90.0}
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_everybody_gets_on_whoever_else_eats_of_the_budget(scene: Scene) -> None:
+    waits = play_scene(scene)
+    assert len(waits.code) == len(waits.link) == len(scene.newcomers_at)
+    assert max(waits.code) <= LONGEST_FOR_A_CODE.get(scene.name, 3.0)
+    assert max(waits.link) <= LONGEST_TO_A_LINK.get(scene.name, 6.0)
+    assert len(waits.sign_out) == len(scene.sign_outs_at)
+    assert max(waits.sign_out) <= 30
+    assert len(waits.looked_before_end) == len(scene.given_up_end_at)
+    assert max(waits.looked_before_end) <= 1.0

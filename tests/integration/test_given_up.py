@@ -35,7 +35,7 @@ async def test_approval_of_a_given_up_code_is_signed_out(world: World, label: st
     assert world.rows("leftovers") == world.rows("sign_outs") == world.rows("links") == []
 
 
-async def test_a_given_up_code_that_nobody_approves_costs_one_question(world: World) -> None:
+async def test_a_given_up_code_that_nobody_approves_costs_two_questions(world: World) -> None:
     await world.plexlink()
     await world.press("Cancel")
     asked = world.asked()
@@ -43,9 +43,19 @@ async def test_a_given_up_code_that_nobody_approves_costs_one_question(world: Wo
     assert row["pin_id_envelope"].startswith("plk1:")
     assert world.rows("attempts")[0]["pin_id_envelope"] is None
     await world.advance(LONGER_THAN_A_CODE)
-    assert world.asked() == asked + 1
+    assert world.asked() == asked + 2
     assert world.rows("leftovers") == []
     assert sign_outs(world) == 0
+
+
+async def test_a_given_up_code_that_is_approved_in_its_last_seconds_is_found(world: World) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    await world.advance(885)
+    token = world.approve()
+    await world.advance(20)
+    assert not world.plex.is_alive(token)
+    assert world.rows("leftovers") == world.rows("sign_outs") == []
 
 
 async def test_an_attempt_without_a_code_leaves_nothing(world: World) -> None:

@@ -52,13 +52,43 @@ async def test_more_pending_members_than_allowed_are_told_when_to_come_back(tmp_
         assert len(world.rows("attempts")) == 2
 
 
+async def test_who_renews_again_and_again_gives_the_place_to_others_when_all_are_taken(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_pending=1) as world:
+        await world.plexlink()
+        for _ in range(2):
+            await world.advance(700)
+            await world.press("New code")
+        assert len(world.plex.pins) == 3
+        await world.advance(700)
+        result = await world.press("New code")
+        assert "Many people are linking right now" in Card(result.followups[0]).text
+        assert "Cancelled" in world.card().text
+        bob = world.join("bob")
+        await world.plexlink(bob)
+        assert f"`{world.pin().code}`" in world.card(bob).text
+
+
+async def test_one_server_never_takes_all_places_where_others_use_the_bot_too(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_pending=4) as world:
+        elsewhere = world.env.create_guild("elsewhere")
+        there = elsewhere.create_text_channel("general")
+        stranger, other = (elsewhere.add_member(world.env.create_user(name)) for name in ("stranger", "other"))
+        await stranger.slash(there, "plexlink")
+        await stranger.user.click(stranger.user.dm_channel.last_message, label="Cancel")
+        for name in ("bob", "carol", "dora"):
+            await world.plexlink(world.join(name))
+        assert "Many people are linking right now" in Card((await world.plexlink()).response).text
+        await other.slash(there, "plexlink")
+        assert len(world.plex.pins) == 5, "a place was left for other servers"
+
+
 async def test_each_of_fifty_who_start_at_once_is_told_when_the_code_comes(tmp_path: Path) -> None:
     async with a_world(tmp_path, plex_rate=0.2, settle=0.8) as world:
         members = [world.join(f"member{number}") for number in range(50)]
         results = [await world.plexlink(member) for member in members]
         await world.advance(3)
         told = [re.search(r"I expect it <t:(\d+):R>", Card(result.response).text) for result in results]
-        await world.advance(300)
+        await world.advance(400)
         created = [call.at.timestamp() for call in world.plex.requests if call.method == "POST"]
         order = [call.headers["X-Plex-Device-Name"] for call in world.plex.requests if call.method == "POST"]
         assert order == [f"Discord: member{number} via TestBot" for number in range(50)]
@@ -107,3 +137,21 @@ async def test_all_calls_share_one_pace_and_slow_down_together(tmp_path: Path) -
         assert len(world.plex.requests) == before
         await world.advance(30)
         assert 0 < len(world.plex.requests) - before < 30
+
+
+async def test_an_hour_of_silence_that_plex_asks_for_costs_nobody_an_approval(world: World) -> None:
+    bob = world.join("bob")
+    await world.plexlink()
+    world.plex.fail(RateLimited(retry_after=3600), times=1)
+    await world.advance(4)
+    asked = world.asked()
+    world.approve()
+    waiting = await world.plexlink(bob)
+    await world.advance(898)
+    assert world.asked() == asked + 1, "once, when it just helps"
+    assert sorted(row["state"] for row in world.rows("attempts")) == ["approved", "failed"]
+    card = Card(waiting.response)
+    assert "Plex does not answer" in card.text, "by the clock: there is no request for it"
+    assert len(world.plex.pins) == 1
+    await world.advance(2800)
+    assert "Linked as alice" in world.card().text

@@ -30,6 +30,19 @@ async def test_who_presses_again_and_again_is_not_heard_more_often_than_others(t
         assert world.asked() - before <= 4
 
 
+async def test_presses_in_the_last_seconds_do_not_cost_the_last_question(world: World) -> None:
+    await world.plexlink()
+    ends_at = world.pin().expires_at
+    await world.advance(868)
+    while (ends_at - world.env.now()).total_seconds() > 6:
+        await world.press("I've approved it")
+        await world.advance(1)
+    assert "ends <t:" in world.card().text
+    world.approve()
+    await world.advance(30)
+    assert "Linked as alice" in world.card().text
+
+
 async def test_an_end_that_was_not_shown_yet_does_not_draw_over_its_successor(world: World) -> None:
     await world.plexlink()
     world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=3)

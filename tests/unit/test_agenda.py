@@ -7,7 +7,6 @@ import functools
 import inspect
 import logging
 from collections import defaultdict
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plexlink.plex.pace import Pace
-from plexlink.work.agenda import Agenda, Key, Kind, Urgency
+from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.order import Question
+from plexlink.work.shares import WEIGHTS, Presses, Urgency
 from virtual_time import armed, in_virtual_time, play
 
 if TYPE_CHECKING:
@@ -176,8 +176,8 @@ async def test_newcomer_that_is_more_urgent_and_a_job_that_becomes_so_overtake(b
     bench.agenda.put(key("new"), Urgency.PRESSED)
     bench.agenda.put(key("poll 4"), Urgency.PRESSED)
     await bench.until(60)
-    assert bench.ran[:4] == [(0.0, "poll 0"), (1.0, "poll 1"), (2.0, "new"), (3.0, "poll 4")]
-    assert bench.names[4:] == ["poll 2", "poll 3"]
+    assert bench.names == ["poll 0", "poll 1", "new", "poll 2", "poll 4", "poll 3"]
+    assert bench.times == [0, 1, 2, 3, 4, 5]
 
 
 # --- free jobs ---
@@ -570,11 +570,33 @@ def asks_again(bench: Bench, name: str, *, last: float = 900.0) -> None:
 
 @at_a_bench
 async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_has_time(bench: Bench) -> None:
-    ask(bench, "ends", asked=5.0, last=30.0)
+    asks_again(bench, "ends", last=30.5)
     for number in range(50):
         bench.agenda.put(key(f"create {number}"), Urgency.CREATE)
     await bench.until(60)
-    assert dict((name, at) for at, name in bench.ran)["ends"] in {29.0, 30.0}  # noqa: C402
+    assert (30.5, "ends") in bench.ran
+    assert (29.0, "create") in [(at, name.split()[0]) for at, name in bench.ran], "no request waits longer than it must"
+
+
+@at_a_bench
+async def test_last_chances_at_the_same_time_are_all_used_and_leave_every_other_request(bench: Bench) -> None:
+    for number in range(20):
+        asks_again(bench, f"ends {number}", last=100.0)
+        bench.agenda.put(key(f"create {number}"), Urgency.CREATE, 60)
+    await bench.until(102)
+    last = {name: at for at, name in bench.ran if name.startswith("ends")}
+    assert all(at > 60 for at in last.values())
+    assert sum(60 <= at <= 100 for at in set(bench.times) - set(last.values())) >= 20
+    assert sum(name.startswith("create") for _, name in bench.ran) >= 13
+
+
+@at_a_bench
+async def test_no_pause_is_so_long_that_a_last_chance_is_missed(bench: Bench) -> None:
+    bench.agenda.put(key("look"), Urgency.BACKGROUND, 50, last_chance_seconds=100)
+    bench.agenda.put(key("other"), Urgency.PRESSED, 50)
+    bench.slow_down(3600)
+    await bench.until(5000)
+    assert bench.ran == [(100.0, "look"), (3600.0, "other")]
 
 
 @at_a_bench
@@ -611,26 +633,64 @@ async def test_question_waits_for_the_end_of_the_same_job(bench: Bench) -> None:
     assert bench.overlaps == 0
 
 
+# --- shares ---
+
+
+def always(bench: Bench, urgency: Urgency) -> None:
+    """Let there be work of a sort all the time."""
+
+    async def again(job: Key) -> None:
+        bench.agenda.put(job, urgency)
+
+    for number in range(3):
+        bench.does[f"{urgency.name} {number}"] = again
+        bench.agenda.put(key(f"{urgency.name} {number}"), urgency)
+
+
+@pytest.mark.parametrize(
+    "others", [[Urgency.POLL], [Urgency.BACKGROUND], [one for one in COSTLY if one is not Urgency.PRESSED]]
+)
 @at_a_bench
-async def test_background_gets_one_request_in_twenty_one_while_questions_take_all_others(bench: Bench) -> None:
-    for number in range(40):
-        asks_again(bench, f"{number}")
-    await bench.until(100)
-    for number in range(5):
-        bench.agenda.put(key(f"sign-out {number}"), Urgency.BACKGROUND)
-    await bench.until(203)
-    places = [place for place, (at, name) in enumerate(bench.ran) if name.startswith("sign-out")]
-    assert len(places) == 5
-    assert {later - sooner for sooner, later in pairwise(places)} == {21}
+async def test_presses_get_half_of_the_requests_at_most(bench: Bench, others: list[Urgency]) -> None:
+    for urgency in [Urgency.PRESSED, *others]:
+        always(bench, urgency)
+    await bench.until(1000)
+    assert 90 < sum(name.startswith("PRESSED") for name in bench.names) <= 501
+
+
+@unhurried
+@given(at_work=st.sets(st.sampled_from(COSTLY), min_size=1))
+def test_whatever_else_waits_each_sort_of_work_has_its_share(at_work: set[Urgency]) -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        for urgency in at_work:
+            always(bench, urgency)
+        bench.start()
+        await bench.until(1000)
+        whole = sum(WEIGHTS[urgency] for urgency in at_work)
+        for urgency in at_work - {Urgency.PRESSED}:
+            share = sum(name.startswith(urgency.name) for name in bench.names) / len(bench.names)
+            assert share >= WEIGHTS[urgency] / whole - 0.01
+        await bench.agenda.stop()
+
+    play(scenario)
 
 
 @at_a_bench
-async def test_what_members_wait_for_goes_before_background_that_has_waited(bench: Bench) -> None:
-    for number in range(40):
-        asks_again(bench, f"{number}")
-    await bench.until(60)
-    bench.agenda.put(key("sign-out"), Urgency.BACKGROUND)
-    for number in range(30):
-        bench.agenda.put(key(f"create {number}"), Urgency.CREATE)
-    await bench.until(100)
-    assert bench.names.index("sign-out") > max(bench.names.index(f"create {number}") for number in range(30))
+async def test_who_had_nothing_to_do_comes_at_once_but_has_saved_nothing_up(bench: Bench) -> None:
+    always(bench, Urgency.POLL)
+    await bench.until(500.5)
+    always(bench, Urgency.BACKGROUND)
+    await bench.until(600.5)
+    later = [name.split()[0] for at, name in bench.ran if at > 500]
+    assert later[0] == "BACKGROUND"
+    assert later.count("BACKGROUND") == 20
+
+
+def test_press_after_press_is_heard_later_each_time_and_the_first_one_at_once() -> None:
+    presses, heard = Presses(), []
+    while len(heard) < 5:
+        heard.append(max(presses.next_at, heard[-1] if heard else 0.0))
+        presses = presses.after(heard[-1])
+    assert heard == [0.0, 3.0, 9.0, 21.0, 33.0]
+    assert presses.after(heard[-1] + 61).next_at == heard[-1] + 64

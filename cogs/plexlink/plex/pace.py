@@ -30,9 +30,9 @@ class Pace:
         """Requests a second at present."""
         return self._rate
 
-    def ready_at(self) -> float:
-        """Return the monotonic time from which the next request may go."""
-        return max(self._ready_at, self._paused_until)
+    def ready_at(self, *, in_a_pause: bool = False) -> float:
+        """Return the monotonic time from which the next request may go, or one that cannot wait for a pause's end."""
+        return self._ready_at if in_a_pause else max(self._ready_at, self._paused_until)
 
     def paused_until(self) -> float:
         """Return the monotonic time until which plex.tv wants to be left alone."""

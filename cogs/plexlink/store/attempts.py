@@ -84,6 +84,18 @@ class AttemptRows:
         rows = await self._connection.execute(select(func.count()).select_from(attempts).where(_OPEN))
         return rows.scalar_one()
 
+    async def open_count_in(self, guild_id: int | None) -> int:
+        """Return how many attempts of one server have not ended; those of direct messages are together, too."""
+        is_there = attempts.c.guild_id.is_not_distinct_from(guild_id)
+        rows = await self._connection.execute(select(func.count()).select_from(attempts).where(_OPEN, is_there))
+        return rows.scalar_one()
+
+    async def has_others_than(self, guild_id: int | None) -> bool:
+        """Tell whether anybody has begun an attempt in another server of late."""
+        is_elsewhere = and_(attempts.c.guild_id.is_not(None), attempts.c.guild_id.is_distinct_from(guild_id))
+        rows = await self._connection.execute(select(exists().where(is_elsewhere)))
+        return bool(rows.scalar_one())
+
     async def first_deadline(self, after: datetime) -> datetime | None:
         """Return when the first open code runs out after an instant."""
         rows = await self._connection.execute(

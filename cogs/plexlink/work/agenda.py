@@ -1,13 +1,10 @@
 """Which job is done next, and when: a heap of due times, one armed timer, one pace.
 
-A job is a key that becomes due in a lane. Jobs that ask plex.tv share the pace and go by lane, the most
-urgent first, then the one that is due first; of the questions about pending codes, the one that `order` puts first.
+A job is a key that becomes due. Jobs that ask plex.tv share its pace. What has a last chance goes in time for it,
+whatever else waits, and in a pause too. Of all others `shares` says for what purpose the next request is made; of the
+same purpose the job goes that is due first, and of the questions about pending codes the one that `order` puts first.
 Jobs that only touch Discord or the database are free. Nothing runs while nothing is due, and no task sleeps. One key
 runs at most once at a time.
-
-What a member waits for comes before the background, which questions alone could starve for as long as many members
-are linking. So after twenty questions one background job goes first: a sign-out, which is a promise too, then waits
-for minutes at most, and takes no more than a twentieth from those who wait for their approval to be noticed.
 """
 
 from __future__ import annotations
@@ -15,16 +12,18 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import order
 from .order import People, Question
+from .shares import Shares, Urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from ..plex.pace import Pace
 
@@ -32,21 +31,10 @@ _log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 8
 _DRAIN_SECONDS = 6.0
-_QUESTIONS_BEFORE_BACKGROUND = 20
+_LAST_CHANCES_APART_REQUESTS = 2.0
 
-
-class Urgency(IntEnum):
-    """What a job is for, the most urgent first; all but `FREE` cost a request to plex.tv.
-
-    `PRESSED` is for a member who pressed *I've approved it*, and for a code's last second.
-    """
-
-    FREE = 0
-    PRESSED = 1
-    ACCOUNT = 2
-    CREATE = 3
-    POLL = 4
-    BACKGROUND = 5
+_ENDLESS = 1_000_000
+"""So many questions wait while there are codes: whoever was asked about in vain comes again."""
 
 
 class Kind(StrEnum):
@@ -59,6 +47,7 @@ class Kind(StrEnum):
     HEALTH = "health"
     NOTICE = "notice"
     SWEEP = "sweep"
+    CLOSING = "closing"
 
 
 class Key(NamedTuple):
@@ -76,11 +65,12 @@ class _Entry:
     urgency: Urgency
     due: float
     question: Question | None = None
+    last_at: float = inf
     sequence: int = 0
 
     @property
-    def rank(self) -> tuple[Urgency, float, int]:
-        return self.urgency, self.due, self.sequence
+    def rank(self) -> tuple[float, int]:
+        return self.due, self.sequence
 
 
 class Agenda:
@@ -91,9 +81,11 @@ class Agenda:
         self.people = People()
         self._planned: dict[Key, _Entry] = {}
         self._later: list[tuple[float, int, _Entry]] = []
-        self._ready: list[tuple[tuple[Urgency, float, int], _Entry]] = []
+        self._ready: defaultdict[Urgency, list[tuple[tuple[float, int], _Entry]]] = defaultdict(list)
         self._questions: dict[Key, Question] = {}
-        self._next_last_at = inf
+        self._last_chances: dict[Key, _Entry] = {}
+        self._had_last_chance: dict[Key, float] = {}
+        self._shares = Shares()
         self._ranking: list[Key] = []
         self._ranked_at = 0.0
         self._running: dict[Key, asyncio.Task[None]] = {}
@@ -101,7 +93,6 @@ class Agenda:
         self._asking: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._sequence = 0
-        self._questions_in_a_row = 0
         self._timer: asyncio.TimerHandle | None = None
         self._work: Callable[[Key], Awaitable[None]] | None = None
 
@@ -125,22 +116,27 @@ class Agenda:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    def put(self, key: Key, urgency: Urgency, delay_seconds: float = 0.0) -> None:
-        """Plan a job, replacing what was planned for the same key."""
-        self._plan(_Entry(key, urgency, self._now() + max(0.0, delay_seconds)))
+    def put(self, key: Key, urgency: Urgency, delay_seconds: float = 0.0, *, last_chance_seconds: float = inf) -> None:
+        """Plan a job, replacing what was planned for the same key; at its last chance it goes ahead of all others."""
+        now = self._now()
+        last_at = now + last_chance_seconds if last_chance_seconds > 0 else inf
+        self._plan(_Entry(key, urgency, now + max(0.0, delay_seconds), last_at=last_at))
 
     def put_sooner(self, key: Key, urgency: Urgency, delay_seconds: float = 0.0) -> None:
         """Plan a job unless the same key is planned for an earlier time."""
-        planned = self._planned.get(key)
-        if planned is None or planned.due > self._now() + delay_seconds:
+        if self._is_sooner(key, delay_seconds):
             self.put(key, urgency, delay_seconds)
+
+    def _is_sooner(self, key: Key, delay_seconds: float) -> bool:
+        planned = self._planned.get(key)
+        return planned is None or planned.due > self._now() + delay_seconds
 
     def put_question(self, key: Key, question: Question) -> None:
         """Plan to ask about a pending code as soon as that is worth a request, unless that is planned sooner."""
         due = max(self._now(), order.due_at(self.people, question))
         planned = self._planned.get(key)
         if planned is None or planned.due > due:
-            self._plan(_Entry(key, Urgency.POLL, due, question))
+            self._plan(_Entry(key, Urgency.POLL, due, question, question.last_at))
 
     def retry(
         self,
@@ -150,11 +146,13 @@ class Agenda:
         first_seconds: float = 3.0,
         longest_seconds: float = 30.0,
         not_before_seconds: float = 0.0,
+        last_chance_seconds: float = inf,
     ) -> float:
         """Plan a job that failed again, later each time, counted from `not_before_seconds` on; return the delay."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = not_before_seconds + min(longest_seconds, first_seconds * 2.0 ** min(failures - 1, 16))
-        self.put_sooner(key, urgency, delay)
+        if self._is_sooner(key, delay):
+            self.put(key, urgency, delay, last_chance_seconds=last_chance_seconds)
         return delay
 
     def failures(self, key: Key) -> int:
@@ -167,9 +165,8 @@ class Agenda:
 
     def drop(self, key: Key) -> None:
         """Forget what was planned for a key; what runs goes on."""
-        self._planned.pop(key, None)
-        self._questions.pop(key, None)
-        self._failures.pop(key, None)
+        for memory in (self._planned, self._questions, self._last_chances, self._had_last_chance, self._failures):
+            memory.pop(key, None)
         self._advance()
 
     def is_planned(self, key: Key) -> bool:
@@ -185,15 +182,19 @@ class Agenda:
             self.people = self.people.after_approval(asked, approved_by - question.shown_at)
 
     def expected_wait_seconds(self, key: Key) -> float:
-        """Return about how long a planned job will wait for its request."""
+        """Return about how long a planned job will wait for its request; questions about codes are made meanwhile."""
         mine = self._planned.get(key)
         if mine is None:
             return 0.0
-        ahead = sum(1 for entry in self._planned.values() if self._is_waiting(entry) and entry.rank < mine.rank)
-        return max(0.0, self.pace.ready_at() - self._now(), mine.due - self._now()) + ahead / self.pace.rate
-
-    def _is_waiting(self, entry: _Entry) -> bool:
-        return entry.urgency is not Urgency.FREE and entry.due <= self._now()
+        ahead: Counter[Urgency] = Counter()
+        for entry in self._planned.values():
+            is_ahead = entry.urgency is not mine.urgency or entry.rank < mine.rank
+            if entry.urgency is not Urgency.FREE and entry.due <= self._now() and is_ahead:
+                ahead[entry.urgency] += 1
+        if any(entry.question for entry in self._planned.values()) and mine.urgency is not Urgency.POLL:
+            ahead[Urgency.POLL] = _ENDLESS
+        before = self._shares.requests_before(mine.urgency, ahead)
+        return max(0.0, self.pace.ready_at() - self._now(), mine.due - self._now()) + before / self.pace.rate
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -203,6 +204,9 @@ class Agenda:
         entry.sequence = self._sequence
         self._planned[entry.key] = entry
         self._questions.pop(entry.key, None)
+        self._last_chances.pop(entry.key, None)
+        if entry.last_at < inf:
+            self._last_chances[entry.key] = entry
         heapq.heappush(self._later, (entry.due, entry.sequence, entry))
         self._advance()
 
@@ -224,37 +228,63 @@ class Agenda:
             entry = heapq.heappop(self._later)[2]
             if self._is_current(entry):
                 self._line_up(entry)
-        soon = now + 1 / self.pace.rate
-        if soon > self._next_last_at:
-            for key in [key for key, question in self._questions.items() if question.last_at < soon]:
-                self._hurry(self._planned[key])
-            self._next_last_at = min((question.last_at for question in self._questions.values()), default=inf)
 
     def _line_up(self, entry: _Entry) -> None:
         """Let a job that is due wait for its turn; while the same key runs, for its end first."""
         if entry.key in self._running:
             self._held[entry.key] = entry
         elif entry.question is None:
-            heapq.heappush(self._ready, (entry.rank, entry))
+            heapq.heappush(self._ready[entry.urgency], (entry.rank, entry))
         else:
             self._questions[entry.key] = entry.question
-            self._next_last_at = min(self._next_last_at, entry.question.last_at)
-
-    def _hurry(self, entry: _Entry) -> None:
-        """Let a question whose last chance has come go ahead of all that has time."""
-        del self._questions[entry.key]
-        entry.urgency = Urgency.PRESSED
-        heapq.heappush(self._ready, (entry.rank, entry))
 
     def _next(self, now: float) -> _Entry | None:
         """Take the job that goes now out of the line, if one may go."""
-        entry = self._most_urgent()
-        is_free = entry is not None and entry.urgency is Urgency.FREE
-        if not is_free and not self._may_ask(now):
+        if self._first(Urgency.FREE):
+            return heapq.heappop(self._ready[Urgency.FREE])[1]
+        if len(self._asking) >= _MOST_AT_ONCE:
             return None
-        if self._questions and (entry is None or self._gives_way(entry)):
-            return self._first_question(now)
-        return heapq.heappop(self._ready)[1] if self._ready else None
+        goes_at, entry = self._next_last_chance()
+        if entry and max(goes_at, self.pace.ready_at(in_a_pause=True)) <= now:
+            if entry.question:  # what was asked in vain comes again, with the same last chance
+                self._had_last_chance[entry.key] = entry.last_at
+            return entry
+        waiting = self._waiting()
+        return self._take_turn(waiting, now) if waiting and self._may_ask(now, goes_at) else None
+
+    def _may_ask(self, at: float, last_chance_at: float) -> bool:
+        """Tell whether a request may go at a time without putting off the one that would come too late."""
+        return self.pace.ready_at() <= at <= last_chance_at - 1 / self.pace.rate
+
+    def _take_turn(self, waiting: Collection[Urgency], now: float) -> _Entry:
+        urgency = self._shares.first(waiting)
+        self._shares.took(urgency)
+        return heapq.heappop(self._ready[urgency])[1] if self._first(urgency) else self._first_question(now)
+
+    def _waiting(self) -> set[Urgency]:
+        """Return what there is to be done at plex.tv."""
+        waiting: set[Urgency] = {urgency for urgency in self._ready if urgency is not Urgency.FREE}
+        waiting = {urgency for urgency in waiting if self._first(urgency)}
+        if self._questions:
+            waiting.add(Urgency.POLL)
+        return waiting
+
+    def _first(self, urgency: Urgency) -> _Entry | None:
+        ready = self._ready[urgency]
+        while ready and not self._is_current(ready[0][1]):
+            heapq.heappop(ready)
+        return ready[0][1] if ready else None
+
+    def _next_last_chance(self) -> tuple[float, _Entry | None]:
+        """Return when the next job goes for which it would be too late afterwards, and which it is.
+
+        Those that would go at the same time go one after the other until then, each once, and others in between.
+        """
+        goes_at, first = inf, None
+        for entry in sorted(self._last_chances.values(), key=lambda entry: -entry.last_at):
+            if entry.key not in self._running and self._had_last_chance.get(entry.key) != entry.last_at:
+                goes_at, first = min(entry.last_at, goes_at - _LAST_CHANCES_APART_REQUESTS / self.pace.rate), entry
+        return goes_at, first
 
     def _first_question(self, now: float) -> _Entry:
         if now >= self._ranked_at + order.RANK_HOLDS_SECONDS:
@@ -271,44 +301,31 @@ class Agenda:
         self._ranking = order.ranked(self.people, self._questions, now, crowd=crowd, rate=self.pace.rate)
         self._ranked_at = now
 
-    def _most_urgent(self) -> _Entry | None:
-        while self._ready and not self._is_current(self._ready[0][1]):
-            heapq.heappop(self._ready)
-        return self._ready[0][1] if self._ready else None
-
-    def _gives_way(self, entry: _Entry) -> bool:
-        """Tell whether a job lets questions pass."""
-        return entry.urgency is Urgency.BACKGROUND and self._questions_in_a_row < _QUESTIONS_BEFORE_BACKGROUND
-
-    def _may_ask(self, now: float) -> bool:
-        return len(self._asking) < _MOST_AT_ONCE and self.pace.ready_at() <= now
-
     def _arm(self, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         times = [self._later[0][0]] if self._later else []
-        if (self._ready or self._questions) and len(self._asking) < _MOST_AT_ONCE:
-            times.append(max(now, self.pace.ready_at()))
+        if len(self._asking) < _MOST_AT_ONCE:
+            goes_at, _ = self._next_last_chance()
+            if goes_at < inf:
+                times.append(max(now, goes_at, self.pace.ready_at(in_a_pause=True)))
+            next_at = max(now, self.pace.ready_at())
+            if self._waiting() and self._may_ask(next_at, goes_at):
+                times.append(next_at)
         if times:
             self._timer = self._loop.call_at(min(times), self._advance)
 
     def _launch(self, entry: _Entry, now: float) -> None:
         del self._planned[entry.key]
         self._questions.pop(entry.key, None)
+        self._last_chances.pop(entry.key, None)
         if entry.urgency is not Urgency.FREE:
             self._asking.add(entry.key)
             self.pace.take(now)
-            self._count(entry)
         task = self._loop.create_task(self._run(entry.key), name=f"plexlink-{entry.key.kind}-{entry.key.id}")
         self._running[entry.key] = task
         task.add_done_callback(lambda _: self._finish(entry.key))
-
-    def _count(self, entry: _Entry) -> None:
-        if entry.urgency is Urgency.BACKGROUND:
-            self._questions_in_a_row = 0
-        elif entry.question is not None:
-            self._questions_in_a_row += 1
 
     async def _run(self, key: Key) -> None:
         if self._work is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 from .. import cards, flow
@@ -21,8 +22,9 @@ from ..errors import (
     TokenRejectedError,
 )
 from ..models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
-from .agenda import Key, Kind, Urgency
+from .agenda import Key, Kind
 from .order import Question
+from .shares import Presses, Urgency
 
 if TYPE_CHECKING:
     from ..clock import Clock
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 ASKED_AGAIN_SECONDS = 3.0
-"""A call without an answer is made again after so long, later each time; a press is not heard more often."""
+"""A call without an answer is made again after so long, later each time."""
 
 LAST_CHANCE_SECONDS = 1.0
 """plex.tv forgets a PIN at its deadline: the last question that can bring a token comes this much earlier."""
@@ -79,7 +81,7 @@ class Asker:
         self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
         self._rejected_since: dict[str, float] = {}
         self._told: set[str] = set()
-        self._answered_press_at: dict[str, float] = {}
+        self._presses: dict[str, Presses] = {}
 
     def hear(self, attempt: Attempt) -> None:
         """Plan an attempt's next call, unless that is planned or being made; ask no more about one that has ended."""
@@ -99,6 +101,8 @@ class Asker:
             self._plan_question(attempt, known.shown_at if known else now, now)
         else:
             self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
+        if call is flow.Call.CREATE_PIN:
+            self._agenda.put(Key(Kind.CLOSING, attempt.id), Urgency.FREE, self._closes_in_seconds(attempt))
 
     def press(self, attempt: Attempt) -> None:
         """Ask about an attempt ahead of all others, and tell its member what plex.tv said.
@@ -109,9 +113,21 @@ class Asker:
         self._pressed.add(attempt.id)
         if self._agenda.pace.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
-        heard_at = self._answered_press_at.get(attempt.id)
-        delay = 0.0 if heard_at is None else heard_at + ASKED_AGAIN_SECONDS - now
-        self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.PRESSED, delay)
+        heard_from = self._presses.get(attempt.id, Presses()).next_at
+        last_chance = self._deadlines.get(attempt.id, inf) - LAST_CHANCE_SECONDS - now
+        key = Key(Kind.ATTEMPT, attempt.id)
+        self._agenda.put(key, Urgency.PRESSED, heard_from - now, last_chance_seconds=last_chance)
+
+    async def close(self, attempt_id: str) -> None:
+        """Let an attempt that has waited for its code for too long be ended now; that takes no request."""
+        attempt = await self._ledger.get(attempt_id)
+        if attempt is not None and flow.next_call(attempt) is flow.Call.CREATE_PIN:
+            left = self._closes_in_seconds(attempt)
+            key = Key(Kind.ATTEMPT, attempt_id) if left <= 0 else Key(Kind.CLOSING, attempt_id)
+            self._agenda.put(key, Urgency.FREE, left)
+
+    def _closes_in_seconds(self, attempt: Attempt) -> float:
+        return (attempt.requested_at + cards.ANSWER_CLOSES - self._clock.now()).total_seconds()
 
     async def step(self, attempt_id: str) -> None:
         """Make the attempt's next call."""
@@ -165,7 +181,7 @@ class Asker:
                 await self._cannot_read(attempt)
 
     async def _create_pin(self, attempt: Attempt) -> None:
-        if self._clock.now() >= attempt.requested_at + cards.ANSWER_CLOSES:
+        if self._closes_in_seconds(attempt) <= 0:
             await self._advance(attempt, flow.Failed(Reason.PLEX_SILENT))
             return
         is_new = attempt.id not in self._made
@@ -185,7 +201,7 @@ class Asker:
             return
         asked = self._clock.monotonic()
         if was_pressed:
-            self._answered_press_at[attempt.id] = asked
+            self._presses[attempt.id] = self._presses.get(attempt.id, Presses()).after(asked)
         answer = await self._plex.ask(_known(attempt.pin_id), _known(attempt.client_identifier))
         self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
         match answer:
@@ -317,10 +333,16 @@ class Asker:
         now = self._clock.monotonic()
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
         pause = max(0.0, self._agenda.pace.paused_until() - now)
-        self._agenda.retry(key, urgency, first_seconds=ASKED_AGAIN_SECONDS, not_before_seconds=pause)
-        # The question right at the deadline counts most: no back-off sleeps through it.
         left = self._deadlines.get(attempt.id, now) - now
-        if left > 0:
+        self._agenda.retry(
+            key,
+            urgency,
+            first_seconds=ASKED_AGAIN_SECONDS,
+            not_before_seconds=pause,
+            last_chance_seconds=left - LAST_CHANCE_SECONDS,
+        )
+        if 0 < left <= LAST_CHANCE_SECONDS:
+            # The question right at the deadline counts most: no back-off sleeps through it.
             self._agenda.put_sooner(key, urgency, left)
 
     def _tell_of_silence(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
@@ -351,12 +373,13 @@ class Asker:
 
     def _forget(self, attempt_id: str) -> None:
         self._agenda.drop(Key(Kind.ATTEMPT, attempt_id))
+        self._agenda.drop(Key(Kind.CLOSING, attempt_id))
         self._pressed.discard(attempt_id)
         self._told.discard(attempt_id)
         self._made.pop(attempt_id, None)
         self._planned.pop(attempt_id, None)
         self._asked_about.pop(attempt_id, None)
-        for memory in (self._deadlines, self._questions, self._rejected_since, self._answered_press_at):
+        for memory in (self._deadlines, self._questions, self._rejected_since, self._presses):
             memory.pop(attempt_id, None)
 
 

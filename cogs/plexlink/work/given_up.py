@@ -1,7 +1,7 @@
 """Codes that their members gave up: one that is approved all the same leaves a token, which is signed out.
 
 *Cancel* and *New code* cannot take a code back at plex.tv, and the answer that brings a token may be on its way when
-the button is pressed. So a given-up code is asked about once more, shortly before it runs out.
+the button is pressed. So a given-up code is asked about once more shortly before it runs out, and when it just does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import PlexError, PlexRefusedError
 from ..models import Approved, Pending, Trouble
-from .agenda import Key, Kind, Urgency
+from .agenda import Key, Kind
+from .shares import Urgency
 
 if TYPE_CHECKING:
     from ..change import Change
@@ -27,6 +28,9 @@ _log = logging.getLogger(__name__)
 _LOOKS_BEFORE = timedelta(seconds=30)
 """How long before its end a code is asked about: time for others who are in line, and to ask again."""
 
+_LAST_LOOK_BEFORE = timedelta(seconds=1)
+"""plex.tv forgets a code at its end."""
+
 _GIVES_UP_AFTER = timedelta(hours=1)
 _FIRST_RETRY_SECONDS = 5.0
 
@@ -40,10 +44,12 @@ class GivenUpCodes:
         self._agenda = agenda
         self._clock = clock
         self._in_hand: dict[str, Secret] = {}
+        self._looked_late: set[str] = set()
 
     def hear(self, given_up: GivenUp) -> None:
         """Plan a question about a code, shortly before it runs out."""
-        self._plan(given_up.id, given_up.deadline_at - self._clock.now())
+        if not self._agenda.is_planned(Key(Kind.GIVEN_UP, given_up.id)):
+            self._plan(given_up.id, given_up.deadline_at - self._clock.now())
 
     async def find(self, change: Change) -> None:
         """Plan a question about every given-up code."""
@@ -65,16 +71,20 @@ class GivenUpCodes:
             await self._failed(given_up, error)
 
     def _plan(self, attempt_id: str, left: timedelta) -> None:
-        key = Key(Kind.GIVEN_UP, attempt_id)
-        if not self._agenda.is_planned(key):
-            self._agenda.put(key, Urgency.BACKGROUND, (left - _LOOKS_BEFORE).total_seconds())
+        """Plan the next look at a code with so much time left; the last one goes ahead of everything."""
+        before_end = (left - _LAST_LOOK_BEFORE).total_seconds()
+        delay = (left - _LOOKS_BEFORE).total_seconds() if left > _LOOKS_BEFORE else before_end
+        self._agenda.put(Key(Kind.GIVEN_UP, attempt_id), Urgency.BACKGROUND, delay, last_chance_seconds=before_end)
 
     async def _ask(self, given_up: GivenUp) -> None:
         answer = await self._plex.ask(given_up.pin_id, given_up.client_identifier)
         match answer:
             case Approved(token):
                 self._in_hand[given_up.id] = token
-            case Pending(left) if left is not None and left > _LOOKS_BEFORE:
+            case Pending(left) if given_up.id not in self._looked_late:
+                left = given_up.deadline_at - self._clock.now() if left is None else left
+                if left <= _LOOKS_BEFORE:
+                    self._looked_late.add(given_up.id)
                 self._plan(given_up.id, left)
                 return
             case _:
@@ -86,7 +96,13 @@ class GivenUpCodes:
         if isinstance(error, PlexRefusedError) or self._clock.now() >= given_up.deadline_at + _GIVES_UP_AFTER:
             await self._finish(given_up, "given_up")
             return
-        self._agenda.retry(Key(Kind.GIVEN_UP, given_up.id), Urgency.BACKGROUND, first_seconds=_FIRST_RETRY_SECONDS)
+        left = given_up.deadline_at - _LAST_LOOK_BEFORE - self._clock.now()
+        self._agenda.retry(
+            Key(Kind.GIVEN_UP, given_up.id),
+            Urgency.BACKGROUND,
+            first_seconds=_FIRST_RETRY_SECONDS,
+            last_chance_seconds=left.total_seconds(),
+        )
 
     async def _finish(self, given_up: GivenUp, outcome: str) -> None:
         """Forget a code, and queue its token if there is one: both or neither."""
@@ -96,5 +112,6 @@ class GivenUpCodes:
             if token is not None:
                 await change.disown(given_up.id, given_up.user_id, token, given_up.client_identifier)
         self._in_hand.pop(given_up.id, None)
+        self._looked_late.discard(given_up.id)
         self._agenda.succeeded(Key(Kind.GIVEN_UP, given_up.id))
         _log.info("given_up.%s attempt=%s user=%s", outcome, given_up.id, given_up.user_id)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import PlexError, TokenRejectedError
 from ..models import Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
-from .agenda import Key, Kind, Urgency
+from .agenda import Key, Kind
+from .shares import Urgency
 
 if TYPE_CHECKING:
     from datetime import datetime

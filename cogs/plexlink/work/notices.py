@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import NotifyError
 from ..models import Phase, Showing, Topic
-from .agenda import Key, Kind, Urgency
+from .agenda import Key, Kind
+from .shares import Urgency
 from .showing import message_at
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from .. import cards, flow
 from ..errors import NotifyError, StoreError, StoreUnavailableError
 from ..models import AttemptCard, Card, Lane, Note, Place, Pointer, Showing
-from .agenda import Key, Kind, Urgency
+from .agenda import Key, Kind
+from .shares import Urgency
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import PlexError, PlexRefusedError, PlexUnavailableError, TokenRejectedError
 from ..models import Phase, Topic, Trouble
-from .agenda import Key, Kind, Urgency
+from .agenda import Key, Kind
+from .shares import Urgency
 
 if TYPE_CHECKING:
     from ..change import Change
@@ -140,7 +141,11 @@ class SignOuts:
             self._plan(row.id)
             return
         self._agenda.retry(
-            key, Urgency.BACKGROUND, first_seconds=_FIRST_RETRY_SECONDS, longest_seconds=_LONGEST_RETRY_SECONDS
+            key,
+            Urgency.BACKGROUND,
+            first_seconds=_FIRST_RETRY_SECONDS,
+            longest_seconds=_LONGEST_RETRY_SECONDS,
+            last_chance_seconds=(row.requested_at + GIVES_UP_AFTER - self._clock.now()).total_seconds(),
         )
         async with self._ledger.change() as change:
             notice = await change.tx.notices.get(row.id)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError, StoreUnavailableError
 from ..models import Attempt, CheckWanted, GivenUp, Notice, Phase, Pressed, SignOut, Unsure
-from .agenda import Key, Kind, Urgency
+from .agenda import Key, Kind
+from .shares import Urgency
 
 if TYPE_CHECKING:
     from ..bell import Happened
@@ -128,6 +129,8 @@ class Worker:
         match key.kind:
             case Kind.ATTEMPT:
                 await self._asker.step(key.id)
+            case Kind.CLOSING:
+                await self._asker.close(key.id)
             case Kind.CARD:
                 await self._presenter.draw(key.id)
             case Kind.SIGN_OUT:
@@ -142,5 +145,5 @@ class Worker:
                 await self._sweep()
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
-        is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.NOTICE}
+        is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING}
         self._agenda.retry(key, Urgency.FREE if is_free else Urgency.POLL, longest_seconds=longest_seconds)
