@@ -87,7 +87,7 @@ class Change:
         return await self.tx.attempts.get(attempt_id)
 
     async def move(self, attempt: Attempt, event: flow.Event) -> Attempt:
-        """Advance an attempt.
+        """Advance an attempt; a token that leads to no link is queued for signing out.
 
         Raises:
             IllegalTransitionError: the event does not fit the state that the attempt has by now.
@@ -101,6 +101,8 @@ class Change:
         await self.tx.attempts.move(after)
         self.moved.append(after)
         self._touched[after.id] = after
+        if flow.is_over(after) and after.state is not State.LINKED and newest.token and newest.client_identifier:
+            await self.disown(newest.id, newest.user_id, newest.token, newest.client_identifier)
         return after
 
     async def give_up(self, attempt: Attempt) -> Attempt:
@@ -155,13 +157,6 @@ class Change:
         told = await self.tx.notices.drawn_in(answer.message_id) if answer else []
         await self.tx.notices.remove([notice.id for notice in told if notice.topic is Topic.RETIRED])
 
-    async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
-        """End an approved attempt without a link, and queue its credential. Raise as `move` does."""
-        newest = await self.newest(attempt.id)
-        after = await self.move(attempt, flow.Rejected(reason))
-        await self.queue_sign_out(newest or attempt)
-        return after
-
     async def outdate(self, message_id: int | None) -> Attempt | None:
         """Let that be drawn again over which something else was drawn; return the attempt which has the message."""
         if message_id is None:
@@ -208,7 +203,7 @@ class Change:
         if attempt is not None and attempt.trouble is Trouble.UNAVAILABLE:
             raise UnknownKeyError(f"attempt {attempt.id} needs a key that is not in the ring; nothing was deleted")
         if attempt is not None and attempt.state is State.APPROVED:
-            await self.refuse(attempt, Reason.FORGOTTEN)
+            await self.move(attempt, flow.Rejected(Reason.FORGOTTEN))
         elif attempt is not None:
             await self.give_up(attempt)
         await self.tx.attempts.forget(user_id)
@@ -311,11 +306,6 @@ class Change:
         """Keep how far a notice has come."""
         await self.tx.notices.keep(notice)
         self._touched[notice.id] = notice
-
-    async def queue_sign_out(self, attempt: Attempt) -> None:
-        """Queue the credential of an attempt that led to no link, unless it did, or is on its way to."""
-        token, client_identifier = _credential(attempt)
-        await self.disown(attempt.id, attempt.user_id, token, client_identifier)
 
     async def disown(self, attempt_id: str, user_id: int, token: Secret, client_identifier: Secret) -> bool:
         """Queue a token that came of an attempt, unless that or the member's link keeps it; tell whether it did."""

@@ -6,7 +6,8 @@
         │            │          │   └────▶ REFUSED
         │            │          └ contested (reason TAKEN): the member decides ─▶ claimed (reason MOVING), or REFUSED
         │            ├───────────────────▶ EXPIRED
-        └────────────┴───────────────────▶ CANCELLED · FAILED
+        ├────────────┼──────────┴────────▶ CANCELLED
+        └────────────┴───────────────────▶ FAILED
 
 `advance` returns what the attempt becomes; it does nothing. Ends hold no secrets.
 """
@@ -150,7 +151,7 @@ def advance(attempt: Attempt, event: Event, now: datetime) -> Attempt:  # noqa: 
             return _end(attempt, State.REFUSED, reason, now)
         case State.PENDING, RanOut():
             return _end(attempt, State.EXPIRED, None, now)
-        case ((State.REQUESTED | State.PENDING), Cancelled()):
+        case ((State.REQUESTED | State.PENDING | State.APPROVED), Cancelled()):
             return _end(attempt, State.CANCELLED, None, now)
         case ((State.REQUESTED | State.PENDING), Failed(reason)):
             return _end(attempt, State.FAILED, reason, now)

@@ -71,7 +71,7 @@ class Ledger:
             return await change.move(attempt, event)
 
     async def decide(self, attempt: Attempt, account: Account) -> Attempt:
-        """Link an approved account, ask its member if it is another member's, or refuse it and queue its credential.
+        """Link an approved account, ask its member if it is another member's, or refuse it.
 
         Raise as `advance` does.
         """
@@ -80,7 +80,7 @@ class Ledger:
             holder = await change.tx.links.holding(account.id)
             is_taken = holder is not None and holder.user_id != newest.user_id
             if account.is_managed:
-                return await change.refuse(newest, Reason.MANAGED)
+                return await change.move(newest, flow.Rejected(Reason.MANAGED))
             if is_taken and newest.reason is not Reason.MOVING:
                 return await change.move(newest, flow.Contested(self._clock.now() + flow.TIME_TO_DECIDE))
             after = await change.move(newest, flow.Accepted())
@@ -89,15 +89,11 @@ class Ledger:
             await change.replace_link(newest, account)
             return after
 
-    async def refuse(self, attempt: Attempt, reason: Reason) -> Attempt:
-        """End an approved attempt without a link, and queue its credential. Raise as `advance` does."""
-        async with self.change() as change:
-            return await change.refuse(attempt, reason)
-
     async def disown(self, attempt: Attempt, token: Secret) -> None:
         """Queue a token for signing out that came for an attempt which has moved on, unless it is kept after all."""
-        async with self.change() as change:
-            await change.queue_sign_out(replace(attempt, token=token))
+        if attempt.client_identifier is not None:
+            async with self.change() as change:
+                await change.disown(attempt.id, attempt.user_id, token, attempt.client_identifier)
 
     async def answered(self, attempt: Attempt, answer: Answer) -> Attempt:
         """Commit that nothing is owed through an interaction any more; one that came meanwhile stays."""

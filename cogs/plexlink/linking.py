@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from . import cards, flow
 from .errors import ConflictError, IllegalTransitionError, StaleAttemptError, UnknownKeyError
 from .links import Done, Status
-from .models import Lane, Place, Pressed, Reason, Trouble
+from .models import Lane, Place, Pressed, Reason, State, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -93,7 +93,7 @@ class Linking:
         return await self._press(attempt_id, wish, self._check_now)
 
     async def cancel(self, attempt_id: str, wish: Wish) -> PressOutcome:
-        """End an attempt that has not been approved; one that has moved on is shown as what it is."""
+        """End an attempt, and sign it out if it was approved; one that has ended is shown as what it is."""
         return await self._press(attempt_id, wish, self._cancel)
 
     async def undo(self, attempt_id: str, wish: Wish) -> PressOutcome:
@@ -161,6 +161,9 @@ class Linking:
         return await self._replace(change, attempt, wish)
 
     async def _replace(self, change: Change, attempt: Attempt, wish: Wish) -> StartOutcome:
+        if attempt.state is State.APPROVED:  # while the member pressed: show that instead
+            await change.redraw(attempt)
+            return Begun()
         too_many = await self._too_many(change, wish.user_id)
         if too_many is not None:
             return too_many
@@ -170,10 +173,7 @@ class Linking:
         successor = self._begin(wish)
         if _has_moved(attempt, wish):
             successor = replace(successor, answer=attempt.answer)
-        try:
-            await change.hand_over(attempt, successor)
-        except IllegalTransitionError:  # it was approved while the member pressed: show that instead
-            await change.redraw(attempt)
+        await change.hand_over(attempt, successor)
         return Begun()
 
     async def _press(
@@ -223,7 +223,7 @@ class Linking:
 
     async def _leave_there(self, change: Change, attempt: Attempt, _: Wish) -> None:
         if flow.is_contested(attempt):
-            await change.refuse(attempt, Reason.TAKEN)
+            await change.move(attempt, flow.Rejected(Reason.TAKEN))
         else:
             await change.redraw(attempt)
 

@@ -77,6 +77,7 @@ class Reason(StrEnum):
     MANAGED = "managed"
     TAKEN = "taken"
     REVOKED = "revoked"
+    UNTOLD = "untold"
     PLEX_REFUSED = "plex_refused"
     PLEX_SILENT = "plex_silent"
     UNREADABLE = "unreadable"

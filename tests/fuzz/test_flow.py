@@ -19,7 +19,7 @@ INSTANT = timedelta(microseconds=1)
 ORDER = {
     State.REQUESTED: {State.PENDING, State.CANCELLED, State.FAILED},
     State.PENDING: {State.APPROVED, State.EXPIRED, State.CANCELLED, State.FAILED},
-    State.APPROVED: {State.LINKED, State.REFUSED},
+    State.APPROVED: {State.LINKED, State.REFUSED, State.CANCELLED},
 }
 SECRETS = ("client_identifier", "pin_id", "user_code", "token")
 

@@ -148,6 +148,19 @@ async def test_a_press_renews_the_answer_that_shows_the_card(ledger: Ledger) -> 
     assert (await press(ledger, attempt, Origin.ANSWER, newer)).answer == newer
 
 
+@pytest.mark.parametrize("end", [flow.Cancelled(), *(flow.Rejected(reason) for reason in Reason)], ids=repr)
+async def test_a_token_that_leads_to_no_link_is_signed_out_however_its_attempt_ends(
+    ledger: Ledger, store: Store, end: flow.Event
+) -> None:
+    attempt = await ledger.advance(await waiting(ledger), flow.Granted(Secret("token")))
+    await ledger.advance(attempt, end)
+    async with store.transaction() as tx:
+        (row_id,) = await tx.sign_outs.ids()
+        sign_out = await tx.sign_outs.get(row_id)
+    assert sign_out is not None
+    assert (sign_out.token, sign_out.client_identifier) == (Secret("token"), attempt.client_identifier)
+
+
 async def test_a_card_drawn_while_it_moved_to_another_answer_is_drawn_again(ledger: Ledger) -> None:
     place = Place(lane=Lane.ANSWER)
     drawn = await ledger.advance(await begun(ledger, Place(), an_answer(1)), PIN)

@@ -144,6 +144,33 @@ class Outage:
         assert {row["state"] for row in self.world.rows("attempts")} == {"linked"}
 
 
+async def approved_but_untold(world: World) -> str:
+    await world.plexlink()
+    world.plex.fail(JsonError(403, 1003), calls=Operation.USER, times=None)
+    token = world.approve()
+    await world.advance(10)
+    assert "Approved" in world.card().text
+    return token
+
+
+async def test_an_account_that_plex_refuses_to_tell_can_be_cancelled(world: World) -> None:
+    token = await approved_but_untold(world)
+    await world.press("Cancel")
+    await world.advance(10)
+    assert "Cancelled" in world.card().text
+    assert not world.plex.is_alive(token)
+
+
+async def test_an_account_that_plex_refuses_to_tell_is_asked_about_for_a_day_more_and_more_seldom(world: World) -> None:
+    token = await approved_but_untold(world)
+    asked = len(world.plex.requests)
+    for _ in range(25):
+        await world.advance(3600)
+    assert "Plex does not say who you are" in world.card().text
+    assert not world.plex.is_alive(token)
+    assert len(world.plex.requests) - asked < 240
+
+
 @pytest.mark.parametrize("name", ["503", "401 with a page", "429", "reset in the body", "members of the wrong types"])
 async def test_bad_answers_are_told_and_cost_nobody_anything(tmp_path: Path, name: str) -> None:
     """One of each kind, for ten minutes; `tests/proof/test_plex_faults.py` has all of them at every call."""

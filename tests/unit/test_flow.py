@@ -31,6 +31,7 @@ ALLOWED = {
     (State.PENDING, flow.Failed): State.FAILED,
     (State.APPROVED, flow.Accepted): State.LINKED,
     (State.APPROVED, flow.Rejected): State.REFUSED,
+    (State.APPROVED, flow.Cancelled): State.CANCELLED,
 }
 ENDS = {State.LINKED, State.REFUSED, State.EXPIRED, State.CANCELLED, State.FAILED}
 OPEN = {State.REQUESTED, State.PENDING, State.APPROVED}

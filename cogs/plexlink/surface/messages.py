@@ -103,6 +103,10 @@ REFUSED = {
         "## Left where it is\n"
         "This Plex account stays linked to the other member. I am signing out at Plex; nothing was stored."
     ),
+    Reason.UNTOLD: (
+        "## Plex does not say who you are\n"
+        "You approved, but for a day Plex has not told me whose account it is. Nothing was stored."
+    ),
     Reason.REVOKED: (
         "## Plex ended the sign-in\n"
         "You approved, but Plex took it back before I could ask who you are. Nothing was stored."

@@ -82,6 +82,7 @@ _PRIMARY, _SECONDARY = discord.ButtonStyle.primary, discord.ButtonStyle.secondar
 _DANGER = discord.ButtonStyle.danger
 _BUTTONS = {
     Card.QUEUED: (messages.CANCEL, Action.CANCEL, _SECONDARY),
+    Card.APPROVED: (messages.CANCEL, Action.CANCEL, _SECONDARY),
     Card.UNSURE: (messages.NEW_CODE, Action.NEW, _PRIMARY),
     Card.EXPIRED: (messages.NEW_CODE, Action.NEW, _PRIMARY),
     Card.REFUSED: (messages.TRY_AGAIN, Action.NEW, _PRIMARY),

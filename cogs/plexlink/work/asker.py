@@ -42,6 +42,14 @@ ASKED_AGAIN_SECONDS = 3.0
 LAST_CHANCE_SECONDS = 1.0
 """plex.tv forgets a PIN at its deadline: the last question that can bring a token comes this much earlier."""
 
+_ACCOUNT_GIVES_UP_AFTER = timedelta(days=1)
+"""For so long plex.tv is asked whose account was approved."""
+
+_IS_LOOKED_AT_FOR = timedelta(minutes=30)
+_LONGEST_SECONDS = 30.0
+_LONGEST_LATER_SECONDS = 600.0
+"""Between two tries; once nobody looks at the card any more, a silent plex.tv is asked more seldom."""
+
 REJECTED_TWICE_SECONDS = 300.0
 """A token counts as dead after two refusals at least this far apart."""
 
@@ -295,7 +303,7 @@ class Asker:
         if left > 0:
             self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE, left)
             return
-        await self._ledger.refuse(attempt, Reason.TAKEN)
+        await self._advance(attempt, flow.Rejected(Reason.TAKEN))
 
     async def _token_rejected(self, attempt: Attempt) -> None:
         now = self._clock.monotonic()
@@ -320,6 +328,8 @@ class Asker:
             await self._advance(attempt, flow.Failed(Reason.PLEX_REFUSED))
         elif call is flow.Call.ASK and self._is_hopeless(attempt):
             await self._advance(attempt, flow.RanOut())
+        elif call is flow.Call.READ_ACCOUNT and self._clock.now() >= attempt.requested_at + _ACCOUNT_GIVES_UP_AFTER:
+            await self._advance(attempt, flow.Rejected(Reason.UNTOLD))
         else:
             self._try_again(attempt)
             self._tell_of_silence(attempt, error, was_pressed=was_pressed)
@@ -329,21 +339,23 @@ class Asker:
 
     def _try_again(self, attempt: Attempt) -> None:
         key = Key(Kind.ATTEMPT, attempt.id)
-        urgency = _URGENCIES[flow.next_call(attempt) or flow.Call.ASK]
+        call = flow.next_call(attempt) or flow.Call.ASK
         now = self._clock.monotonic()
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
         pause = max(0.0, self._agenda.pace.paused_until() - now)
-        left = self._deadlines.get(attempt.id, now) - now
+        left = self._deadlines.get(attempt.id, now) - now if call is flow.Call.ASK else 0.0
+        is_looked_at = self._clock.now() < attempt.requested_at + _IS_LOOKED_AT_FOR
         self._agenda.retry(
             key,
-            urgency,
+            _URGENCIES[call],
             first_seconds=ASKED_AGAIN_SECONDS,
+            longest_seconds=_LONGEST_SECONDS if is_looked_at else _LONGEST_LATER_SECONDS,
             not_before_seconds=pause,
             last_chance_seconds=left - LAST_CHANCE_SECONDS,
         )
         if 0 < left <= LAST_CHANCE_SECONDS:
             # The question right at the deadline counts most: no back-off sleeps through it.
-            self._agenda.put_sooner(key, urgency, left)
+            self._agenda.put_sooner(key, _URGENCIES[call], left)
 
     def _tell_of_silence(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
         """Tell a member who pressed or still waits for a code, the latter once; others see it by their card."""
