@@ -116,4 +116,6 @@ def _read(record: Path) -> dict[str, Any]:
         known = json.loads(record.read_text())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    guilds = known.get("guilds") if isinstance(known, dict) else None
+    is_ours = isinstance(guilds, list) and all(type(guild_id) is int for guild_id in guilds)
+    return known if is_ours else {}

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-_BODIES = ("discord.http", "discord.gateway", "discord.client", "discord.webhook.async_")
-"""These print request and event bodies at DEBUG, and with them codes and interaction tokens."""
+_BODIES = ("discord.http", "discord.gateway", "discord.client", "discord.webhook.async_", "aiosqlite")
+"""These print at DEBUG what passes through them: codes, interaction tokens, and envelopes that are erased later."""
 
 MARK: Final = "[secret]"
 

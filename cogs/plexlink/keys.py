@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from .errors import SettingError, StoreError, WrongKeysError
-from .vault import KeyRecords, Vault, create_key_file, parse_keys, read_key_file, write_key_file
+from .vault import KeyRecords, Vault, create_key_file, parse_keys, read_key_file, remove_drafts, write_key_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,7 @@ async def open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
         raise StoreError("The database's key table is incomplete; restore the database from a backup.") from None
     vault = Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
     if settings.keys is None:
+        remove_drafts(settings.key_file)
         database.watch(lambda: _keep_key_file(settings.key_file, vault.ring))
     return vault
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +64,26 @@ async def test_a_member_of_a_reloaded_bot_is_answered_by_the_new_cog(world: Worl
         await world.env.bot.reload_extension("plexlink")
     result = await world.plexlink()
     assert "Go to the message" in Card(result.response).buttons
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"guilds": 5}', '{"guilds": ["x"]}', '{"guilds": [1.5]}', "\0"])
+async def test_a_record_of_the_commands_that_is_not_ours_stops_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "commands.json").write_text(text)
+    async with a_world(tmp_path) as world:
+        assert '"fingerprint"' in (tmp_path / "commands.json").read_text()
+        await world.plexlink()
+        assert f"`{world.pin().code}`" in world.card().text
+
+
+async def test_a_copy_of_the_keys_that_a_killed_process_left_is_removed_at_the_start(world: World) -> None:
+    await world.stop()
+    folder = world.data_dir
+    for name in ("plexlink.key.0123abcd", "plexlink.key.backup", "plexlink.key.89abcdef"):
+        (folder / name).write_text("a copy")
+    os.utime(folder / "plexlink.key.0123abcd", (0, 0))
+    await world.start()
+    left = sorted(file.name for file in folder.glob("plexlink.key*"))
+    assert left == ["plexlink.key", "plexlink.key.89abcdef", "plexlink.key.backup"], "written just now, and not ours"
 
 
 async def test_a_record_of_the_commands_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ KEY = base64.b64encode(b"planted-key-material-0123456789a").decode()
 async def test_no_secret_is_in_a_log_an_error_a_repr_or_the_database(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("discord.http", "discord.gateway", "discord.client", "discord.webhook.async_"):
+    for name in ("discord.http", "discord.gateway", "discord.client", "discord.webhook.async_", "aiosqlite"):
         caplog.set_level(logging.INFO, name)  # as the process sets them
     caplog.set_level(logging.DEBUG)  # last: it sets the level of the catching handler too
 

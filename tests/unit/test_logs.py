@@ -361,10 +361,11 @@ def test_log_with_nowhere_to_write_to_does_not_raise() -> None:
         assert output.stream.closed or sys.stderr.closed
 
 
-def test_libraries_that_print_bodies_are_never_heard_below_info() -> None:
+def test_no_library_prints_what_passes_through_it_at_debug() -> None:
     with process(log_format="console"):
-        for name in ("discord.http", "discord.gateway", "discord.client", "discord.webhook.async_"):
+        for name in ("discord.http", "discord.gateway", "discord.client", "discord.webhook.async_", "aiosqlite"):
             assert logging.getLogger(name).getEffectiveLevel() == logging.INFO
+        assert logging.getLogger("sqlalchemy.engine").getEffectiveLevel() == logging.WARNING, "statements are INFO"
         logs.set_up(log_format="console", level=logging.ERROR)
         assert logging.getLogger("discord.http").getEffectiveLevel() == logging.ERROR
 

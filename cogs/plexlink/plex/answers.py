@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 import zlib
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +37,9 @@ _CODE_GONE = 1020
 _HIGHEST_ERROR_CODE = 9999
 _MOST_ERROR_CODES = 5
 _LONGEST_LIFE = timedelta(days=1)
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Characters of scripts that are drawn as nothing: Hangul fillers, and Braille without dots."""
+
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 _GZIP_OR_ZLIB = 47
 
@@ -319,9 +323,14 @@ def _token(value: object) -> Secret:
 def _name(body: dict[str, Any]) -> str:
     # A managed profile has no user name, only a title.
     names = (body.get(key) for key in ("username", "title", "friendlyName"))
-    name = next((name for name in names if isinstance(name, str) and name.strip()), "a Plex account")
+    name = next((name for name in names if isinstance(name, str) and _can_be_seen(name)), "a Plex account")
     # JSON can hold half of a surrogate pair, which nothing behind us could encode.
     return name.encode(errors="replace").decode()
+
+
+def _can_be_seen(name: str) -> bool:
+    """Tell whether there is anything to read in a name: marks that combine with nothing and fillers are blank."""
+    return any(unicodedata.category(each)[0] not in "CZM" and each not in _BLANK for each in name)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import glob
 import os
 import re
 import secrets
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KEY_BYTES = 32
+_DRAFT = re.compile(r"\.[0-9a-f]{8}")
+_DRAFT_IS_LEFT_AFTER_SECONDS = 60.0
 _HEADER = "# PlexLink's keys. Whoever has this file and the database can read every Plex token. Back it up apart.\n"
 
 
@@ -117,6 +122,17 @@ def write_key_file(path: Path, ring: KeyRing) -> None:
         os.link(draft, path)
     finally:
         draft.unlink()
+
+
+def remove_drafts(path: Path) -> None:
+    """Remove what a process left behind that died while it wrote a key file: a copy of its keys.
+
+    Another process may be writing one just now; a minute is far more than that takes.
+    """
+    for draft in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        with suppress(OSError):
+            if _DRAFT.fullmatch(draft.suffix) and time.time() - draft.stat().st_mtime > _DRAFT_IS_LEFT_AFTER_SECONDS:
+                draft.unlink()
 
 
 def read_key_file(path: Path) -> KeyRing:
