@@ -31,7 +31,9 @@ _log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 8
 _DRAIN_SECONDS = 6.0
-_LAST_CHANCES_APART_REQUESTS = 2.0
+
+_LAST_CHANCES_APART_REQUESTS = 2.5
+"""One that others need goes in between, though it be a little late."""
 
 _ENDLESS = 1_000_000
 """So many questions wait while there are codes: whoever was asked about in vain comes again."""
@@ -84,6 +86,8 @@ class Agenda:
         self._ready: defaultdict[Urgency, list[tuple[tuple[float, int], _Entry]]] = defaultdict(list)
         self._questions: dict[Key, Question] = {}
         self._last_chances: dict[Key, _Entry] = {}
+        self._by_last_chance: list[tuple[float, Key]] = []
+        self._listed_at: dict[Key, float] = {}
         self._had_last_chance: dict[Key, float] = {}
         self._shares = Shares()
         self._ranking: list[Key] = []
@@ -207,6 +211,9 @@ class Agenda:
         self._last_chances.pop(entry.key, None)
         if entry.last_at < inf:
             self._last_chances[entry.key] = entry
+            if self._listed_at.get(entry.key) != entry.last_at:
+                self._listed_at[entry.key] = entry.last_at
+                heapq.heappush(self._by_last_chance, (entry.last_at, entry.key))
         heapq.heappush(self._later, (entry.due, entry.sequence, entry))
         self._advance()
 
@@ -280,11 +287,25 @@ class Agenda:
 
         Those that would go at the same time go one after the other until then, each once, and others in between.
         """
-        goes_at, first = inf, None
+        apart = _LAST_CHANCES_APART_REQUESTS / self.pace.rate
+        goes_at, first = self._earliest_last_chance() - len(self._last_chances) * apart, None
+        if goes_at > self._now() + 1 / self.pace.rate:
+            return goes_at, None  # not before then, however many there are
+        goes_at = inf
         for entry in sorted(self._last_chances.values(), key=lambda entry: -entry.last_at):
             if entry.key not in self._running and self._had_last_chance.get(entry.key) != entry.last_at:
-                goes_at, first = min(entry.last_at, goes_at - _LAST_CHANCES_APART_REQUESTS / self.pace.rate), entry
+                goes_at, first = min(entry.last_at, goes_at - apart), entry
         return goes_at, first
+
+    def _earliest_last_chance(self) -> float:
+        while self._by_last_chance:
+            last_at, key = self._by_last_chance[0]
+            if key in self._last_chances and self._last_chances[key].last_at == last_at:
+                return last_at
+            heapq.heappop(self._by_last_chance)
+            if self._listed_at.get(key) == last_at:
+                del self._listed_at[key]
+        return inf
 
     def _first_question(self, now: float) -> _Entry:
         if now >= self._ranked_at + order.RANK_HOLDS_SECONDS:
