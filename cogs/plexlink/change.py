@@ -147,10 +147,13 @@ class Change:
     async def bring(self, attempt: Attempt, answer: Answer) -> None:
         """Let an open attempt's card, or the way to it, be in a newer answer, and tell so in the older one."""
         if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
-            retired = Place(lane=Lane.ANSWER)
-            await self.notify(attempt.user_id, Topic.RETIRED, place=retired, answer=attempt.answer)
+            await self._retire(attempt)
         await self._take(answer)
         await self.surface(replace(attempt, answer=answer, shown_state=None))
+
+    async def _retire(self, attempt: Attempt) -> None:
+        """Let an answer be told that the card which it was to show or to point to is not to be found there."""
+        await self.notify(attempt.user_id, Topic.RETIRED, place=Place(lane=Lane.ANSWER), answer=attempt.answer)
 
     async def _take(self, answer: Answer | None) -> None:
         """Let a card be in an answer again which was still to be told that it has moved."""
@@ -179,9 +182,14 @@ class Change:
         await self.add(successor)
 
     async def part_from_card(self, attempt_id: str) -> Attempt | None:
-        """Leave an ended attempt's card to something else; return the attempt as it was."""
+        """Leave an ended attempt's card to something else; return the attempt as it was.
+
+        A command may still wait to be pointed to a direct message: that is owed, whatever stands there now.
+        """
         former = await self.newest(attempt_id)
         if former is not None:
+            if former.place.lane is Lane.DM and former.answer is not None:
+                await self._retire(former)
             card = cards.card_for(former, self._clock.now())
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
         return former

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from harness import Card, a_world
 from plex_tv_client import connected
 from plexlink_bot.sandbox.plex_tv import ALICE, AfterStoring, Empty, JsonError, Operation, Reset, ServerError
@@ -237,6 +239,21 @@ async def test_a_card_that_discord_never_takes_is_given_up_and_told_by_message(w
     await world.advance(1500)
     assert not world.rows("notices")
     assert "Signed out at Plex ✓" in Card(world.messages()[-1]).text
+
+
+@pytest.mark.parametrize("label", ["Not me: undo", "New code"])
+async def test_a_command_whose_answer_was_late_is_answered_though_its_card_is_another_by_then(
+    world: World, label: str
+) -> None:
+    world.env.inject_error("PATCH", "/webhooks/*", status=503, times=None)
+    command = await world.plexlink()
+    if label == "Not me: undo":
+        world.approve()
+        await world.advance(4)
+    await world.press(label)
+    world.env.backend.faults.clear()
+    await world.advance(60)
+    assert Card(command.response).text
 
 
 async def test_an_answer_that_comes_late_is_not_put_over_a_newer_one(world: World) -> None:
