@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING
 from plexlink.plex.pace import Pace
 from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.order import Question
-from plexlink.work.shares import Presses, Urgency
+from plexlink.work.shares import Presses, Purpose
+from simulation import ANSWER_SECONDS, LAST_CHANCE_SECONDS, LIFE_SECONDS
 from virtual_time import play
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LIFE_SECONDS = 900.0
-LAST_CHANCE_SECONDS = 1.0
 LOOKS_BEFORE_SECONDS = 30.0
-ANSWER_SECONDS = 0.1
 REQUESTS_OF_A_SIGN_OUT = 2
 
 
@@ -105,7 +103,7 @@ class Stage:
 
     def _want_code(self, key: Key, has_code: Callable[[float], None]) -> None:
         self._jobs[key] = has_code
-        self._agenda.put(key, Urgency.CREATE)
+        self._agenda.put(key, Purpose.CREATE)
 
     def _ask(self, key: Key, shown_at: float, asked_at: float) -> None:
         last_at = shown_at + LIFE_SECONDS - LAST_CHANCE_SECONDS
@@ -131,7 +129,7 @@ class Stage:
             def press() -> None:
                 if self._loop.time() < sent_at + LIFE_SECONDS - LAST_CHANCE_SECONDS:
                     is_pressed.append(True)
-                    self._agenda.put(key, Urgency.PRESSED, presses.next_at - self._loop.time())
+                    self._agenda.put(key, Purpose.PRESSED, presses.next_at - self._loop.time())
                     self._loop.call_later(self._scene.presses_every_seconds or 0.0, press)
 
             self._jobs[key] = asked
@@ -157,7 +155,7 @@ class Stage:
                     self._ask(key, sent_at, asked_at)
                 else:
                     self._jobs[key] = linked
-                    self._agenda.put(key, Urgency.ACCOUNT)
+                    self._agenda.put(key, Purpose.ACCOUNT)
 
             self._jobs[key] = asked
             self._ask(key, sent_at, sent_at)
@@ -171,12 +169,12 @@ class Stage:
             nonlocal left
             left -= 1
             if left:
-                self._agenda.put(key, Urgency.BACKGROUND)
+                self._agenda.put(key, Purpose.BACKGROUND)
             else:
                 self.waits.sign_out.append(self._loop.time() - began_at)
 
         self._jobs[key] = step
-        self._agenda.put(key, Urgency.BACKGROUND)
+        self._agenda.put(key, Purpose.BACKGROUND)
 
     def _give_up(self) -> None:
         """Give a code up half-way; it is looked at shortly before its end, and in its last second."""
@@ -185,14 +183,14 @@ class Stage:
         def look(sent_at: float) -> None:
             left = ends_at - LAST_CHANCE_SECONDS - sent_at
             if left > 0:
-                self._agenda.put(key, Urgency.BACKGROUND, left, last_chance_seconds=left)
+                self._agenda.put(key, Purpose.BACKGROUND, left, last_chance_seconds=left)
             else:
                 self.waits.looked_before_end.append(ends_at - sent_at)
 
         self._jobs[key] = look
         self._agenda.put(
             key,
-            Urgency.BACKGROUND,
+            Purpose.BACKGROUND,
             LIFE_SECONDS / 2 - LOOKS_BEFORE_SECONDS,
             last_chance_seconds=LIFE_SECONDS / 2 - LAST_CHANCE_SECONDS,
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from plexlink.plex.pace import Pace
 from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.order import Question
-from plexlink.work.shares import Urgency
+from plexlink.work.shares import Purpose
 from virtual_time import play
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Run:
         began = self._loop.time()
         for name, member in self._crowd.items():
             member.starts_at += began
-            self._loop.call_at(member.starts_at, self.agenda.put, Key(Kind.ATTEMPT, name), Urgency.CREATE)
+            self._loop.call_at(member.starts_at, self.agenda.put, Key(Kind.ATTEMPT, name), Purpose.CREATE)
         await asyncio.sleep(max(member.starts_at for member in self._crowd.values()) - began + 2 * LIFE_SECONDS)
         self.outcome.seconds = self._loop.time() - began - LIFE_SECONDS
         await self.agenda.stop()
@@ -140,7 +140,7 @@ class Run:
 
     def _press(self, key: Key, member: Member) -> None:
         if not member.is_over:
-            self.agenda.put(key, Urgency.PRESSED)
+            self.agenda.put(key, Purpose.PRESSED)
 
     def _answer(self, key: Key, member: Member, sent_at: float) -> None:
         self.outcome.questions += 1
@@ -150,7 +150,7 @@ class Run:
             self.outcome.delays.append(self._loop.time() - member.approved_at)
             self.agenda.learn(question, approved_by=sent_at)
             self._end(member)
-            self.agenda.put(key, Urgency.ACCOUNT)
+            self.agenda.put(key, Purpose.ACCOUNT)
         elif sent_at >= member.last_at:
             self.outcome.missed += member.approves_after < math.inf
             self.agenda.learn(question, approved_by=None)
@@ -174,7 +174,7 @@ def every(seconds: float) -> Callable[[Run, Key, Member], None]:
 
     def plan(run: Run, key: Key, member: Member) -> None:
         left = member.last_at - asyncio.get_running_loop().time()
-        run.agenda.put(key, Urgency.POLL, min(seconds, left), last_chance_seconds=left)
+        run.agenda.put(key, Purpose.POLL, min(seconds, left), last_chance_seconds=left)
 
     return plan
 

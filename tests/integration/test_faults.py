@@ -46,23 +46,29 @@ async def test_an_outage_of_more_than_an_hour_ends_the_attempt(world: World) -> 
     assert [row["state"] for row in world.rows("attempts")] == ["expired"]
 
 
+def lose_answers(world: World, state: str, *, times: int = 1) -> list[str]:
+    """Let what leads to a state be kept, and the bot hear that it failed; return a list that grows each time."""
+    lost: list[str] = []
+
+    def lose() -> None:
+        rows = world.rows("attempts")
+        if len(lost) < times and rows and rows[0]["state"] == state:
+            lost.append(state)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    desk: Any = world.env.bot.get_cog("PlexLink")._desk
+    desk.links._ledger._store._database.watch(lose)
+    return lost
+
+
 @pytest.mark.parametrize("state", ["approved", "linked"])
 async def test_a_token_whose_commit_nobody_heard_of_is_kept_and_linked(world: World, state: str) -> None:
     await world.plexlink()
     world.plex.fail(ServerError(503), calls=Operation.USER, times=2)  # so that "Approved" is out before the end
     token = world.approve()
-    answers_lost = 0
-
-    def lose_the_answer() -> None:
-        nonlocal answers_lost
-        if answers_lost < 2 and world.rows("attempts")[0]["state"] == state:
-            answers_lost += 1
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    desk: Any = world.env.bot.get_cog("PlexLink")._desk
-    desk.links._ledger._store._database.watch(lose_the_answer)
+    lost = lose_answers(world, state, times=2)
     await world.advance(60)
-    assert answers_lost == 2
+    assert len(lost) == 2
     assert "Linked as alice" in world.card().text
     assert await world.stored_token() == token
     assert world.plex.is_alive(token)
@@ -72,21 +78,13 @@ async def test_a_token_whose_commit_nobody_heard_of_is_kept_and_linked(world: Wo
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
 async def test_an_end_whose_commit_nobody_heard_of_is_shown_soon(world: World, end: str) -> None:
     await world.plexlink()
-    answers_lost = 0
-
-    def lose_the_answer() -> None:
-        nonlocal answers_lost
-        if not answers_lost and world.rows("attempts")[0]["state"] == end:
-            answers_lost += 1
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    world.env.bot.get_cog("PlexLink")._desk.links._ledger._store._database.watch(lose_the_answer)
+    lost = lose_answers(world, end)
     if end == "expired":
         world.plex.expire(world.pin().code)
     else:
         await world.press("Cancel")
     await world.advance(20)
-    assert answers_lost == 1
+    assert len(lost) == 1
     assert "Nothing was stored" in world.card().text
     asked = world.asked()
     await world.advance(60)
@@ -97,16 +95,7 @@ async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.close_dms()
-    answers_lost = 0
-
-    def lose_the_answer() -> None:
-        nonlocal answers_lost
-        if not answers_lost and world.rows("attempts"):
-            answers_lost += 1
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    desk: Any = world.env.bot.get_cog("PlexLink")._desk
-    desk.links._ledger._store._database.watch(lose_the_answer)
+    lost = lose_answers(world, "requested")
     edit = discord.Interaction.edit_original_response
 
     async def edit_when_the_rows_were_looked_up(*args: Any, **kwargs: Any) -> object:
@@ -116,21 +105,13 @@ async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(
     monkeypatch.setattr(discord.Interaction, "edit_original_response", edit_when_the_rows_were_looked_up)
     result = await world.plexlink()
     await world.advance(30)
-    assert answers_lost == 1
+    assert len(lost) == 1
     assert f"`{world.pin().code}`" in Card(result.response).text
 
 
 async def test_what_seemed_to_fail_is_not_told_any_more_once_its_card_is_there(world: World) -> None:
     world.close_dms()
-    answers_lost = 0
-
-    def lose_the_answer() -> None:
-        nonlocal answers_lost
-        if not answers_lost and world.rows("attempts"):
-            answers_lost += 1
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    world.env.bot.get_cog("PlexLink")._desk.links._ledger._store._database.watch(lose_the_answer)
+    lost = lose_answers(world, "requested")
     world.env.inject_error("PATCH", "/webhooks/*/*/messages/@original", status=503, times=None)
     result = await world.plexlink()
     await world.advance(8)
@@ -139,7 +120,7 @@ async def test_what_seemed_to_fail_is_not_told_any_more_once_its_card_is_there(w
     assert "Linked as alice" in Card(result.response).text
     world.env.backend.faults.clear()
     await world.advance(60)
-    assert answers_lost == 1
+    assert len(lost) == 1
     assert "Linked as alice" in Card(result.response).text
 
 

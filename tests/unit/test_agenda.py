@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plexlink.plex.pace import Pace
 from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.order import Question
-from plexlink.work.shares import WEIGHTS, Presses, Urgency
+from plexlink.work.shares import WEIGHTS, Presses, Purpose
 from virtual_time import armed, in_virtual_time, play
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 8
 DRAIN_SECONDS = 6.0
-COSTLY = [urgency for urgency in Urgency if urgency is not Urgency.FREE]
+COSTLY = [purpose for purpose in Purpose if purpose is not Purpose.FREE]
 SLACK = 1e-6
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -112,11 +112,11 @@ def at_a_bench(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 @at_a_bench
 async def test_jobs_run_in_the_order_in_which_they_are_due(bench: Bench) -> None:
-    bench.agenda.put(key("five"), Urgency.POLL, 5)
-    bench.agenda.put(key("two"), Urgency.POLL, 2)
-    bench.agenda.put(key("nine"), Urgency.POLL, 9)
-    bench.agenda.put(key("three"), Urgency.FREE, 3)
-    bench.agenda.put(key("before now"), Urgency.FREE, -5)
+    bench.agenda.put(key("five"), Purpose.POLL, 5)
+    bench.agenda.put(key("two"), Purpose.POLL, 2)
+    bench.agenda.put(key("nine"), Purpose.POLL, 9)
+    bench.agenda.put(key("three"), Purpose.FREE, 3)
+    bench.agenda.put(key("before now"), Purpose.FREE, -5)
     await bench.until(20)
     assert bench.ran == [(0.0, "before now"), (2.0, "two"), (3.0, "three"), (5.0, "five"), (9.0, "nine")]
 
@@ -124,7 +124,7 @@ async def test_jobs_run_in_the_order_in_which_they_are_due(bench: Bench) -> None
 @in_virtual_time
 async def test_nothing_runs_before_the_start() -> None:
     bench = Bench()
-    bench.agenda.put(key("a"), Urgency.FREE)
+    bench.agenda.put(key("a"), Purpose.FREE)
     await bench.until(10)
     assert bench.ran == []
     assert armed() == []
@@ -137,7 +137,7 @@ async def test_nothing_runs_before_the_start() -> None:
 async def test_one_timer_is_armed_whatever_is_planned_and_none_while_nothing_is(bench: Bench) -> None:
     assert armed() == []
     for number in range(50):
-        bench.agenda.put(key(f"{number}"), Urgency.POLL, 1 + number)
+        bench.agenda.put(key(f"{number}"), Purpose.POLL, 1 + number)
         assert len(armed()) == 1
     for number in range(50):
         bench.agenda.drop(key(f"{number}"))
@@ -148,33 +148,33 @@ async def test_one_timer_is_armed_whatever_is_planned_and_none_while_nothing_is(
 
 
 @in_virtual_time
-async def test_most_urgent_job_goes_first_when_the_pace_holds_them_up() -> None:
+async def test_first_purpose_goes_first_when_the_pace_holds_them_up() -> None:
     bench = Bench()
-    for urgency in reversed(COSTLY):
-        bench.agenda.put(key(urgency.name), urgency)
+    for purpose in reversed(COSTLY):
+        bench.agenda.put(key(purpose.name), purpose)
     bench.start()
     await bench.until(60)
     assert bench.ran == [(0.0, "PRESSED"), (1.0, "ACCOUNT"), (2.0, "CREATE"), (3.0, "POLL"), (4.0, "BACKGROUND")]
 
 
 @at_a_bench
-async def test_of_the_same_urgency_the_earlier_due_goes_first(bench: Bench) -> None:
+async def test_of_the_same_purpose_the_earlier_due_goes_first(bench: Bench) -> None:
     bench.slow_down(10)
     for delay in (3, 1, 2):
-        bench.agenda.put(key(f"due after {delay}"), Urgency.POLL, delay)
-    bench.agenda.put(key("pressed last"), Urgency.PRESSED, 9)
+        bench.agenda.put(key(f"due after {delay}"), Purpose.POLL, delay)
+    bench.agenda.put(key("pressed last"), Purpose.PRESSED, 9)
     await bench.until(60)
     assert bench.names == ["pressed last", "due after 1", "due after 2", "due after 3"]
     assert bench.times == [10.0, 12.0, 14.0, 16.0]
 
 
 @at_a_bench
-async def test_newcomer_that_is_more_urgent_and_a_job_that_becomes_so_overtake(bench: Bench) -> None:
+async def test_a_newcomer_and_a_job_that_are_pressed_for_take_turns_with_what_waited(bench: Bench) -> None:
     for number in range(5):
-        bench.agenda.put(key(f"poll {number}"), Urgency.POLL)
+        bench.agenda.put(key(f"poll {number}"), Purpose.POLL)
     await bench.until(1.5)
-    bench.agenda.put(key("new"), Urgency.PRESSED)
-    bench.agenda.put(key("poll 4"), Urgency.PRESSED)
+    bench.agenda.put(key("new"), Purpose.PRESSED)
+    bench.agenda.put(key("poll 4"), Purpose.PRESSED)
     await bench.until(60)
     assert bench.names == ["poll 0", "poll 1", "new", "poll 2", "poll 4", "poll 3"]
     assert bench.times == [0, 1, 2, 3, 4, 5]
@@ -187,15 +187,15 @@ async def test_newcomer_that_is_more_urgent_and_a_job_that_becomes_so_overtake(b
 async def test_free_jobs_wait_for_nobody_and_cost_no_request(bench: Bench) -> None:
     for number in range(MOST_AT_ONCE + 2):
         bench.lasts[f"poll {number}"] = 1000
-        bench.agenda.put(key(f"poll {number}"), Urgency.PRESSED)
+        bench.agenda.put(key(f"poll {number}"), Purpose.PRESSED)
     await bench.until(20)
-    bench.agenda.put(key("cheap"), Urgency.FREE)
+    bench.agenda.put(key("cheap"), Purpose.FREE)
     await bench.until(20)
     assert bench.pace.ready_at() <= asyncio.get_running_loop().time()
     bench.slow_down(3600)
     for number in range(20):
         bench.lasts[f"free {number}"] = 1000
-        bench.agenda.put(key(f"free {number}"), Urgency.FREE, number % 2)
+        bench.agenda.put(key(f"free {number}"), Purpose.FREE, number % 2)
     await bench.until(22)
     free = [at for at, name in bench.ran if name.startswith("free")]
     assert free == [20.0] * 10 + [21.0] * 10
@@ -207,10 +207,10 @@ async def test_free_jobs_wait_for_nobody_and_cost_no_request(bench: Bench) -> No
 @at_a_bench
 async def test_key_never_runs_twice_at_once(bench: Bench) -> None:
     bench.lasts["a"] = 10
-    bench.agenda.put(key("a"), Urgency.PRESSED)
+    bench.agenda.put(key("a"), Purpose.PRESSED)
     await bench.until(1)
-    bench.agenda.put(key("a"), Urgency.FREE)
-    bench.agenda.put(key("b"), Urgency.POLL)
+    bench.agenda.put(key("a"), Purpose.FREE)
+    bench.agenda.put(key("b"), Purpose.POLL)
     await bench.until(5)
     assert bench.ran == [(0.0, "a"), (1.0, "b")]
     await bench.until(10)
@@ -222,7 +222,7 @@ async def test_key_never_runs_twice_at_once(bench: Bench) -> None:
 @at_a_bench
 async def test_keys_of_different_kinds_are_different_jobs(bench: Bench) -> None:
     for kind in Kind:
-        bench.agenda.put(key("same", kind), Urgency.FREE)
+        bench.agenda.put(key("same", kind), Purpose.FREE)
     await bench.until(0)
     assert len(bench.ran) == len(Kind)
 
@@ -231,7 +231,7 @@ async def test_keys_of_different_kinds_are_different_jobs(bench: Bench) -> None:
 async def test_is_planned_while_waiting_and_while_running(bench: Bench) -> None:
     bench.lasts["a"] = 5
     assert not bench.agenda.is_planned(key("a"))
-    bench.agenda.put(key("a"), Urgency.POLL, 1)
+    bench.agenda.put(key("a"), Purpose.POLL, 1)
     assert bench.agenda.is_planned(key("a"))
     await bench.until(2)
     assert bench.running == ["a"]
@@ -246,8 +246,8 @@ async def test_is_planned_while_waiting_and_while_running(bench: Bench) -> None:
 @pytest.mark.parametrize(("first", "second"), [(5, 10), (10, 5), (5, 5), (0.5, 0)])
 @at_a_bench
 async def test_put_replaces_what_was_planned(bench: Bench, first: float, second: float) -> None:
-    bench.agenda.put(key("a"), Urgency.POLL, first)
-    bench.agenda.put(key("a"), Urgency.FREE, second)
+    bench.agenda.put(key("a"), Purpose.POLL, first)
+    bench.agenda.put(key("a"), Purpose.FREE, second)
     await bench.until(60)
     assert bench.ran == [(second, "a")]
 
@@ -256,8 +256,8 @@ async def test_put_replaces_what_was_planned(bench: Bench, first: float, second:
 @at_a_bench
 async def test_put_sooner_keeps_the_earlier_time(bench: Bench, first: float | None, second: float, at: float) -> None:
     if first is not None:
-        bench.agenda.put(key("a"), Urgency.POLL, first)
-    bench.agenda.put_sooner(key("a"), Urgency.POLL, second)
+        bench.agenda.put(key("a"), Purpose.POLL, first)
+    bench.agenda.put_sooner(key("a"), Purpose.POLL, second)
     await bench.until(60)
     assert bench.ran == [(at, "a")]
 
@@ -268,10 +268,10 @@ async def test_retry_waits_twice_as_long_each_time_up_to_the_longest(bench: Benc
 
     async def fail(job: Key) -> None:
         if len(delays) < 6:
-            delays.append(bench.agenda.retry(job, Urgency.POLL))
+            delays.append(bench.agenda.retry(job, Purpose.POLL))
 
     bench.does["a"] = fail
-    bench.agenda.put(key("a"), Urgency.POLL)
+    bench.agenda.put(key("a"), Purpose.POLL)
     await bench.until(600)
     assert delays == [3.0, 6.0, 12.0, 24.0, 30.0, 30.0]
     assert bench.times == [0.0, 3.0, 9.0, 21.0, 45.0, 75.0, 105.0]
@@ -281,27 +281,27 @@ async def test_retry_waits_twice_as_long_each_time_up_to_the_longest(bench: Benc
 @at_a_bench
 async def test_success_lets_the_next_retry_be_short_again(bench: Bench) -> None:
     agenda = bench.agenda
-    assert [agenda.retry(key("a"), Urgency.POLL) for _ in range(3)] == [3.0, 6.0, 12.0]
+    assert [agenda.retry(key("a"), Purpose.POLL) for _ in range(3)] == [3.0, 6.0, 12.0]
     agenda.succeeded(key("a"))
     assert agenda.failures(key("a")) == 0
-    assert agenda.retry(key("a"), Urgency.POLL) == 3.0
-    assert agenda.retry(key("b"), Urgency.POLL) == 3.0, "another key has failures of its own"
+    assert agenda.retry(key("a"), Purpose.POLL) == 3.0
+    assert agenda.retry(key("b"), Purpose.POLL) == 3.0, "another key has failures of its own"
     agenda.succeeded(key("never failed"))
 
 
 @at_a_bench
 async def test_retry_takes_its_own_first_and_longest_delay_however_often_it_failed(bench: Bench) -> None:
     agenda = bench.agenda
-    delays = [agenda.retry(key("a"), Urgency.BACKGROUND, first_seconds=60, longest_seconds=1800) for _ in range(2000)]
+    delays = [agenda.retry(key("a"), Purpose.BACKGROUND, first_seconds=60, longest_seconds=1800) for _ in range(2000)]
     assert delays[:6] == [60.0, 120.0, 240.0, 480.0, 960.0, 1800.0]
     assert set(delays[6:]) == {1800.0}
 
 
 @at_a_bench
 async def test_dropped_job_does_not_run_and_its_failures_are_forgotten(bench: Bench) -> None:
-    bench.agenda.retry(key("a"), Urgency.POLL)
-    bench.agenda.put(key("waits for the pace"), Urgency.POLL)
-    bench.agenda.put(key("too"), Urgency.POLL)
+    bench.agenda.retry(key("a"), Purpose.POLL)
+    bench.agenda.put(key("waits for the pace"), Purpose.POLL)
+    bench.agenda.put(key("too"), Purpose.POLL)
     for name in ("a", "too", "never planned"):
         bench.agenda.drop(key(name))
         assert not bench.agenda.is_planned(key(name))
@@ -314,9 +314,9 @@ async def test_dropped_job_does_not_run_and_its_failures_are_forgotten(bench: Be
 @at_a_bench
 async def test_dropping_a_running_job_lets_it_finish_but_not_run_again(bench: Bench) -> None:
     bench.lasts["a"] = 5
-    bench.agenda.put(key("a"), Urgency.POLL)
+    bench.agenda.put(key("a"), Purpose.POLL)
     await bench.until(1)
-    bench.agenda.put(key("a"), Urgency.POLL)
+    bench.agenda.put(key("a"), Purpose.POLL)
     bench.agenda.drop(key("a"))
     await bench.until(60)
     assert (bench.names, bench.ended) == (["a"], ["a"])
@@ -325,9 +325,9 @@ async def test_dropping_a_running_job_lets_it_finish_but_not_run_again(bench: Be
 @pytest.mark.parametrize("plan", ["retry", "question"])
 @at_a_bench
 async def test_neither_retry_nor_question_puts_off_what_is_planned_sooner(bench: Bench, plan: str) -> None:
-    bench.agenda.put(key("a"), Urgency.PRESSED, 1)
+    bench.agenda.put(key("a"), Purpose.PRESSED, 1)
     if plan == "retry":
-        bench.agenda.retry(key("a"), Urgency.POLL)
+        bench.agenda.retry(key("a"), Purpose.POLL)
     else:
         ask(bench, "a")
     await bench.until(60)
@@ -343,10 +343,10 @@ async def test_at_most_eight_ask_at_once_and_a_press_takes_the_first_free_place(
     bench.start()
     for number in range(20):
         bench.lasts[f"{number}"] = 10 + number
-        bench.agenda.put(key(f"{number}"), Urgency.POLL)
+        bench.agenda.put(key(f"{number}"), Purpose.POLL)
     await bench.until(5)
     assert len(bench.running) == MOST_AT_ONCE
-    bench.agenda.put(key("pressed"), Urgency.PRESSED)
+    bench.agenda.put(key("pressed"), Purpose.PRESSED)
     await bench.until(200)
     assert bench.most_at_once == MOST_AT_ONCE
     assert bench.names[MOST_AT_ONCE] == "pressed"
@@ -360,15 +360,15 @@ async def test_at_most_eight_ask_at_once_and_a_press_takes_the_first_free_place(
     slowed_at=st.lists(st.tuples(st.floats(0, 30), st.none() | st.floats(0, 60)), max_size=3),
 )
 def test_requests_never_exceed_the_rate_over_any_window(
-    rate: float, jobs: list[tuple[Urgency, float, float]], slowed_at: list[tuple[float, float | None]]
+    rate: float, jobs: list[tuple[Purpose, float, float]], slowed_at: list[tuple[float, float | None]]
 ) -> None:
     async def scenario() -> None:
         bench = Bench(rate=rate)
         bench.start()
         loop = asyncio.get_running_loop()
-        for number, (urgency, delay, lasts) in enumerate(jobs):
+        for number, (purpose, delay, lasts) in enumerate(jobs):
             bench.lasts[f"{number}"] = lasts
-            bench.agenda.put(key(f"{number}"), urgency, delay)
+            bench.agenda.put(key(f"{number}"), purpose, delay)
         for at, retry_after in slowed_at:
             loop.call_at(bench.began + at, lambda after=retry_after: bench.slow_down(after))
         await bench.until(100_000)
@@ -384,12 +384,12 @@ def test_requests_never_exceed_the_rate_over_any_window(
 # --- anything at all ---
 
 names = st.sampled_from("abcdef")
-urgencies = st.sampled_from(Urgency)
+purposes = st.sampled_from(Purpose)
 delays = st.sampled_from([0.0, 0.5, 1.0, 3.0, 10.0])
 operations = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(["put", "put_sooner"]), names, urgencies, delays),
-        st.tuples(st.just("retry"), names, urgencies),
+        st.tuples(st.sampled_from(["put", "put_sooner"]), names, purposes, delays),
+        st.tuples(st.just("retry"), names, purposes),
         st.tuples(st.sampled_from(["drop", "succeeded"]), names),
         st.tuples(st.just("lasts"), names, delays),
         st.tuples(st.just("slow_down"), st.none() | st.floats(0, 20)),
@@ -447,17 +447,17 @@ def test_everything_planned_runs_once_in_the_end_and_then_nothing_is_armed(
 async def test_stopping_waits_for_running_jobs_and_starts_nothing_more(bench: Bench) -> None:
     async def plan(_: Key) -> None:
         await asyncio.sleep(6)
-        bench.agenda.put(key("next"), Urgency.FREE)
+        bench.agenda.put(key("next"), Purpose.FREE)
 
     bench.does["running"] = plan
-    bench.agenda.put(key("running"), Urgency.POLL)
-    bench.agenda.put(key("waiting"), Urgency.POLL)
-    bench.agenda.put(key("later"), Urgency.FREE, 2)
+    bench.agenda.put(key("running"), Purpose.POLL)
+    bench.agenda.put(key("waiting"), Purpose.POLL)
+    bench.agenda.put(key("later"), Purpose.FREE, 2)
     await bench.until(0.5)
     await bench.agenda.stop()
     assert (bench.now, bench.ended) == (6.0, ["running"])
-    bench.agenda.put(key("new"), Urgency.FREE)
-    bench.agenda.put_sooner(key("newer"), Urgency.PRESSED)
+    bench.agenda.put(key("new"), Purpose.FREE)
+    bench.agenda.put_sooner(key("newer"), Purpose.PRESSED)
     await bench.until(60)
     assert bench.names == ["running"]
     assert armed() == []
@@ -466,8 +466,8 @@ async def test_stopping_waits_for_running_jobs_and_starts_nothing_more(bench: Be
 @at_a_bench
 async def test_job_that_does_not_end_is_cancelled_after_six_seconds(bench: Bench) -> None:
     bench.lasts |= {"long": 1000, "short": 3}
-    bench.agenda.put(key("long"), Urgency.FREE)
-    bench.agenda.put(key("short"), Urgency.FREE)
+    bench.agenda.put(key("long"), Purpose.FREE)
+    bench.agenda.put(key("short"), Purpose.FREE)
     await bench.until(0)
     await bench.agenda.stop()
     assert bench.now == DRAIN_SECONDS
@@ -476,7 +476,7 @@ async def test_job_that_does_not_end_is_cancelled_after_six_seconds(bench: Bench
 
 @at_a_bench
 async def test_stopping_an_idle_agenda_takes_no_time_however_often(bench: Bench) -> None:
-    bench.agenda.put(key("later"), Urgency.POLL, 5)
+    bench.agenda.put(key("later"), Purpose.POLL, 5)
     await bench.agenda.stop()
     await bench.agenda.stop()
     assert (bench.now, armed()) == (0.0, [])
@@ -498,8 +498,8 @@ async def test_job_that_raises_is_logged_and_the_others_go_on(bench: Bench) -> N
     bench.does["bad"] = fail
     log.addHandler(handler)
     try:
-        bench.agenda.put(key("bad"), Urgency.POLL)
-        bench.agenda.put(key("good"), Urgency.POLL)
+        bench.agenda.put(key("bad"), Purpose.POLL)
+        bench.agenda.put(key("good"), Purpose.POLL)
         await bench.until(5)
     finally:
         log.removeHandler(handler)
@@ -515,31 +515,31 @@ async def test_job_that_raises_is_logged_and_the_others_go_on(bench: Bench) -> N
 async def test_expected_wait_is_nothing_while_nobody_waits(bench: Bench) -> None:
     assert bench.agenda.expected_wait_seconds(key("unknown")) == 0.0
     bench.lasts["runs"] = 5
-    bench.agenda.put(key("runs"), Urgency.CREATE)
+    bench.agenda.put(key("runs"), Purpose.CREATE)
     await bench.until(1)
     assert bench.agenda.expected_wait_seconds(key("runs")) == 0.0
 
 
 @at_a_bench
 async def test_expected_wait_counts_the_pause_and_the_time_until_the_job_is_due(bench: Bench) -> None:
-    bench.agenda.put(key("failed"), Urgency.CREATE, 12)
+    bench.agenda.put(key("failed"), Purpose.CREATE, 12)
     assert bench.agenda.expected_wait_seconds(key("failed")) == 12
     bench.agenda.drop(key("failed"))
     bench.slow_down(60)
     for name in ("first", "second"):
-        bench.agenda.put(key(name), Urgency.CREATE)
+        bench.agenda.put(key(name), Purpose.CREATE)
     assert bench.agenda.expected_wait_seconds(key("first")) == 60
     assert bench.agenda.expected_wait_seconds(key("second")) == 60 + 1 / 0.5
 
 
 @unhurried
 @given(rate=st.floats(0.05, 50), ahead=st.lists(st.sampled_from(COSTLY), max_size=20))
-def test_expected_wait_is_what_the_wait_will_be(rate: float, ahead: list[Urgency]) -> None:
+def test_expected_wait_is_what_the_wait_will_be(rate: float, ahead: list[Purpose]) -> None:
     async def scenario() -> None:
         bench = Bench(rate=rate)
         bench.start()
-        for number, urgency in enumerate([*ahead, Urgency.CREATE]):
-            bench.agenda.put(key(f"{number}"), urgency)
+        for number, purpose in enumerate([*ahead, Purpose.CREATE]):
+            bench.agenda.put(key(f"{number}"), purpose)
         mine = key(f"{len(ahead)}")
         expected = bench.agenda.expected_wait_seconds(mine)
         await bench.until(10_000)
@@ -572,7 +572,7 @@ def asks_again(bench: Bench, name: str, *, last: float = 900.0) -> None:
 async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_has_time(bench: Bench) -> None:
     asks_again(bench, "ends", last=30.5)
     for number in range(50):
-        bench.agenda.put(key(f"create {number}"), Urgency.CREATE)
+        bench.agenda.put(key(f"create {number}"), Purpose.CREATE)
     await bench.until(60)
     assert (30.5, "ends") in bench.ran
     assert (29.0, "create") in [(at, name.split()[0]) for at, name in bench.ran], "no request waits longer than it must"
@@ -582,7 +582,7 @@ async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_
 async def test_last_chances_at_the_same_time_are_all_used_and_let_others_go_in_between(bench: Bench) -> None:
     for number in range(20):
         asks_again(bench, f"ends {number}", last=100.0)
-        bench.agenda.put(key(f"create {number}"), Urgency.CREATE, 50)
+        bench.agenda.put(key(f"create {number}"), Purpose.CREATE, 50)
     await bench.until(102)
     last = {name: at for at, name in bench.ran if name.startswith("ends")}
     assert all(at > 50 for at in last.values())
@@ -592,8 +592,8 @@ async def test_last_chances_at_the_same_time_are_all_used_and_let_others_go_in_b
 
 @at_a_bench
 async def test_no_pause_is_so_long_that_a_last_chance_is_missed(bench: Bench) -> None:
-    bench.agenda.put(key("look"), Urgency.BACKGROUND, 50, last_chance_seconds=100)
-    bench.agenda.put(key("other"), Urgency.PRESSED, 50)
+    bench.agenda.put(key("look"), Purpose.BACKGROUND, 50, last_chance_seconds=100)
+    bench.agenda.put(key("other"), Purpose.PRESSED, 50)
     bench.slow_down(3600)
     await bench.until(5000)
     assert bench.ran == [(100.0, "look"), (3600.0, "other")]
@@ -616,7 +616,7 @@ async def test_dropped_question_is_not_asked_though_it_waits_for_the_pace(bench:
         ask(bench, name)
     await bench.until(10)
     bench.agenda.drop(key("dropped"))
-    bench.agenda.put(key("pressed"), Urgency.PRESSED)
+    bench.agenda.put(key("pressed"), Purpose.PRESSED)
     await bench.until(100)
     assert bench.names == ["pressed", "kept"]
     assert armed() == []
@@ -636,41 +636,41 @@ async def test_question_waits_for_the_end_of_the_same_job(bench: Bench) -> None:
 # --- shares ---
 
 
-def always(bench: Bench, urgency: Urgency) -> None:
+def always(bench: Bench, purpose: Purpose) -> None:
     """Let there be work of a sort all the time."""
 
     async def again(job: Key) -> None:
-        bench.agenda.put(job, urgency)
+        bench.agenda.put(job, purpose)
 
     for number in range(3):
-        bench.does[f"{urgency.name} {number}"] = again
-        bench.agenda.put(key(f"{urgency.name} {number}"), urgency)
+        bench.does[f"{purpose.name} {number}"] = again
+        bench.agenda.put(key(f"{purpose.name} {number}"), purpose)
 
 
 @pytest.mark.parametrize(
-    "others", [[Urgency.POLL], [Urgency.BACKGROUND], [one for one in COSTLY if one is not Urgency.PRESSED]]
+    "others", [[Purpose.POLL], [Purpose.BACKGROUND], [one for one in COSTLY if one is not Purpose.PRESSED]]
 )
 @at_a_bench
-async def test_presses_get_half_of_the_requests_at_most(bench: Bench, others: list[Urgency]) -> None:
-    for urgency in [Urgency.PRESSED, *others]:
-        always(bench, urgency)
+async def test_presses_get_half_of_the_requests_at_most(bench: Bench, others: list[Purpose]) -> None:
+    for purpose in [Purpose.PRESSED, *others]:
+        always(bench, purpose)
     await bench.until(1000)
     assert 90 < sum(name.startswith("PRESSED") for name in bench.names) <= 501
 
 
 @unhurried
 @given(at_work=st.sets(st.sampled_from(COSTLY), min_size=1))
-def test_whatever_else_waits_each_sort_of_work_has_its_share(at_work: set[Urgency]) -> None:
+def test_whatever_else_waits_each_sort_of_work_has_its_share(at_work: set[Purpose]) -> None:
     async def scenario() -> None:
         bench = Bench()
-        for urgency in at_work:
-            always(bench, urgency)
+        for purpose in at_work:
+            always(bench, purpose)
         bench.start()
         await bench.until(1000)
-        whole = sum(WEIGHTS[urgency] for urgency in at_work)
-        for urgency in at_work - {Urgency.PRESSED}:
-            share = sum(name.startswith(urgency.name) for name in bench.names) / len(bench.names)
-            assert share >= WEIGHTS[urgency] / whole - 0.01
+        whole = sum(WEIGHTS[purpose] for purpose in at_work)
+        for purpose in at_work - {Purpose.PRESSED}:
+            share = sum(name.startswith(purpose.name) for name in bench.names) / len(bench.names)
+            assert share >= WEIGHTS[purpose] / whole - 0.01
         await bench.agenda.stop()
 
     play(scenario)
@@ -678,9 +678,9 @@ def test_whatever_else_waits_each_sort_of_work_has_its_share(at_work: set[Urgenc
 
 @at_a_bench
 async def test_who_had_nothing_to_do_comes_at_once_but_has_saved_nothing_up(bench: Bench) -> None:
-    always(bench, Urgency.POLL)
+    always(bench, Purpose.POLL)
     await bench.until(500.5)
-    always(bench, Urgency.BACKGROUND)
+    always(bench, Purpose.BACKGROUND)
     await bench.until(600.5)
     later = [name.split()[0] for at, name in bench.ran if at > 500]
     assert later[0] == "BACKGROUND"

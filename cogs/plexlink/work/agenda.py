@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import order
 from .order import People, Question
-from .shares import Shares, Urgency
+from .shares import Purpose, Shares
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -64,7 +64,7 @@ class _Entry:
     """One planned job; superseded entries stay in the heaps and are passed over."""
 
     key: Key
-    urgency: Urgency
+    purpose: Purpose
     due: float
     question: Question | None = None
     last_at: float = inf
@@ -83,7 +83,7 @@ class Agenda:
         self.people = People()
         self._planned: dict[Key, _Entry] = {}
         self._later: list[tuple[float, int, _Entry]] = []
-        self._ready: defaultdict[Urgency, list[tuple[tuple[float, int], _Entry]]] = defaultdict(list)
+        self._ready: defaultdict[Purpose, list[tuple[tuple[float, int], _Entry]]] = defaultdict(list)
         self._questions: dict[Key, Question] = {}
         self._last_chances: dict[Key, _Entry] = {}
         self._by_last_chance: list[tuple[float, Key]] = []
@@ -120,16 +120,16 @@ class Agenda:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    def put(self, key: Key, urgency: Urgency, delay_seconds: float = 0.0, *, last_chance_seconds: float = inf) -> None:
+    def put(self, key: Key, purpose: Purpose, delay_seconds: float = 0.0, *, last_chance_seconds: float = inf) -> None:
         """Plan a job, replacing what was planned for the same key; at its last chance it goes ahead of all others."""
         now = self._now()
         last_at = now + last_chance_seconds if last_chance_seconds > 0 else inf
-        self._plan(_Entry(key, urgency, now + max(0.0, delay_seconds), last_at=last_at))
+        self._plan(_Entry(key, purpose, now + max(0.0, delay_seconds), last_at=last_at))
 
-    def put_sooner(self, key: Key, urgency: Urgency, delay_seconds: float = 0.0) -> None:
+    def put_sooner(self, key: Key, purpose: Purpose, delay_seconds: float = 0.0) -> None:
         """Plan a job unless the same key is planned for an earlier time."""
         if self._is_sooner(key, delay_seconds):
-            self.put(key, urgency, delay_seconds)
+            self.put(key, purpose, delay_seconds)
 
     def _is_sooner(self, key: Key, delay_seconds: float) -> bool:
         planned = self._planned.get(key)
@@ -140,12 +140,12 @@ class Agenda:
         due = max(self._now(), order.due_at(self.people, question))
         planned = self._planned.get(key)
         if planned is None or planned.due > due:
-            self._plan(_Entry(key, Urgency.POLL, due, question, question.last_at))
+            self._plan(_Entry(key, Purpose.POLL, due, question, question.last_at))
 
     def retry(
         self,
         key: Key,
-        urgency: Urgency,
+        purpose: Purpose,
         *,
         first_seconds: float = 3.0,
         longest_seconds: float = 30.0,
@@ -156,7 +156,7 @@ class Agenda:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = not_before_seconds + min(longest_seconds, first_seconds * 2.0 ** min(failures - 1, 16))
         if self._is_sooner(key, delay):
-            self.put(key, urgency, delay, last_chance_seconds=last_chance_seconds)
+            self.put(key, purpose, delay, last_chance_seconds=last_chance_seconds)
         return delay
 
     def failures(self, key: Key) -> int:
@@ -190,14 +190,14 @@ class Agenda:
         mine = self._planned.get(key)
         if mine is None:
             return 0.0
-        ahead: Counter[Urgency] = Counter()
+        ahead: Counter[Purpose] = Counter()
         for entry in self._planned.values():
-            is_ahead = entry.urgency is not mine.urgency or entry.rank < mine.rank
-            if entry.urgency is not Urgency.FREE and entry.due <= self._now() and is_ahead:
-                ahead[entry.urgency] += 1
-        if any(entry.question for entry in self._planned.values()) and mine.urgency is not Urgency.POLL:
-            ahead[Urgency.POLL] = _ENDLESS
-        before = self._shares.requests_before(mine.urgency, ahead)
+            is_ahead = entry.purpose is not mine.purpose or entry.rank < mine.rank
+            if entry.purpose is not Purpose.FREE and entry.due <= self._now() and is_ahead:
+                ahead[entry.purpose] += 1
+        if any(entry.question for entry in self._planned.values()) and mine.purpose is not Purpose.POLL:
+            ahead[Purpose.POLL] = _ENDLESS
+        before = self._shares.requests_before(mine.purpose, ahead)
         return max(0.0, self.pace.ready_at() - self._now(), mine.due - self._now()) + before / self.pace.rate
 
     def _now(self) -> float:
@@ -241,14 +241,14 @@ class Agenda:
         if entry.key in self._running:
             self._held[entry.key] = entry
         elif entry.question is None:
-            heapq.heappush(self._ready[entry.urgency], (entry.rank, entry))
+            heapq.heappush(self._ready[entry.purpose], (entry.rank, entry))
         else:
             self._questions[entry.key] = entry.question
 
     def _next(self, now: float) -> _Entry | None:
         """Take the job that goes now out of the line, if one may go."""
-        if self._first(Urgency.FREE):
-            return heapq.heappop(self._ready[Urgency.FREE])[1]
+        if self._first(Purpose.FREE):
+            return heapq.heappop(self._ready[Purpose.FREE])[1]
         if len(self._asking) >= _MOST_AT_ONCE:
             return None
         goes_at, entry = self._next_last_chance()
@@ -263,21 +263,21 @@ class Agenda:
         """Tell whether a request may go at a time without putting off the one that would come too late."""
         return self.pace.ready_at() <= at <= last_chance_at - 1 / self.pace.rate
 
-    def _take_turn(self, waiting: Collection[Urgency], now: float) -> _Entry:
-        urgency = self._shares.first(waiting)
-        self._shares.took(urgency)
-        return heapq.heappop(self._ready[urgency])[1] if self._first(urgency) else self._first_question(now)
+    def _take_turn(self, waiting: Collection[Purpose], now: float) -> _Entry:
+        purpose = self._shares.first(waiting)
+        self._shares.took(purpose)
+        return heapq.heappop(self._ready[purpose])[1] if self._first(purpose) else self._first_question(now)
 
-    def _waiting(self) -> set[Urgency]:
+    def _waiting(self) -> set[Purpose]:
         """Return what there is to be done at plex.tv."""
-        waiting: set[Urgency] = {urgency for urgency in self._ready if urgency is not Urgency.FREE}
-        waiting = {urgency for urgency in waiting if self._first(urgency)}
+        waiting: set[Purpose] = {purpose for purpose in self._ready if purpose is not Purpose.FREE}
+        waiting = {purpose for purpose in waiting if self._first(purpose)}
         if self._questions:
-            waiting.add(Urgency.POLL)
+            waiting.add(Purpose.POLL)
         return waiting
 
-    def _first(self, urgency: Urgency) -> _Entry | None:
-        ready = self._ready[urgency]
+    def _first(self, purpose: Purpose) -> _Entry | None:
+        ready = self._ready[purpose]
         while ready and not self._is_current(ready[0][1]):
             heapq.heappop(ready)
         return ready[0][1] if ready else None
@@ -341,7 +341,7 @@ class Agenda:
         del self._planned[entry.key]
         self._questions.pop(entry.key, None)
         self._last_chances.pop(entry.key, None)
-        if entry.urgency is not Urgency.FREE:
+        if entry.purpose is not Purpose.FREE:
             self._asking.add(entry.key)
             self.pace.take(now)
         task = self._loop.create_task(self._run(entry.key), name=f"plexlink-{entry.key.kind}-{entry.key.id}")

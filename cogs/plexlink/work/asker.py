@@ -24,7 +24,7 @@ from ..errors import (
 from ..models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
 from .agenda import Key, Kind
 from .order import Question
-from .shares import Presses, Urgency
+from .shares import Presses, Purpose
 
 if TYPE_CHECKING:
     from ..clock import Clock
@@ -53,11 +53,11 @@ _LONGEST_LATER_SECONDS = 600.0
 REJECTED_TWICE_SECONDS = 300.0
 """A token counts as dead after two refusals at least this far apart."""
 
-_URGENCIES = {
-    flow.Call.CREATE_PIN: Urgency.CREATE,
-    flow.Call.ASK: Urgency.POLL,
-    flow.Call.READ_ACCOUNT: Urgency.ACCOUNT,
-    flow.Call.DECIDE: Urgency.FREE,
+_PURPOSES = {
+    flow.Call.CREATE_PIN: Purpose.CREATE,
+    flow.Call.ASK: Purpose.POLL,
+    flow.Call.READ_ACCOUNT: Purpose.ACCOUNT,
+    flow.Call.DECIDE: Purpose.FREE,
 }
 
 
@@ -108,9 +108,9 @@ class Asker:
             now, known = self._clock.monotonic(), self._questions.get(attempt.id)
             self._plan_question(attempt, known.shown_at if known else now, now)
         else:
-            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE if call is None else _URGENCIES[call])
+            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.FREE if call is None else _PURPOSES[call])
         if call is flow.Call.CREATE_PIN:
-            self._agenda.put(Key(Kind.CLOSING, attempt.id), Urgency.FREE, self._closes_in_seconds(attempt))
+            self._agenda.put(Key(Kind.CLOSING, attempt.id), Purpose.FREE, self._closes_in_seconds(attempt))
 
     def press(self, attempt: Attempt) -> None:
         """Ask about an attempt ahead of all others, and tell its member what plex.tv said.
@@ -124,7 +124,7 @@ class Asker:
         heard_from = self._presses.get(attempt.id, Presses()).next_at
         last_chance = self._deadlines.get(attempt.id, inf) - LAST_CHANCE_SECONDS - now
         key = Key(Kind.ATTEMPT, attempt.id)
-        self._agenda.put(key, Urgency.PRESSED, heard_from - now, last_chance_seconds=last_chance)
+        self._agenda.put(key, Purpose.PRESSED, heard_from - now, last_chance_seconds=last_chance)
 
     async def close(self, attempt_id: str) -> None:
         """Let an attempt that has waited for its code for too long be ended now; that takes no request."""
@@ -132,7 +132,7 @@ class Asker:
         if attempt is not None and flow.next_call(attempt) is flow.Call.CREATE_PIN:
             left = self._closes_in_seconds(attempt)
             key = Key(Kind.ATTEMPT, attempt_id) if left <= 0 else Key(Kind.CLOSING, attempt_id)
-            self._agenda.put(key, Urgency.FREE, left)
+            self._agenda.put(key, Purpose.FREE, left)
 
     def _closes_in_seconds(self, attempt: Attempt) -> float:
         return (attempt.requested_at + cards.ANSWER_CLOSES - self._clock.now()).total_seconds()
@@ -286,7 +286,7 @@ class Asker:
         if asked_at < question.last_at:
             self._agenda.put_question(key, question)
         else:
-            self._agenda.put_sooner(key, Urgency.POLL, deadline - self._clock.monotonic())
+            self._agenda.put_sooner(key, Purpose.POLL, deadline - self._clock.monotonic())
 
     async def _read_account(self, attempt: Attempt) -> None:
         try:
@@ -301,7 +301,7 @@ class Asker:
         """Leave a contested account where it is, once its member has had the time to say otherwise."""
         left = self._left_by_the_clock(attempt).total_seconds()
         if left > 0:
-            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.FREE, left)
+            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.FREE, left)
             return
         await self._advance(attempt, flow.Rejected(Reason.TAKEN))
 
@@ -310,7 +310,7 @@ class Asker:
         if now - self._rejected_since.setdefault(attempt.id, now) >= REJECTED_TWICE_SECONDS:
             await self._advance(attempt, flow.Rejected(Reason.REVOKED))
         else:
-            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Urgency.ACCOUNT, REJECTED_TWICE_SECONDS)
+            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.ACCOUNT, REJECTED_TWICE_SECONDS)
 
     async def _cannot_read(self, attempt: Attempt) -> None:
         """End an attempt whose secrets are broken; leave one whose key is missing to the operator."""
@@ -347,7 +347,7 @@ class Asker:
         is_looked_at = self._clock.now() < attempt.requested_at + _IS_LOOKED_AT_FOR
         self._agenda.retry(
             key,
-            _URGENCIES[call],
+            _PURPOSES[call],
             first_seconds=ASKED_AGAIN_SECONDS,
             longest_seconds=_LONGEST_SECONDS if is_looked_at else _LONGEST_LATER_SECONDS,
             not_before_seconds=pause,
@@ -355,7 +355,7 @@ class Asker:
         )
         if 0 < left <= LAST_CHANCE_SECONDS:
             # The question right at the deadline counts most: no back-off sleeps through it.
-            self._agenda.put_sooner(key, _URGENCIES[call], left)
+            self._agenda.put_sooner(key, _PURPOSES[call], left)
 
     def _tell_of_silence(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
         """Tell a member who pressed or still waits for a code, the latter once; others see it by their card."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import PlexError, PlexRefusedError
 from ..models import Approved, Pending, Trouble
 from .agenda import Key, Kind
-from .shares import Urgency
+from .shares import Purpose
 
 if TYPE_CHECKING:
     from ..change import Change
@@ -74,7 +74,7 @@ class GivenUpCodes:
         """Plan the next look at a code with so much time left; the last one goes ahead of everything."""
         before_end = (left - _LAST_LOOK_BEFORE).total_seconds()
         delay = (left - _LOOKS_BEFORE).total_seconds() if left > _LOOKS_BEFORE else before_end
-        self._agenda.put(Key(Kind.GIVEN_UP, attempt_id), Urgency.BACKGROUND, delay, last_chance_seconds=before_end)
+        self._agenda.put(Key(Kind.GIVEN_UP, attempt_id), Purpose.BACKGROUND, delay, last_chance_seconds=before_end)
 
     async def _ask(self, given_up: GivenUp) -> None:
         answer = await self._plex.ask(given_up.pin_id, given_up.client_identifier)
@@ -99,7 +99,7 @@ class GivenUpCodes:
         left = given_up.deadline_at - _LAST_LOOK_BEFORE - self._clock.now()
         self._agenda.retry(
             Key(Kind.GIVEN_UP, given_up.id),
-            Urgency.BACKGROUND,
+            Purpose.BACKGROUND,
             first_seconds=_FIRST_RETRY_SECONDS,
             last_chance_seconds=left.total_seconds(),
         )

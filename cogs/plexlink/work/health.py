@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..errors import PlexError, TokenRejectedError
 from ..models import Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
 from .agenda import Key, Kind
-from .shares import Urgency
+from .shares import Purpose
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,7 +84,7 @@ class HealthCheck:
         for link_id in await tx.links.due(now, most=_MOST_AT_ONCE):
             key = Key(Kind.HEALTH, link_id)
             if not self._agenda.is_planned(key):
-                self._agenda.put(key, Urgency.BACKGROUND)
+                self._agenda.put(key, Purpose.BACKGROUND)
         await _tell_of_the_dead(change, now)
 
     def hear(self, link_id: str) -> None:
@@ -94,7 +94,7 @@ class HealthCheck:
             return
         self._waited_for.add(link_id)
         self._pinged.add(link_id)  # the ping keeps a token alive, and nobody waits for that
-        self._agenda.put(Key(Kind.HEALTH, link_id), Urgency.ACCOUNT)
+        self._agenda.put(Key(Kind.HEALTH, link_id), Purpose.ACCOUNT)
 
     async def check(self, link_id: str) -> None:
         """Make one request about a link; the second one tells how it is."""
@@ -125,7 +125,7 @@ class HealthCheck:
             return Finding.ALIVE
         self._pinged.add(link.id)
         self._agenda.put(
-            Key(Kind.HEALTH, link.id), Urgency.ACCOUNT if link.id in self._waited_for else Urgency.BACKGROUND
+            Key(Kind.HEALTH, link.id), Purpose.ACCOUNT if link.id in self._waited_for else Purpose.BACKGROUND
         )
         return None
 

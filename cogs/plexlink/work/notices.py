@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import NotifyError
 from ..models import Phase, Showing, Topic
 from .agenda import Key, Kind
-from .shares import Urgency
+from .shares import Purpose
 from .showing import message_at
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class Notices:
         key = Key(Kind.NOTICE, notice.id)
         if notice.place.lane is None:
             if not (notice.is_held or self._agenda.is_planned(key)):
-                self._agenda.put(key, Urgency.FREE, self._turn())
+                self._agenda.put(key, Purpose.FREE, self._turn())
         elif notice.shown is None or notice.shown is not notice.phase:
-            self._agenda.put(key, Urgency.FREE)
+            self._agenda.put(key, Purpose.FREE)
         elif notice.phase is Phase.SIGNING_OUT:
-            self._agenda.put(key, Urgency.FREE, TAKES_LONG_SECONDS)
+            self._agenda.put(key, Purpose.FREE, TAKES_LONG_SECONDS)
 
     async def find(self, change: Change) -> None:
         """Plan to tell all that their members do not know."""
@@ -84,7 +84,7 @@ class Notices:
             if notice is None:
                 return
             if notice.topic is Topic.RETIRED and not await self._has_moved(notice):
-                self._agenda.retry(Key(Kind.NOTICE, notice_id), Urgency.FREE, first_seconds=0.5)
+                self._agenda.retry(Key(Kind.NOTICE, notice_id), Purpose.FREE, first_seconds=0.5)
                 return
             try:
                 place = None if is_covered else await self._notifier.show(_showing(notice))
@@ -125,7 +125,7 @@ class Notices:
             _log.error("notice.given_up id=%s: %s", notice.id, error)
             return False
         longest = _LONGEST_RETRY_SECONDS if is_message else _LONGEST_RETRY_ON_CARDS_SECONDS
-        delay = self._agenda.retry(key, Urgency.FREE, first_seconds=1.0, longest_seconds=longest)
+        delay = self._agenda.retry(key, Purpose.FREE, first_seconds=1.0, longest_seconds=longest)
         _log.warning("notice.failed id=%s, trying again in %.0f s: %s", notice.id, delay, error)
         return True
 

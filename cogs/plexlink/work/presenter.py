@@ -11,7 +11,7 @@ from .. import cards, flow
 from ..errors import NotifyError, StoreError, StoreUnavailableError
 from ..models import AttemptCard, Card, Lane, Note, Place, Pointer, Showing
 from .agenda import Key, Kind
-from .shares import Urgency
+from .shares import Purpose
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,14 +81,14 @@ class Presenter:
         key, now = Key(Kind.CARD, attempt.id), self._clock.now()
         if cards.needs_showing(attempt, now):
             is_held_back = cards.card_for(attempt, now) in {Card.QUEUED, Card.APPROVED}
-            self._agenda.put(key, Urgency.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
+            self._agenda.put(key, Purpose.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
         elif (changes_at := cards.changes_at(attempt, now)) is not None:
-            self._agenda.put_sooner(key, Urgency.FREE, (changes_at - now).total_seconds())
+            self._agenda.put_sooner(key, Purpose.FREE, (changes_at - now).total_seconds())
 
     def note(self, attempt: Attempt, note: Note) -> None:
         """Draw the card again with a passing line, from `attempt` where its row cannot be read."""
         self._notes[attempt.id] = note, attempt
-        self._agenda.put(Key(Kind.CARD, attempt.id), Urgency.FREE)
+        self._agenda.put(Key(Kind.CARD, attempt.id), Purpose.FREE)
 
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it.
@@ -201,7 +201,7 @@ class Presenter:
             return
         if key.id in self._heard_meanwhile:
             self._agenda.succeeded(key)
-        delay = self._agenda.retry(key, Urgency.FREE, first_seconds=1.0)
+        delay = self._agenda.retry(key, Purpose.FREE, first_seconds=1.0)
         _log.warning("card.failed attempt=%s, trying again in %.0f s: %s", key.id, delay, error)
 
 

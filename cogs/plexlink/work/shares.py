@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-class Urgency(IntEnum):
+class Purpose(IntEnum):
     """What a job is for; all but `FREE` cost a request to plex.tv. Of those whose turn it is the first one comes first.
 
     `PRESSED` is for a member who pressed *I've approved it*.
@@ -31,12 +31,12 @@ class Urgency(IntEnum):
     BACKGROUND = 5
 
 
-WEIGHTS: Mapping[Urgency, float] = {
-    Urgency.PRESSED: 2.0,
-    Urgency.ACCOUNT: 8.0,
-    Urgency.CREATE: 8.0,
-    Urgency.POLL: 2.0,
-    Urgency.BACKGROUND: 0.5,
+WEIGHTS: Mapping[Purpose, float] = {
+    Purpose.PRESSED: 2.0,
+    Purpose.ACCOUNT: 8.0,
+    Purpose.CREATE: 8.0,
+    Purpose.POLL: 2.0,
+    Purpose.BACKGROUND: 0.5,
 }
 """What a member waits for weighs most; the background gets a fifth beside questions, a fortieth beside all."""
 
@@ -68,36 +68,36 @@ class Shares:
 
     def __init__(self) -> None:
         self._turn = 0.0
-        self._next: dict[Urgency, float] = {}
+        self._next: dict[Purpose, float] = {}
         self._was_press = False
 
-    def first(self, waiting: Collection[Urgency]) -> Urgency:
+    def first(self, waiting: Collection[Purpose]) -> Purpose:
         """Return the purpose whose turn it is among those that have work.
 
         Presses never go twice in a row while anything else waits: together they get half at most.
         """
-        others = [urgency for urgency in waiting if urgency is not Urgency.PRESSED]
-        return min(others if self._was_press and others else waiting, key=lambda urgency: (self._due(urgency), urgency))
+        others = [purpose for purpose in waiting if purpose is not Purpose.PRESSED]
+        return min(others if self._was_press and others else waiting, key=lambda purpose: (self._due(purpose), purpose))
 
-    def took(self, urgency: Urgency) -> None:
+    def took(self, purpose: Purpose) -> None:
         """Account for a request."""
-        self._turn = self._due(urgency)
-        self._next[urgency] = self._turn + 1.0 / WEIGHTS[urgency]
-        self._was_press = urgency is Urgency.PRESSED
+        self._turn = self._due(purpose)
+        self._next[purpose] = self._turn + 1.0 / WEIGHTS[purpose]
+        self._was_press = purpose is Purpose.PRESSED
 
-    def requests_before(self, urgency: Urgency, ahead: Mapping[Urgency, int]) -> int:
+    def requests_before(self, purpose: Purpose, ahead: Mapping[Purpose, int]) -> int:
         """Return how many requests go before one that waits; `ahead` counts the others, of its purpose those before."""
         shares, left, count = self._copy(), Counter(ahead), 0
         while True:
-            turn = shares.first({urgency} | {other for other, number in left.items() if number > 0})
-            if turn is urgency and left[urgency] <= 0:
+            turn = shares.first({purpose} | {other for other, number in left.items() if number > 0})
+            if turn is purpose and left[purpose] <= 0:
                 return count
             shares.took(turn)
             left[turn] -= 1
             count += 1
 
-    def _due(self, urgency: Urgency) -> float:
-        return max(self._turn, self._next.get(urgency, 0.0))
+    def _due(self, purpose: Purpose) -> float:
+        return max(self._turn, self._next.get(purpose, 0.0))
 
     def _copy(self) -> Shares:
         copy = Shares()

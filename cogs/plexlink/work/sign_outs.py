@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ..errors import PlexError, PlexRefusedError, PlexUnavailableError, TokenRejectedError
 from ..models import Phase, Topic, Trouble
 from .agenda import Key, Kind
-from .shares import Urgency
+from .shares import Purpose
 
 if TYPE_CHECKING:
     from ..change import Change
@@ -72,8 +72,8 @@ class SignOuts:
             self.hear(row_id)
 
     def _plan(self, row_id: str) -> None:
-        urgency = Urgency.ACCOUNT if row_id in self._waited_for else Urgency.BACKGROUND
-        self._agenda.put(Key(Kind.SIGN_OUT, row_id), urgency)
+        purpose = Purpose.ACCOUNT if row_id in self._waited_for else Purpose.BACKGROUND
+        self._agenda.put(Key(Kind.SIGN_OUT, row_id), purpose)
 
     async def sign_out(self, row_id: str) -> None:
         """Take the next step in making plex.tv forget one credential; after the last one, erase it here."""
@@ -142,7 +142,7 @@ class SignOuts:
             return
         self._agenda.retry(
             key,
-            Urgency.BACKGROUND,
+            Purpose.BACKGROUND,
             first_seconds=_FIRST_RETRY_SECONDS,
             longest_seconds=_LONGEST_RETRY_SECONDS,
             last_chance_seconds=(row.requested_at + GIVES_UP_AFTER - self._clock.now()).total_seconds(),

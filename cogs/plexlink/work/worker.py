@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import StoreError, StoreUnavailableError
 from ..models import Attempt, CheckWanted, GivenUp, Notice, Phase, Pressed, SignOut, Unsure
 from .agenda import Key, Kind
-from .shares import Urgency
+from .shares import Purpose
 
 if TYPE_CHECKING:
     from ..bell import Happened
@@ -69,7 +69,7 @@ class Worker:
 
     def resume(self) -> None:
         """Let everything that is unfinished be planned, now or as soon as the database can be used."""
-        self._agenda.put(_SWEEP, Urgency.FREE)
+        self._agenda.put(_SWEEP, Purpose.FREE)
 
     def hear(self, happened: Happened) -> None:
         """Plan what is to be done about something that has happened."""
@@ -90,11 +90,11 @@ class Worker:
             case CheckWanted(link_id):
                 self._health.hear(link_id)
             case Unsure():
-                self._agenda.put_sooner(_SWEEP, Urgency.FREE, _UNSURE_SECONDS)
+                self._agenda.put_sooner(_SWEEP, Purpose.FREE, _UNSURE_SECONDS)
 
     async def _sweep(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""
-        self._agenda.put(_SWEEP, Urgency.FREE, _SWEEP_SECONDS)
+        self._agenda.put(_SWEEP, Purpose.FREE, _SWEEP_SECONDS)
         async with self._ledger.change() as change:
             unfinished = await change.unfinished()
             await self._prune(change.tx)
@@ -146,4 +146,4 @@ class Worker:
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
         is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING}
-        self._agenda.retry(key, Urgency.FREE if is_free else Urgency.POLL, longest_seconds=longest_seconds)
+        self._agenda.retry(key, Purpose.FREE if is_free else Purpose.POLL, longest_seconds=longest_seconds)
