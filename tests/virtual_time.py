@@ -18,6 +18,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._virtual = 1000.0
+        self.late_by = 0.0
+        """How late timers go off, as they do on a real clock."""
 
     def time(self) -> float:
         return self._virtual
@@ -38,7 +40,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready:  # type: ignore[attr-defined]
-            self._virtual = max(self._virtual, self._next())
+            self._virtual = max(self._virtual, self._next() + self.late_by)
         super()._run_once()  # type: ignore[misc]
 
 

@@ -580,13 +580,14 @@ async def test_last_question_goes_just_when_it_can_still_help_ahead_of_all_that_
 
 @at_a_bench
 async def test_last_chances_at_the_same_time_are_all_used_and_let_others_go_in_between(bench: Bench) -> None:
+    asyncio.get_running_loop().late_by = 0.001  # type: ignore[attr-defined]
     for number in range(20):
         asks_again(bench, f"ends {number}", last=100.0)
         bench.agenda.put(key(f"create {number}"), Purpose.CREATE, 50)
     await bench.until(102)
     last = {name: at for at, name in bench.ran if name.startswith("ends")}
     assert all(at > 50 for at in last.values())
-    assert sum(50 <= at <= 100 for at in set(bench.times) - set(last.values())) >= 20
+    assert sum(80 <= at <= 100 for at in set(bench.times) - set(last.values())) >= 8
     assert sum(name.startswith("create") for _, name in bench.ran) >= 13
 
 
