@@ -72,8 +72,8 @@ LONG_NAME = "The *Extraordinarily* Long-Named Cinema of Llanfairpwllgwyngyll and
 SHORT, STRONG = Secret("7RQZ"), Secret("l91xft5ypr1n7588alsymxoy8")
 ALICE = Secret("alice")
 REASONS = {
-    Card.REFUSED: (Reason.MANAGED, Reason.TAKEN, Reason.REVOKED),
-    Card.FAILED: (Reason.PLEX_REFUSED, Reason.PLEX_SILENT, Reason.UNREADABLE),
+    Card.REFUSED: tuple(messages.REFUSED),
+    Card.FAILED: (*messages.FAILED, Reason.UNREADABLE),
 }
 NOTES = {Card.QUEUED: (None, Note.PLEX_SILENT, Note.UNSAVED)}
 

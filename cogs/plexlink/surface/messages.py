@@ -105,7 +105,8 @@ REFUSED = {
     ),
     Reason.UNTOLD: (
         "## Plex does not say who you are\n"
-        "You approved, but for a day Plex has not told me whose account it is. Nothing was stored."
+        "You approved, but for a day Plex has not told me whose account it is. "
+        "I am signing out at Plex; nothing was stored."
     ),
     Reason.REVOKED: (
         "## Plex ended the sign-in\n"
