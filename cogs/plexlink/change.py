@@ -175,11 +175,20 @@ class Change:
         await self.add_in_place_of(attempt.id, successor)
 
     async def add_in_place_of(self, attempt_id: str, successor: Attempt) -> None:
-        """Part an ended attempt from its card, and keep the new one which takes over both card and owed answer."""
+        """Part an ended attempt from its card, and keep the new one which takes over both card and owed answer.
+
+        Where the card has moved to another answer since its button was pressed, it is wanted there.
+        """
         former = await self.part_from_card(attempt_id)
         if former is not None:
-            successor = replace(successor, answer=successor.answer or former.answer)
+            successor = replace(successor, answer=self._newer_answer(former, successor.answer))
         await self.add(successor)
+
+    def _newer_answer(self, former: Attempt, pressed: Answer | None) -> Answer | None:
+        if former.answer is None or pressed is None:
+            return former.answer or pressed
+        has_moved = former.answer.message_id != pressed.message_id
+        return former.answer if has_moved and not cards.is_answer_closed(former, self._clock.now()) else pressed
 
     async def part_from_card(self, attempt_id: str) -> Attempt | None:
         """Leave an ended attempt's card to something else; return the attempt as it was.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -170,10 +170,7 @@ class Linking:
         if await self._is_full(change) and await self._has_renewed_often(change, wish.user_id):
             await change.give_up(attempt)
             return await self._too_busy(change)
-        successor = self._begin(wish)
-        if _has_moved(attempt, wish):
-            successor = replace(successor, answer=attempt.answer)
-        await change.hand_over(attempt, successor)
+        await change.hand_over(attempt, self._begin(wish))
         return Begun()
 
     async def _press(
@@ -270,9 +267,3 @@ class Linking:
             answer=wish.owed,
             now=self._clock.now(),
         )
-
-
-def _has_moved(attempt: Attempt, wish: Wish) -> bool:
-    """Tell whether the card has moved to another answer since its button was pressed."""
-    older, newer = attempt.answer, wish.owed
-    return older is not None and newer is not None and older.message_id != newer.message_id

@@ -134,7 +134,9 @@ def edit(world: World, message: Message, body: Body) -> None:
     Raises:
         DiscordError: the result would break a rule; nothing is changed.
     """
+    before = replace(message, earlier=[])
     _apply(world, message, body)
+    message.earlier.append(before)
     message.edits += 1
     message.edited_at = world.now()
 

@@ -132,6 +132,8 @@ class Message:
     nonce: str | int | None = None
     edits: int = 0
     edited_at: datetime | None = None
+    earlier: list[Message] = field(default_factory=list, repr=False)
+    """What it was before each edit."""
     deleted: bool = False
     ephemeral_for: int | None = None
     interaction: Interaction | None = field(default=None, repr=False)

@@ -164,6 +164,22 @@ async def test_a_card_that_comes_back_to_an_answer_is_not_told_to_have_moved(
         assert ("Cancelled" if is_another else "has moved") in Card(second.response).text
 
 
+async def test_a_newer_answer_that_is_still_owed_is_given_though_the_next_code_is_asked_for_in_the_older(
+    world: World,
+) -> None:
+    world.close_dms()
+    first = await world.plexlink()
+    world.env.inject_error("PATCH", "/webhooks/*", status=503, times=None)
+    second = await world.plexlink()
+    for label in ("Cancel", "New code"):
+        await world.alice.click(first.response, label=label)
+    world.open_dms()
+    world.close_dms()
+    await world.advance(60)
+    assert f"`{world.pin().code}`" in Card(second.response).text
+    assert "has moved" in Card(first.response).text
+
+
 async def test_an_answer_shows_a_card_until_the_newer_answer_does(world: World) -> None:
     world.close_dms()
     first = await world.plexlink()

@@ -114,6 +114,17 @@ class Books:
         return {row["answer_message_id"] for row in self.attempts.values()} - {None}
 
 
+def _without_secrets(row: Row) -> Row:
+    secret = ("token", "identifier", "envelope")
+    return {name: value for name, value in row.items() if value is not None and not name.endswith(secret)}
+
+
+def told_of(row: Row) -> str:
+    """Return what a card has to say of an attempt: see `SAYS`."""
+    state: str = row["reason"] if row["reason"] in {"undone", "unlinked", "replaced"} else row["state"]
+    return state
+
+
 def _open(place: Deployment, records: dict[str, str], table: str, rows: list[Row]) -> None:
     """Put each row's credential beside its envelopes."""
     if not rows:
@@ -238,6 +249,32 @@ class Witness:
                 found[user_id].append(complaint)
         return dict(found)
 
+    def story(self, user_id: int) -> str:
+        """Tell what is known of a member, for whoever has to find out why something is wrong."""
+        books = Books.read(self.place)
+        rows = [*books.attempts.values(), *books.links, *books.sign_outs, *books.notices]
+        own = [_without_secrets(row) for row in rows if row["user_id"] == user_id]
+        names = [str(user_id), *(row["id"] for row in own)]
+        steps = sorted([*self._seen_by(user_id), *((stop.at, "the process was killed") for stop in self.stops)])
+        return "\n".join(
+            [
+                f"-- {user_id} --",
+                *map(str, own),
+                *(f"{at:%H:%M:%S.%f} {what}" for at, what in steps),
+                *(line for line in self.place.log.splitlines() if any(name in line for name in names)),
+            ]
+        )
+
+    def _seen_by(self, user_id: int) -> Iterator[tuple[datetime, str]]:
+        for one in self.place.discord.interactions:
+            if one.user.id == user_id:
+                yield one.created_at, f"{one.type.name} {one.id}, {one.state.name}"
+        for message in self.place.discord.messages:
+            recipient = self.place.discord.channels[message.channel_id].recipient
+            is_theirs = user_id in {message.ephemeral_for, recipient and recipient.id}
+            for one in (*message.earlier, message) if is_theirs else ():
+                yield one.edited_at or one.created_at, f"message {message.id}: {says(one)}, {attempt_of(one)}"
+
     def never(self) -> list[str]:
         """Say what must not be so for a moment."""
         return [f"{user_id}: {complaint}" for user_id, complaint in self._never(Books.read(self.place))]
@@ -290,8 +327,7 @@ class Witness:
         for row in books.attempts.values():
             ids = [message.id for _, message in messages.get(row["id"], ())]
             has_left = row["lane"] is None and row["state"] in ENDS and row["shown_state"] is not None
-            # An answer whose story has ended is not known any more: a late press there begins anew on top of it.
-            may_be_lost = row["lane"] == "answer" and row["state"] in ENDS and row["user_id"] in self.fumbling
+            may_be_lost = row["lane"] == "answer" and row["state"] in ENDS and self._was_overtaken(books, row)
             # A command that comes with the end is told of it too; both answers are true.
             may_be_twice = row["lane"] == "answer" and row["state"] in ENDS
             if len(ids) != 1 and not ((has_left or may_be_lost) and not ids) and not (may_be_twice and ids):
@@ -299,8 +335,24 @@ class Witness:
             elif row["lane"] == "dm" and ids != [row["message_id"]]:
                 yield row["user_id"], f"attempt {row['id']} is shown in another message than {row['message_id']}"
 
+    def _was_overtaken(self, books: Books, row: Row) -> bool:
+        """Tell whether an end was shown in an answer until a press there began anew on top of it.
+
+        An answer whose story has ended is not known to the bot any more.
+        """
+        later = {
+            other["id"]
+            for other in books.attempts.values()
+            if other["user_id"] == row["user_id"] and other["requested_at"] > row["requested_at"]
+        }
+        return any(
+            attempt_of(message) in later
+            and any(attempt_of(one) == row["id"] and says(one) == told_of(row) for one in message.earlier)
+            for message in self.place.discord.messages
+        )
+
     def _lies(self, books: Books, row: Row, message: Message) -> Iterator[str]:
-        state = row["reason"] if row["reason"] in {"undone", "unlinked", "replaced"} else row["state"]
+        state = told_of(row)
         if state in {"replaced", "unlinked"} and message.ephemeral_for and says(message) == "linked":
             return  # the interaction's token was erased when its story had ended: nobody can edit the answer any more
         if says(message) != state:

@@ -21,7 +21,7 @@ from invariants import Witness, says
 from processes import RUN, deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from processes import BotProcess, Deployment
@@ -98,11 +98,21 @@ class BusyRun:
         self._place.discord.faults.clear()
         if unknown:
             bot = await self._place.start()
-            assert not await self.witness.all_is_well(besides={user_id for user_id, _ in unknown.values()})
+            await self.come_to_rest(besides={user_id for user_id, _ in unknown.values()})
             await self.witness.kill(bot)
         for column, (user_id, known) in unknown.items():
             self._write(column, known, user_id)
         await self._place.start()
+
+    async def come_to_rest(self, *, besides: Collection[int] = ()) -> None:
+        """Wait until all is well with everybody but some members.
+
+        Raises:
+            AssertionError: no time will mend what is wrong.
+
+        """
+        complaints = await self.witness.all_is_well(besides=besides)
+        assert not complaints, "\n".join([self.report(), str(complaints), *map(self.witness.story, complaints)])
 
     async def _let_a_newer_release_write(self) -> dict[str, tuple[int, str | None]]:
         """Put a word that this release does not know into three members' rows; return whose, and what was there."""
@@ -180,6 +190,5 @@ async def test_nothing_is_lost_whenever_the_bot_is_killed(
         chance = random.Random(f"{SEED} {token_reads}")  # noqa: S311 - it shall be foreseeable
         busy = BusyRun(place, chance, is_disturbed=weather == "foul")
         await busy.run(KILLS)
-        complaints = await busy.witness.all_is_well()
-        print(busy.report())  # noqa: T201 - pytest shows it where the test fails, and with -s
-        assert not complaints
+        await busy.come_to_rest()
+        print(busy.report())  # noqa: T201 - for whoever runs it with -s
