@@ -34,6 +34,8 @@ OF_ENDS: tuple[tuple[State | None, Reason | None, Card], ...] = (
 """The cards of attempts that have ended: the first whose state and reason fit, where nothing fits all. The store makes
 of it the question which cards are behind."""
 
+ENDS = frozenset(card for _, _, card in OF_ENDS)
+
 
 def card_for(attempt: Attempt, now: datetime) -> Card:
     """Return the card that is true now."""
@@ -76,15 +78,22 @@ def changes_at(attempt: Attempt, now: datetime) -> datetime | None:
 
 
 def has_left(attempt: Attempt) -> bool:
-    """Tell whether something else has the card by now, or it was told in an answer that nothing was kept of."""
-    return flow.is_over(attempt) and attempt.place.lane is None and attempt.shown_state is not None
+    """Tell whether an end was told and nothing is known of its card any more.
+
+    Either something else has the card by now, or it was an answer of which nothing was kept.
+    """
+    is_nowhere = attempt.place.lane is None and attempt.answer is None
+    return flow.is_over(attempt) and is_nowhere and attempt.shown_state in ENDS
 
 
 def needs_showing(attempt: Attempt, now: datetime) -> bool:
     """Tell whether the member sees less than what is true, or still waits for the command's answer.
 
-    An open attempt that cannot be read has nothing to show: either its key comes back, or it is ended.
+    An open attempt that cannot be read has nothing to show: either its key comes back, or it is ended. What becomes of
+    a link is not told where another attempt has the card.
     """
+    if has_left(attempt):
+        return False
     if attempt.trouble is not None and not flow.is_over(attempt):
         return False
     is_answer_owed = attempt.place.lane is Lane.DM and attempt.answer is not None

@@ -130,7 +130,7 @@ class Change:
     async def redraw(self, attempt: Attempt) -> Attempt:
         """Note that what the member sees may be outdated, so that the card is drawn again."""
         newest = await self.newest(attempt.id)
-        if newest is None or self.has_parted(newest):
+        if newest is None or cards.has_left(newest):
             return newest or attempt
         return await self.surface(replace(newest, shown_state=None))
 
@@ -202,12 +202,6 @@ class Change:
             card = cards.card_for(former, self._clock.now())
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
         return former
-
-    def has_parted(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt ended and left its card to something else; one that was never shown has not."""
-        is_nowhere = attempt.place.lane is None and attempt.answer is None
-        is_told = attempt.shown_state == cards.card_for(attempt, self._clock.now())
-        return flow.is_over(attempt) and is_nowhere and is_told
 
     async def forget_attempts(self, user_id: int) -> None:
         """End the member's open attempt, and delete all of them, those with a card as soon as it tells nothing more.

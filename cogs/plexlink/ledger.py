@@ -99,7 +99,7 @@ class Ledger:
         """Commit that nothing is owed through an interaction any more; one that came meanwhile stays."""
         async with self.change() as change:
             newest = await change.newest(attempt.id)
-            if newest is None or newest.answer != answer or change.has_parted(newest):
+            if newest is None or newest.answer != answer or cards.has_left(newest):
                 return newest or attempt
             return await change.surface(replace(newest, answer=None))
 
@@ -121,7 +121,7 @@ class Ledger:
 
         async with self.change() as change:
             newest = await change.newest(drawn.id)
-            if newest is not None and not change.has_parted(newest):
+            if newest is not None and not cards.has_left(newest):
                 return await change.surface(see(newest))
             message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
             return await change.outdate(message_id) or newest or drawn

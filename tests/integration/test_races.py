@@ -59,6 +59,31 @@ async def test_an_end_that_was_not_shown_yet_does_not_draw_over_its_successor(wo
     assert "Linked as alice" in world.card().text
 
 
+@pytest.mark.parametrize("then", ["replaced", "deleted"])
+async def test_what_becomes_of_a_link_later_does_not_draw_over_the_code_that_has_its_card(
+    world: World, then: str
+) -> None:
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
+    world.approve()
+    await world.advance(4)
+    assert "ends <t:" in world.card().text, "the end is not shown yet"
+    world.open_dms()
+    await world.press("New code")
+    if then == "replaced":
+        world.approve(BOB)
+        await world.advance(30)
+        assert "Linked as bob" in world.card().text
+    else:
+        await world.press("Cancel")
+        privacy = await world.alice.slash(world.channel, "plexprivacy")
+        question = await world.alice.click(privacy.response, label="Delete everything")
+        await world.alice.click(question.response, label="Delete everything")
+        await world.advance(30)
+        assert "Cancelled" in world.card().text
+        assert not world.rows("attempts")
+
+
 @pytest.mark.parametrize("lane", ["dm", "answer"])
 async def test_a_press_before_the_new_code_is_drawn_means_the_new_code(tmp_path: Path, lane: str) -> None:
     async with a_world(tmp_path, plex_rate=0.5, settle=1.5) as world:

@@ -294,7 +294,7 @@ def test_only_a_waiting_card_changes_by_itself(state: State, lane: Lane | None) 
 
 @pytest.mark.parametrize("state", State)
 def test_card_that_is_not_shown_needs_showing(state: State) -> None:
-    attempt = attempt_in(state)
+    attempt = attempt_in(state, lane=Lane.DM)
     assert cards.needs_showing(attempt, NOW)
     assert cards.needs_showing(replace(attempt, shown_state=Card.UNDONE), NOW)
     assert not cards.needs_showing(replace(attempt, shown_state=PLAIN_CARDS[state]), NOW)
@@ -315,11 +315,21 @@ def test_card_needs_showing_again_when_time_has_changed_it() -> None:
 
 
 def test_link_that_was_undone_is_unsettled_until_the_card_says_so() -> None:
-    shown = replace(attempt_in(State.LINKED), shown_state=Card.LINKED)
+    shown = replace(attempt_in(State.LINKED, lane=Lane.DM), shown_state=Card.LINKED)
     undone = replace(shown, reason=Reason.UNDONE)
     assert cards.is_settled(shown)
     assert not cards.is_settled(undone)
     assert cards.is_settled(replace(undone, shown_state=Card.UNDONE))
+
+
+@pytest.mark.parametrize("reason", [Reason.UNDONE, Reason.REPLACED, Reason.FORGOTTEN])
+def test_what_becomes_of_a_link_is_not_told_where_its_card_is_another_attempts(reason: Reason) -> None:
+    left = replace(attempt_in(State.LINKED), shown_state=Card.LINKED, reason=reason)
+    assert cards.has_left(left)
+    assert cards.is_settled(left)
+    never_told = replace(left, shown_state=Card.WAITING)
+    assert not cards.has_left(never_told)
+    assert not cards.is_settled(never_told)
 
 
 def test_every_secret_of_an_attempt_is_known_to_this_test() -> None:

@@ -124,7 +124,8 @@ class AttemptRows:
         """Delete a member's ended attempts; mark those whose card still tells something, to go when it does not."""
         is_over = and_(attempts.c.user_id == user_id, attempts.c.ended_at.is_not(None))
         names_the_account = and_(attempts.c.state == State.LINKED, attempts.c.reason.is_(None))
-        await self._connection.execute(delete(attempts).where(is_over, ~_is_behind(), ~names_the_account))
+        tells_nothing = or_(_has_left(), and_(~_is_behind(), ~names_the_account))
+        await self._connection.execute(delete(attempts).where(is_over, tells_nothing))
         await self._connection.execute(update(attempts).where(is_over).values(reason=Reason.FORGOTTEN))
 
     async def remove(self, attempt_id: str) -> None:
@@ -208,7 +209,14 @@ def _is_behind() -> ColumnElement[bool]:
     """Tell in SQL what `cards.needs_showing` tells of an ended attempt."""
     card = case(*((_fits(state, reason), card) for state, reason, card in cards.OF_ENDS), else_=attempts.c.state)
     is_answer_owed = and_(attempts.c.lane == Lane.DM, attempts.c.answer_token_envelope.is_not(None))
-    return or_(attempts.c.shown_state.is_(None), attempts.c.shown_state != card, is_answer_owed)
+    return and_(~_has_left(), or_(attempts.c.shown_state.is_(None), attempts.c.shown_state != card, is_answer_owed))
+
+
+def _has_left() -> ColumnElement[bool]:
+    """Tell in SQL what `cards.has_left` tells."""
+    is_nowhere = and_(attempts.c.lane.is_(None), attempts.c.answer_token_envelope.is_(None))
+    is_told = and_(attempts.c.shown_state.is_not(None), attempts.c.shown_state.in_(cards.ENDS))
+    return and_(is_nowhere, is_told)
 
 
 def _fits(state: State | None, reason: Reason | None) -> ColumnElement[bool]:
