@@ -71,8 +71,8 @@ class Change:
 
     async def add(self, attempt: Attempt) -> None:
         """Keep a new attempt."""
+        await self._take(attempt)
         await self.tx.attempts.add(attempt)
-        await self._take(attempt.answer)
         self.moved.append(attempt)
         self._touched[attempt.id] = attempt
 
@@ -148,16 +148,26 @@ class Change:
         """Let an open attempt's card, or the way to it, be in a newer answer, and tell so in the older one."""
         if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
             await self._retire(attempt)
-        await self._take(answer)
-        await self.surface(replace(attempt, answer=answer, shown_state=None))
+        brought = replace(attempt, answer=answer, shown_state=None)
+        await self._take(brought)
+        await self.surface(brought)
 
     async def _retire(self, attempt: Attempt) -> None:
         """Let an answer be told that the card which it was to show or to point to is not to be found there."""
         await self.notify(attempt.user_id, Topic.RETIRED, place=Place(lane=Lane.ANSWER), answer=attempt.answer)
 
-    async def _take(self, answer: Answer | None) -> None:
-        """Let a card be in an answer again which was still to be told that it has moved."""
-        told = await self.tx.notices.drawn_in(answer.message_id) if answer else []
+    async def _take(self, attempt: Attempt) -> None:
+        """Let an attempt's messages be its alone: ends that were still to be shown there are not, nor that it moved."""
+        answers = [attempt.answer.message_id] if attempt.answer else []
+        messages = [attempt.place.message_id] if attempt.place.message_id else []
+        for former in await self.tx.attempts.with_card_in(messages + answers):
+            if former.id == attempt.id:
+                continue
+            if former.place.lane is Lane.DM and former.place.message_id not in messages:
+                await self.surface(replace(former, answer=None))  # only the way to its card was to be shown here
+            else:
+                await self.part_from_card(former.id)
+        told = [notice for message_id in messages + answers for notice in await self.tx.notices.drawn_in(message_id)]
         await self.tx.notices.remove([notice.id for notice in told if notice.topic is Topic.RETIRED])
 
     async def outdate(self, message_id: int | None) -> Attempt | None:

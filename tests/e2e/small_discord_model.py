@@ -214,6 +214,9 @@ class Request:
     status: int | None = None
     """None while it is being answered, 0 where the connection was cut."""
     body: Json | list[Json] | None = field(default=None, repr=False)
+    at: datetime | None = None
+    user: User | None = field(default=None, repr=False)
+    """Whom it is about, if it is about one member."""
 
 
 @dataclass

@@ -92,10 +92,10 @@ class Rest:
         if not request.path.startswith(API):
             return await handler(request)
         path = request.path.removeprefix(API)
-        entry = Request(request.method, TOKEN_IN_PATH.sub(r"\1***", path))
+        entry = Request(request.method, TOKEN_IN_PATH.sub(r"\1***", path), at=self._world.now())
         self._world.requests.append(entry)
         entry.body = await self._receive(request, path)
-        user = self._world.concerned(path, entry.body)
+        user = entry.user = self._world.concerned(path, entry.body)
         hold = self._world.take_hold(request.method, path, user)
         fault = None if hold else self._world.take_fault(request.method, path, user)
         if hold is not None:

@@ -180,6 +180,23 @@ async def test_a_newer_answer_that_is_still_owed_is_given_though_the_next_code_i
     assert "has moved" in Card(first.response).text
 
 
+async def test_an_end_that_was_not_shown_yet_does_not_draw_over_a_later_code_in_the_same_answer(world: World) -> None:
+    world.close_dms()
+    result = await world.plexlink()
+    world.env.inject_error("PATCH", "/webhooks/*", status=503, times=None)
+    for label in ("New code", "Cancel"):
+        await world.alice.click(result.response, label=label)
+    await world.advance(20)
+    world.open_dms()
+    world.close_dms()
+    await world.alice.click(result.response, label="New code")
+    world.approve()
+    await world.advance(4)
+    assert "Linked as alice" in Card(result.response).text
+    await world.advance(60)
+    assert "Linked as alice" in Card(result.response).text
+
+
 async def test_an_answer_shows_a_card_until_the_newer_answer_does(world: World) -> None:
     world.close_dms()
     first = await world.plexlink()

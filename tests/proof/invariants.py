@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from plexlink.models import Cell
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from plexlink_bot.sandbox.plex_tv import Account, Call, Pin
     from processes import BotProcess, Deployment
-    from small_discord import Interaction, Message
+    from small_discord import Interaction, Message, User
 
 Row = dict[str, Any]
 Complaint = tuple[int, str]
@@ -266,6 +267,8 @@ class Witness:
         )
 
     def _seen_by(self, user_id: int) -> Iterator[tuple[datetime, str]]:
+        for at in self._failures_for(self.place.discord.users[user_id]):
+            yield at, "Discord failed to let them be answered"
         for one in self.place.discord.interactions:
             if one.user.id == user_id:
                 yield one.created_at, f"{one.type.name} {one.id}, {one.state.name}"
@@ -384,13 +387,25 @@ class Witness:
                 yield one.user.id, f"the answer to the command of {one.created_at:%H:%M:%S.%f} thinks for ever"
 
     def _fell_between(self, command: Interaction, answer: Message) -> bool:
-        """Tell whether a process ended right after it acknowledged a command and before it committed anything."""
+        """Tell whether a process ended right after it acknowledged a command and before it committed anything.
+
+        What cannot be committed is answered with an apology, which a process keeps in mind while Discord fails.
+        """
         stop = next((stop for stop in self.stops if stop.at >= command.created_at), None)
         if stop is None or answer.id in stop.books.answers():
             return False
         if "plexunlink" in str(command.event):  # it only asks, and writes nothing that a restart could go by
             return True
+        if any(command.created_at < at < stop.at for at in self._failures_for(command.user)):
+            return True
         return _count_after(stop.commands_at, answer.created_at) <= self.most_overtaking
+
+    def _failures_for(self, user: User) -> Iterator[datetime]:
+        """Return when Discord failed to let a member be answered."""
+        for request in self.place.discord.requests:
+            is_answer = request.path.startswith(("/webhooks/", "/interactions/")) and request.user is user
+            if is_answer and request.status in {0, HTTPStatus.INTERNAL_SERVER_ERROR} and request.at is not None:
+                yield request.at
 
     def _approvals(self, books: Books) -> Iterator[Complaint]:
         """Whoever approved is linked, unless they gave the code up, may not be linked, or plex.tv forgot it."""

@@ -18,6 +18,7 @@ from .tables import attempts, links
 from .words import read_optional_word, read_word, readable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Row
@@ -76,8 +77,11 @@ class AttemptRows:
 
     async def shown_in(self, message_id: int) -> Attempt | None:
         """Return the newest attempt whose card is in a message, its own or an answer."""
-        is_there = or_(attempts.c.message_id == message_id, attempts.c.answer_message_id == message_id)
-        return await self._one(is_there)
+        return await self._one(_is_in([message_id]))
+
+    async def with_card_in(self, message_ids: Collection[int]) -> list[Attempt]:
+        """Return the attempts whose cards are in these messages, or are to be, oldest first."""
+        return await self._select(_is_in(message_ids))
 
     async def open_count(self) -> int:
         """Return how many attempts have not ended."""
@@ -203,6 +207,10 @@ class AttemptRows:
 
 def _is_forgotten() -> ColumnElement[bool]:
     return and_(attempts.c.reason.is_not(None), attempts.c.reason == Reason.FORGOTTEN)
+
+
+def _is_in(message_ids: Collection[int]) -> ColumnElement[bool]:
+    return or_(attempts.c.message_id.in_(message_ids), attempts.c.answer_message_id.in_(message_ids))
 
 
 def _is_behind() -> ColumnElement[bool]:
