@@ -20,10 +20,11 @@ class Clock:
     """Tell the time from one anchor and a monotonic clock."""
 
     def __init__(self, *, now: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
+        self._host = now
         self._monotonic = monotonic
-        self._anchor_at = now()
-        self._anchor = monotonic()
         self._is_told = False
+        self._doubted: tuple[datetime, float] | None = None
+        self._set(now())
 
     def monotonic(self) -> float:
         """Return seconds that only ever grow; for durations."""
@@ -34,9 +35,14 @@ class Clock:
         return self._anchor_at + timedelta(seconds=self._monotonic() - self._anchor)
 
     def observe(self, stamped_at: datetime) -> None:
-        """Learn the time from an event that Discord stamped just now."""
-        self._is_told = True
-        self._learn(stamped_at)
+        """Learn the time from an event that Discord stamped just now.
+
+        Once there is a time, a stamp that is far from it may be old news or wrong: it counts when the host's clock
+        says the same (our monotonic one stands still while the machine sleeps), or a later stamp does.
+        """
+        if not self._is_told or self._is_credible(stamped_at):
+            self._is_told = True
+            self._learn(stamped_at)
 
     def suppose(self, instant: datetime) -> None:
         """Take this for the present instant, better than the host's clock, as long as Discord has stamped nothing."""
@@ -46,5 +52,27 @@ class Clock:
     def _learn(self, stamped_at: datetime) -> None:
         behind = stamped_at - self.now()
         if behind > timedelta(0) or -behind > _DELIVERY:
-            self._anchor_at = stamped_at.astimezone(UTC)
-            self._anchor = self._monotonic()
+            self._set(stamped_at.astimezone(UTC))
+
+    def _set(self, instant: datetime) -> None:
+        self._anchor_at = instant
+        self._anchor = self._monotonic()
+        self._host_at_anchor = self._host()
+
+    def _is_credible(self, stamped_at: datetime) -> bool:
+        doubted, self._doubted = self._doubted, None
+        by_host = self._anchor_at + (self._host() - self._host_at_anchor)
+        if _agree(stamped_at, self.now()) or _agree(stamped_at, by_host):
+            return True
+        here = self._monotonic()
+        if doubted is None or not _agree(stamped_at, doubted[0] + timedelta(seconds=here - doubted[1])):
+            self._doubted = stamped_at, here
+            return False
+        # What Discord held back comes all at once, and agrees with itself.
+        is_apart = here - doubted[1] > _DELIVERY.total_seconds()
+        self._doubted = None if is_apart else doubted
+        return is_apart
+
+
+def _agree(one: datetime, other: datetime) -> bool:
+    return abs(one - other) <= _DELIVERY

@@ -47,9 +47,9 @@ class Shifted:
 
 
 @asynccontextmanager
-async def deployment_at(folder: Path, *, discord: timedelta, plex: timedelta) -> AsyncIterator[Deployment]:
+async def deployment_at(folder: Path, *, discord: Shifted, plex: timedelta) -> AsyncIterator[Deployment]:
     """Give surroundings whose clocks are off from the host's: relative to them it is the host's that is wrong."""
-    async with SmallDiscord(now=Shifted(discord)) as small_discord, PlexTV(now=Shifted(plex)) as plex_tv:
+    async with SmallDiscord(now=discord) as small_discord, PlexTV(now=Shifted(plex)) as plex_tv:
         place = Deployment(discord=small_discord, plex=plex_tv, folder=folder)
         try:
             yield place
@@ -76,7 +76,7 @@ SHIFTS = {
 @pytest.mark.parametrize("host", SHIFTS)
 async def test_link_does_not_depend_on_the_hosts_clock(tmp_path: Path, host: str) -> None:
     discord, plex = SHIFTS[host]
-    async with deployment_at(tmp_path, discord=discord, plex=plex) as place:
+    async with deployment_at(tmp_path, discord=Shifted(discord), plex=plex) as place:
         bot = await place.start()
         card = await place.waiting_card()
         countdown = countdown_of(card)
@@ -137,3 +137,26 @@ async def test_clock_that_is_set_while_the_bot_runs_ends_no_code_and_moves_no_co
         await place.card_saying("Linked as alice")
         assert await bot.terminate() == 0
         assert "Traceback" not in bot.log
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["ahead", "held back"])
+async def test_one_wrong_stamp_of_discord_ends_nobodys_code_and_moves_no_countdown(
+    tmp_path: Path, off: timedelta
+) -> None:
+    clock = Shifted(timedelta(0))
+    async with deployment_at(tmp_path, discord=clock, plex=timedelta(0)) as place:
+        bot = await place.start()
+        place.alice.dms_closed = 50007
+        answer = await place.answer_saying(await place.plexlink(), "Your code:")
+        clock.shift = off
+        command = await place.plexlink(place.join("bob"))
+        clock.shift = timedelta(0)
+        if off > timedelta(0):
+            await place.answer_saying(command, "I sent you a direct message")
+        else:  # nobody can answer it any more
+            await bot.logged("interaction.not_deferred")
+        for user in map(place.join, ("carol", "dave")):
+            card = await place.waiting_card(user)
+            assert abs(countdown_of(card) - place.discord.now().timestamp() - LIFE_SECONDS) < 60
+        place.plex.approve(code_of(answer))
+        await place.answer_saying(place.discord.interactions[0], "Linked as alice")

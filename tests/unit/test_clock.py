@@ -71,6 +71,47 @@ def test_event_from_the_future_shows_that_the_clock_is_slow() -> None:
     assert host.clock.now() == host.true + timedelta(microseconds=1)
 
 
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(minutes=-10)], ids=["ahead", "held back"])
+def test_one_stamp_that_is_far_off_moves_nothing_and_is_forgotten_by_the_next_right_one(off: timedelta) -> None:
+    host = Host()
+    host.clock.observe(host.true)
+    for _ in range(3):
+        host.clock.observe(host.true + off)
+        assert host.clock.now() == host.true
+        host.wait(10)
+        host.clock.observe(host.true)
+        assert host.clock.now() == host.true
+
+
+def test_what_discord_held_back_comes_all_at_once_and_moves_nothing() -> None:
+    host = Host()
+    host.clock.observe(host.true)
+    host.wait(600)
+    for seconds in (60, 58, 57, 54):
+        host.clock.observe(host.true - timedelta(seconds=seconds))
+        assert host.clock.now() == host.true
+
+
+def test_stamps_that_go_on_agreeing_with_each_other_are_believed() -> None:
+    host = Host()
+    host.clock.observe(host.true - timedelta(hours=1))
+    for seconds in (2, 2, 2):
+        assert host.clock.now() == host.true - timedelta(hours=1)
+        host.clock.observe(host.true)
+        host.wait(seconds)
+    host.clock.observe(host.true)
+    assert host.clock.now() == host.true
+
+
+def test_after_the_machine_has_slept_the_first_stamp_is_believed() -> None:
+    host = Host(off=timedelta(minutes=7))
+    host.clock.observe(host.true)
+    asleep = timedelta(hours=8)
+    host.off += asleep
+    host.clock.observe(host.true + asleep)
+    assert host.clock.now() == host.true + asleep
+
+
 def test_time_is_aware_and_in_utc_whatever_zone_the_event_had() -> None:
     host = Host(off=timedelta(hours=-1))
     host.clock.observe(host.true.astimezone(timezone(timedelta(hours=5, minutes=30))))
