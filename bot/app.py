@@ -17,7 +17,7 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from plexlink.errors import PlexLinkError, SettingError, StoreUnavailableError
+from plexlink.errors import DatabaseInUseError, PlexLinkError, SettingError, StoreUnavailableError
 from plexlink.wiring import check
 
 from .client import PlexLinkBot
@@ -64,7 +64,7 @@ def serve(settings: BotSettings) -> Exit:
     _redirect(settings)
     try:
         asyncio.run(_serve(settings))
-    except (UnavailableError, StoreUnavailableError) as error:
+    except (UnavailableError, StoreUnavailableError, DatabaseInUseError) as error:
         _log.error("bot.gave_up %s", error)
         return Exit.UNAVAILABLE
     return Exit.OK

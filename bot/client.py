@@ -108,6 +108,8 @@ class PlexLinkBot(commands.AutoShardedBot):
 
 
 def _write(record: Path, synchronised: dict[str, Any]) -> None:
+    record.touch(mode=0o600)
+    record.chmod(0o600)
     record.write_text(json.dumps(synchronised))
 
 

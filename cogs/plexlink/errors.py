@@ -14,7 +14,7 @@
     │   ├── UnknownKeyError         the envelope names a key that is not in the ring
     │   └── BrokenEnvelopeError     the envelope was damaged, or belongs to another row
     ├── StoreError               the database cannot be used
-    │   ├── DatabaseInUseError      another bot runs on it
+    │   ├── DatabaseInUseError      another bot runs on it, or another program keeps us out: try again later
     │   ├── StoreUnavailableError   full, locked, read-only, gone: it works again once that is mended
     │   ├── ConflictError           another one was quicker: look again
     │   └── NewerRowError           a newer release wrote this row; the others can be read
@@ -79,7 +79,7 @@ class StoreError(PlexLinkError):
 
 
 class DatabaseInUseError(StoreError):
-    """Another bot runs on this database."""
+    """Another bot runs on this database, or another program holds its lock."""
 
 
 class StoreUnavailableError(StoreError):

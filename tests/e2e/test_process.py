@@ -169,7 +169,9 @@ async def test_file_in_the_way_of_the_data_folder_is_told(place: Deployment) -> 
 async def test_second_bot_on_the_same_data_leaves_the_first_alone(place: Deployment) -> None:
     first = await place.start()
     second = await place.spawn()
-    await assert_refuses(second, "Another bot is running on this database", "stop it", "PLEXLINK_DATA_DIR")
+    assert await second.wait() == 69, "worth another try: the first may be about to end"
+    assert_tidy(second)
+    assert "most likely another bot on this database; stop it, or give this one its own PLEXLINK_DATA_DIR" in second.log
 
     assert first.is_running
     await place.waiting_card()

@@ -55,6 +55,7 @@ B = Key("b", bytes(range(32, 64)))
 RING = KeyRing({"a": A})
 DATA = Path(__file__).parents[1] / "data"
 RECORDS = Vault.first_records(RING)
+FIRST = {"primary": "a", "canary": "one"}
 
 
 async def rows_of(database: Database) -> dict[str, str]:
@@ -307,7 +308,14 @@ async def test_erased_data_is_overwritten_and_commits_survive_a_power_cut(databa
     async with database.transaction() as connection:
         pragmas = {
             name: await connection.scalar(text(f"PRAGMA {name}"))
-            for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "busy_timeout")
+            for name in (
+                "journal_mode",
+                "synchronous",
+                "foreign_keys",
+                "secure_delete",
+                "busy_timeout",
+                "trusted_schema",
+            )
         }
     assert pragmas == {
         "journal_mode": "wal",
@@ -315,21 +323,61 @@ async def test_erased_data_is_overwritten_and_commits_survive_a_power_cut(databa
         "foreign_keys": 1,
         "secure_delete": 1,
         "busy_timeout": 5000,
+        "trusted_schema": 0,
     }
 
 
 # --- opening ---
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+@pytest.mark.parametrize("was_there", [False, True])
+async def test_the_files_are_their_owners_alone_whatever_the_folder(tmp_path: Path, *, was_there: bool) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir(mode=0o755)
+    url = f"sqlite:///{folder / 'plexlink.sqlite3'}"
+    if was_there:
+        async with opened(url):
+            pass
+        for file in folder.iterdir():
+            file.chmod(0o644)
+    async with opened(url):
+        assert {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()} == {
+            f"plexlink.sqlite3{end}": 0o600 for end in ("", "-wal", "-shm", ".lock")
+        }
+
+
+STRANGERS = {
+    "trigger keeper": "CREATE TRIGGER keeper AFTER DELETE ON plexlink_links"
+    " BEGIN INSERT INTO kept VALUES (OLD.token_envelope); END",
+    "view plexlink_news": "CREATE VIEW plexlink_news AS SELECT * FROM plexlink_links",
+    "column plexlink_links.copy": "ALTER TABLE plexlink_links ADD COLUMN copy TEXT AS (token_envelope) VIRTUAL",
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+async def test_what_somebody_planted_in_the_schema_is_named_and_refused(url: str, path: Path, stranger: str) -> None:
+    async with opened(url):
+        pass
+    with closing(sqlite3.connect(path)) as planter, planter:
+        planter.execute("CREATE TABLE kept (envelope TEXT)")
+        planter.execute(STRANGERS[stranger])
+    with pytest.raises(StoreError, match=re.escape(f"({stranger})")):
+        await opened(url).__aenter__()
+
+
 async def test_database_is_opened_by_one_bot_at_a_time(url: str, database: Database) -> None:
-    with pytest.raises(DatabaseInUseError, match="Another bot is running"):
+    with pytest.raises(DatabaseInUseError, match="another bot on this database"):
         await opened(url).__aenter__()
     assert await rows_of(database) == {}, "the first goes on"
 
 
 def threads_left_beside(before: set[threading.Thread]) -> list[str]:
-    """Return the names of new threads that do not end; a closed connection's ends a moment after the closing."""
-    new = set(threading.enumerate()) - before
+    """Return the names of new threads that do not end; a closed connection's ends a moment after the closing.
+
+    The event loop keeps its own for as long as it lives.
+    """
+    new = {thread for thread in set(threading.enumerate()) - before if not thread.name.startswith("asyncio_")}
     for thread in new:
         thread.join(timeout=60)
     return [thread.name for thread in new if thread.is_alive()]
@@ -649,10 +697,21 @@ async def test_nothing_is_saved_while_what_belongs_beside_the_database_cannot_be
 # --- key records ---
 
 
+async def test_a_database_that_holds_data_is_not_a_new_one_though_its_key_table_is_empty(
+    store: Store, database: Database
+) -> None:
+    assert await database.key_records(lambda: FIRST) == FIRST
+    await keep(database, {})
+    async with store.transaction() as tx:
+        await tx.attempts.add(begun())
+    with pytest.raises(StoreError, match="key table is empty"):
+        await database.key_records(lambda: FIRST)
+
+
 async def test_first_key_records_are_those_of_whoever_came_first(url: str) -> None:
     async with Database.open(url) as database, Database.visit(url) as other:
         both = await asyncio.gather(
-            database.key_records(lambda: {"primary": "a", "canary": "one"}),
+            database.key_records(lambda: FIRST),
             other.key_records(lambda: {"primary": "b", "canary": "two"}),
         )
         assert both[0] == both[1] == await rows_of(database)
@@ -882,23 +941,50 @@ async def test_no_secret_stands_in_any_file_of_the_database(store: Store, path: 
     assert b"planted" not in content
 
 
-async def test_erased_envelopes_are_in_no_file_once_the_bot_has_stopped(url: str, path: Path) -> None:
-    async with opened(url) as store:
-        async with store.transaction() as tx:
-            await write_everything(tx)
-        sealed = set(re.findall(rb"plk1:a:[\w-]{40,}", path.with_name(f"{path.name}-wal").read_bytes()))
-        async with store.transaction() as tx:
-            await tx.sign_outs.remove("sign-out")
-            await tx.given_up.remove((await tx.given_up.all())[0].id)
-            await tx.notices.remove(["notice"])
-            link = await tx.links.of(42)
-            assert link is not None
-            await tx.links.remove(link)
-            await tx.attempts.prune(seen_before=NOW + timedelta(days=1), unseen_before=NOW + timedelta(days=1))
-    assert len(sealed) > 8
-    left = b"".join(file.read_bytes() for file in path.parent.iterdir())
+def all_bytes(path: Path) -> bytes:
+    """Return what is in the database's files."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+async def write_and_erase(store: Store, path: Path) -> set[bytes]:
+    """Write everything and erase it again; return the envelopes that there were."""
+    async with store.transaction() as tx:
+        await write_everything(tx)
+    sealed = set(re.findall(rb"plk1:a:[\w-]{40,}", all_bytes(path)))
+    async with store.transaction() as tx:
+        await tx.sign_outs.remove("sign-out")
+        await tx.given_up.remove((await tx.given_up.all())[0].id)
+        await tx.notices.remove(["notice"])
+        link = await tx.links.of(42)
+        assert link is not None
+        await tx.links.remove(link)
+        await tx.attempts.prune(seen_before=NOW + timedelta(days=1), unseen_before=NOW + timedelta(days=1))
+    return sealed
+
+
+def left_of(sealed: set[bytes], path: Path) -> list[bytes]:
+    """Return which envelopes are still in a file."""
+    left = all_bytes(path)
     assert b"plexlink_sign_outs" in left, "it is the database"
-    assert not [envelope for envelope in sealed if envelope in left]
+    return [envelope for envelope in sealed if envelope in left]
+
+
+async def test_erased_envelopes_are_in_no_file_while_the_bot_runs(store: Store, path: Path) -> None:
+    sealed = await write_and_erase(store, path)
+    assert len(sealed) > 8
+    assert left_of(sealed, path) == []
+
+
+async def test_erased_envelopes_go_as_soon_as_nobody_reads_the_log_any_more(store: Store, path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM plexlink_links").fetchall()
+        sealed = await write_and_erase(store, path)
+        assert left_of(sealed, path)
+        reader.execute("ROLLBACK")
+    async with store.transaction():
+        pass
+    assert left_of(sealed, path) == []
 
 
 async def test_every_secret_column_holds_an_envelope_of_its_own_cell(store: Store, database: Database) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from ..errors import StoreError, StoreUnavailableError
 from . import tables
 from .migrations import is_current, migrate
-from .sqlite import WRITES_NOTHING_NEW, SqliteFile
+from .sqlite import WRITES_NOTHING_NEW, SqliteFile, strangers
 from .troubles import translated, translated_files
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Database:
         Raises:
             SettingError: the URL is not one that PlexLink can use.
             DatabaseInUseError: another bot runs on this file.
-            StoreError: the file cannot be opened, or a newer PlexLink wrote it.
+            StoreError: the file cannot be opened, a newer PlexLink wrote it, or somebody changed its schema.
 
         """
         file = SqliteFile(url)
@@ -113,6 +113,7 @@ class Database:
                 yield connection
         # What was committed into a deleted file is not kept yet.
         await self._stay_in_place()
+        await self._file.forget_erased()
 
     async def _stay_in_place(self) -> None:
         """Put the files back if somebody took them away."""
@@ -160,6 +161,8 @@ class Database:
             known = {row.name: row.value for row in rows}
             if known:
                 return known
+            if await _holds_data(connection):
+                raise StoreError("The database's key table is empty, though it holds data; restore it from a backup.")
             records = first()
             await connection.execute(
                 insert(tables.keys), [{"name": name, "value": value} for name, value in records.items()]
@@ -169,3 +172,16 @@ class Database:
     async def _migrate(self) -> None:
         async with _MIGRATING, self._transaction() as connection:
             await connection.run_sync(migrate)
+            found = await connection.run_sync(strangers, tables.metadata)
+        if found:
+            raise StoreError(
+                f"The database holds what PlexLink did not make ({', '.join(found)}), which might keep what is erased; "
+                "remove that, or restore the database from a backup."
+            )
+
+
+async def _holds_data(connection: AsyncConnection) -> bool:
+    for table in tables.metadata.sorted_tables:
+        if (await connection.execute(select(table).limit(1))).first() is not None:
+            return True
+    return False

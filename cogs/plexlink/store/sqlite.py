@@ -6,9 +6,10 @@ writes loses updates to another (both report success under the driver's defaults
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,13 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ..errors import DatabaseInUseError, SettingError, StoreError
-from .anchor import Anchor, with_companions
+from .anchor import Anchor, empty_log, with_companions
 from .troubles import translated_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, MetaData
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 _PRAGMAS = (
@@ -35,7 +36,11 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     # What was erased shall not be found in the file's free pages.
     "PRAGMA secure_delete = ON",
+    # Nothing that somebody wrote into the schema calls functions of ours.
+    "PRAGMA trusted_schema = OFF",
 )
+
+_PRIVATE = 0o600
 
 WRITES_NOTHING_NEW = "PRAGMA user_version = 0"
 """Writes a page and changes nothing; an UPDATE to what is there already would write nothing."""
@@ -52,15 +57,31 @@ class SqliteFile:
     def __init__(self, url: str) -> None:
         self._url = _parse_url(url)
         self._path = Path(self._url.database or "")
-        self._lock = filelock.FileLock(f"{self._path}.lock", blocking=False, thread_local=False)
+        self._lock = filelock.FileLock(f"{self._path}.lock", mode=_PRIVATE, blocking=False, thread_local=False)
         self._anchor: Anchor | None = None
+        self._has_erased = True  # whatever an earlier process left in the log
 
     def create_engine(self) -> AsyncEngine:
         """Return an engine with one connection."""
         engine = create_async_engine(self._url, hide_parameters=True, pool_size=1, max_overflow=0)
         event.listen(engine.sync_engine, "connect", _prepare)
         event.listen(engine.sync_engine, "begin", _begin)
+        event.listen(engine.sync_engine, "after_cursor_execute", self._note)
         return engine
+
+    def _note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        """Remember that something secret may be in the log and nowhere else any more."""
+        if statement.startswith("DELETE") or (statement.startswith("UPDATE") and "_envelope" in statement):
+            self._has_erased = True
+
+    async def forget_erased(self) -> None:
+        """Empty the log of what was erased: it keeps every page as it was at each commit.
+
+        As long as another program reads, that is for the next time.
+        """
+        if self._has_erased:
+            with suppress(sqlite3.Error):
+                self._has_erased = not await asyncio.to_thread(empty_log, self._path)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -74,6 +95,7 @@ class SqliteFile:
         _acquire(self._lock)
         try:
             _check_rights(self._path)
+            _make_private(self._path, Path(self._lock.lock_file))
             # Before any connection: where a file cannot be opened, aiosqlite leaves a thread behind.
             self._anchor = Anchor(self._path)
             try:
@@ -118,7 +140,8 @@ def _acquire(lock: filelock.BaseFileLock) -> None:
         lock.acquire()
     except filelock.Timeout:
         raise DatabaseInUseError(
-            "Another bot is running on this database; stop it, or give this one its own PLEXLINK_DATA_DIR."
+            f"Another program holds {Path(lock.lock_file).name}, most likely another bot on this database; "
+            "stop it, or give this one its own PLEXLINK_DATA_DIR."
         ) from None
     except PermissionError:
         raise StoreError(
@@ -144,6 +167,29 @@ def _check_rights(path: Path) -> None:
                 f"The database's file {file.name} cannot be written by the bot's user; "
                 "mend its owner or its rights in PLEXLINK_DATA_DIR."
             )
+
+
+def _make_private(path: Path, lock: Path) -> None:
+    """Let nobody else open the files, whatever the folder: who may read them may hold SQLite's lock and ours.
+
+    The companions get the rights of the file itself. Some file systems have none.
+    """
+    with translated_files():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
+    for file in (*with_companions(path), lock):
+        with suppress(OSError):
+            if file.stat().st_mode & 0o777 & ~_PRIVATE:
+                file.chmod(_PRIVATE)
+
+
+def strangers(connection: Connection, metadata: MetaData) -> list[str]:
+    """Name what is in the schema and was not made by us: it might keep what is erased."""
+    made = connection.exec_driver_sql("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')")
+    found = [f"{kind} {name}" for kind, name in made]
+    for table in metadata.sorted_tables:
+        columns = connection.exec_driver_sql("SELECT name FROM pragma_table_xinfo(?)", (table.name,)).scalars()
+        found += [f"column {table.name}.{name}" for name in columns if name not in table.columns]
+    return found
 
 
 def _prepare(driver_connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type is private
