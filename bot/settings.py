@@ -6,12 +6,13 @@ import base64
 import logging
 import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from plexlink.errors import SettingError
 from plexlink.models import Secret
-from plexlink.settings import PlexLinkSettings, SettingReader, parse_url
+from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR"}
 _FORMATS = {"console", "json"}
 _SECRET_VARIABLES = ("DISCORD_TOKEN", "PLEXLINK_DATABASE_URL", "PLEXLINK_KEYS", "PLEXLINK_PROXY")
+_INSECURE = "insecure+"
+_OWN_NAMES = (".home.arpa", ".internal", ".lan", ".local")
 _USER_INFO = re.compile(r"://([^/]*)@([^/]*)")
 
 
@@ -61,7 +64,12 @@ class BotSettings:
         return cls(
             discord_token=token,
             plexlink=PlexLinkSettings.load(env),
-            discord_api_url=reader.read("PLEXLINK_DISCORD_API_URL", _url, None, "an http:// or https:// address"),
+            discord_api_url=reader.read(
+                "PLEXLINK_DISCORD_API_URL",
+                _discord_url,
+                None,
+                "https://…, http:// on loopback, or insecure+http:// in a network of your own",
+            ),
             log_format=reader.read("PLEXLINK_LOG_FORMAT", _format, "console", "console or json"),
             log_level=reader.read("PLEXLINK_LOG_LEVEL", _level, logging.INFO, "DEBUG, INFO, WARNING or ERROR"),
         )
@@ -90,10 +98,25 @@ def _parts(address: str) -> list[str]:
     return [f"{user_info}@{host}", user_info, user_info.partition(":")[2], header]
 
 
-def _url(text: str) -> str:
-    if "@" in parse_url(text, schemes={"http", "https"}).netloc:
+def _discord_url(text: str) -> str:
+    """Take what nobody else can read along: the bot token and members' codes go there."""
+    address = text.removeprefix(_INSECURE)
+    parts = parse_url(address, schemes={"http", "https"})
+    if "@" in parts.netloc:
         raise ValueError  # the bot token is what we sign in with; the HTTP library refuses to send both
-    return text.rstrip("/")
+    host = parts.hostname or ""
+    is_accepted = address != text and _is_of_own_network(host)
+    if parts.scheme == "http" and host not in LOOPBACK and not is_accepted:
+        raise ValueError
+    return address.rstrip("/")
+
+
+def _is_of_own_network(host: str) -> bool:
+    """Tell whether an address is a private one; of names, those that the Internet's name servers do not have."""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith(_OWN_NAMES)
 
 
 def _format(text: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _PLACE = re.compile(r"(?:[^@]+@)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _LONGEST_PLEX_URL = 128
 """With a path and a code behind it, it must fit into a link button, which takes 512 characters."""
@@ -156,7 +156,7 @@ def _folder(text: str) -> Path:
 
 def _plex_url(text: str) -> str:
     parts = parse_url(text, schemes={"http", "https"})
-    is_private = parts.hostname in _LOOPBACK
+    is_private = parts.hostname in LOOPBACK
     if not (parts.scheme == "https" or is_private) or "@" in parts.netloc or len(text) > _LONGEST_PLEX_URL:
         raise ValueError
     return text.rstrip("/")

@@ -164,7 +164,8 @@ def is_storable(value: str) -> bool:
 
 SENTENCES = {
     "PLEXLINK_DATA_DIR": "PLEXLINK_DATA_DIR must be a folder.",
-    "PLEXLINK_DISCORD_API_URL": "PLEXLINK_DISCORD_API_URL must be an http:// or https:// address.",
+    "PLEXLINK_DISCORD_API_URL": "PLEXLINK_DISCORD_API_URL must be https://…, http:// on loopback, "
+    "or insecure+http:// in a network of your own.",
     "PLEXLINK_GUILDS": "PLEXLINK_GUILDS must be server ids, separated by commas.",
     "PLEXLINK_LOG_FORMAT": "PLEXLINK_LOG_FORMAT must be console or json.",
     "PLEXLINK_LOG_LEVEL": "PLEXLINK_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR.",

@@ -39,7 +39,7 @@ GOOD = {
 }
 GOOD_OF_THE_BOT = {
     "DISCORD_TOKEN": (TOKEN, "discord_token", Secret(TOKEN)),
-    "PLEXLINK_DISCORD_API_URL": ("http://proxy:8080/api/", "discord_api_url", "http://proxy:8080/api"),
+    "PLEXLINK_DISCORD_API_URL": ("insecure+http://proxy:8080/api/", "discord_api_url", "http://proxy:8080/api"),
     "PLEXLINK_LOG_FORMAT": ("JSON", "log_format", "json"),
     "PLEXLINK_LOG_LEVEL": ("debug", "log_level", logging.DEBUG),
 }
@@ -57,8 +57,17 @@ BAD = {
     "PLEXLINK_GUILDS": ["planted", "0", "-1", "1,planted", "1 2", "1.5", str(2**63), "9" * 5000],
     "PLEXLINK_USER_INSTALL": ["planted", "2", "maybe", "truee"],
 }
+BAD_PROXIES = ["http://planted:8080", "http://10.0.0.7", "http://planted.example", "insecure+http://planted.example"]
+BAD_PROXIES += ["insecure+http://203.0.114.9", "insecure+planted", "insecure+insecure+http://planted"]
 BAD_OF_THE_BOT = {
-    "PLEXLINK_DISCORD_API_URL": ["planted", "ftp://discord.com", "http://", "http://[", "http://me:planted@proxy:8080"],
+    "PLEXLINK_DISCORD_API_URL": [
+        *BAD_PROXIES,
+        "planted",
+        "ftp://discord.com",
+        "http://",
+        "http://[",
+        "https://me:planted@proxy:8080",
+    ],
     "PLEXLINK_LOG_FORMAT": ["planted", "xml"],
     "PLEXLINK_LOG_LEVEL": ["planted", "10", "NOTSET", "loud"],
 }
@@ -201,6 +210,21 @@ def test_tilde_in_the_data_folder_is_the_home(monkeypatch: pytest.MonkeyPatch) -
 def test_plex_may_be_elsewhere_over_https_or_on_loopback(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PLEXLINK_PLEX_URL", url + "/")
     assert plexlink().plex_url == url
+
+
+SAFE = ["https://proxy.example/api", "http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost"]
+OWN = ["proxy:8080", "192.168.1.7", "[fd00::7]:80", "proxy.lan", "x.home.arpa/api"]
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [*((url, url) for url in SAFE), *((f"insecure+http://{place}", f"http://{place}") for place in OWN)],
+)
+def test_discord_may_be_elsewhere_over_https_on_loopback_or_expressly_in_the_own_network(
+    monkeypatch: pytest.MonkeyPatch, value: str, address: str
+) -> None:
+    monkeypatch.setenv("PLEXLINK_DISCORD_API_URL", value)
+    assert bot().discord_api_url == address
 
 
 @pytest.mark.parametrize(
