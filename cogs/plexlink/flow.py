@@ -4,7 +4,8 @@
 
     REQUESTED ──▶ PENDING ──▶ APPROVED ──▶ LINKED
         │            │          │   └────▶ REFUSED
-        │            │          └ contested (reason TAKEN): the member decides ─▶ claimed (reason MOVING), or REFUSED
+        │            │          └ contested (reason TAKEN): the member decides ─▶ claimed (reason MOVING), or REFUSED;
+        │            │                                      the other's token is dead ─▶ APPROVED, looked at anew
         │            ├───────────────────▶ EXPIRED
         ├────────────┼──────────┴────────▶ CANCELLED
         └────────────┴───────────────────▶ FAILED
@@ -80,6 +81,11 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconsidered:
+    """The other member's sign-in has turned out to be dead: the account may be free."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """The account may not be linked."""
 
@@ -103,7 +109,7 @@ class Failed:
     reason: Reason
 
 
-Event = PinCreated | Granted | Accepted | Contested | Claimed | Rejected | RanOut | Cancelled | Failed
+Event = PinCreated | Granted | Accepted | Contested | Claimed | Reconsidered | Rejected | RanOut | Cancelled | Failed
 
 
 def begin(
@@ -145,8 +151,8 @@ def advance(attempt: Attempt, event: Event, now: datetime) -> Attempt:  # noqa: 
             return _end(attempt, State.LINKED, None, now)
         case State.APPROVED, Contested(deadline_at):
             return replace(attempt, reason=Reason.TAKEN, deadline_at=deadline_at)
-        case State.APPROVED, Claimed() if attempt.reason is Reason.TAKEN:
-            return replace(attempt, reason=Reason.MOVING)
+        case State.APPROVED, (Claimed() | Reconsidered()) if attempt.reason is Reason.TAKEN:
+            return replace(attempt, reason=Reason.MOVING if isinstance(event, Claimed) else None)
         case State.APPROVED, Rejected(reason):
             return _end(attempt, State.REFUSED, reason, now)
         case State.PENDING, RanOut():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from . import cards, flow
 from .change import Change
 from .errors import StoreError
-from .models import Lane, Reason, State, TokenDead, Unlinked, Unsure
+from .models import CheckWanted, Lane, Reason, State, TokenDead, Unlinked, Unsure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,19 +73,22 @@ class Ledger:
     async def decide(self, attempt: Attempt, account: Account) -> Attempt:
         """Link an approved account, ask its member if it is another member's, or refuse it.
 
+        Whether the other member's token still lives is asked as well: a dead one holds nothing.
+
         Raise as `advance` does.
         """
         async with self.change() as change:
             newest = await change.newest(attempt.id) or attempt
             holder = await change.tx.links.holding(account.id)
-            is_taken = holder is not None and holder.user_id != newest.user_id
+            rival = None if holder is None or holder.user_id == newest.user_id else holder
             if account.is_managed:
                 return await change.move(newest, flow.Rejected(Reason.MANAGED))
-            if is_taken and newest.reason is not Reason.MOVING:
+            if rival is not None and not rival.is_dead and newest.reason is not Reason.MOVING:
+                change.tell(CheckWanted(rival.id))
                 return await change.move(newest, flow.Contested(self._clock.now() + flow.TIME_TO_DECIDE))
             after = await change.move(newest, flow.Accepted())
-            if holder is not None and is_taken:
-                await change.move_link_away(holder, to=newest.user_id)
+            if rival is not None:
+                await change.move_link_away(rival, to=newest.user_id)
             await change.replace_link(newest, account)
             return after
 

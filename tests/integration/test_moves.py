@@ -121,3 +121,35 @@ async def test_an_account_whose_holder_went_meanwhile_is_simply_linked(world: Wo
     await world.advance(6)
     assert await world.stored_token(bob) == second
     assert len(world.messages()) == 1, "nobody was robbed, nobody is told"
+
+
+async def test_a_dead_sign_in_of_the_first_member_holds_no_account(world: World) -> None:
+    await world.link()
+    world.plex.revoke(await world.stored_token())
+    bob = world.join("bob")
+    await world.plexlink(bob)
+    second = world.approve(ALICE)
+    await world.advance(6)
+    assert list(world.card(bob).buttons) == ["Move it here", "Leave it there"], "one refusal proves nothing"
+    await world.advance(310)
+    assert "Linked as alice" in world.card(bob).text
+    assert await world.stored_token(bob) == second
+    assert "moved it to themselves" in Card(world.messages()[-1]).text
+    assert [row["deed"] for row in world.rows("audit")] == ["linked", "moved", "linked"]
+
+
+async def test_a_sign_in_that_is_known_to_be_dead_is_not_asked_about_again(world: World) -> None:
+    await world.link()
+    world.write("UPDATE plexlink_links SET verdict = 'dead', rejected_at = linked_at, next_check_at = NULL")
+    bob = world.join("bob")
+    await world.link(bob)
+    assert "Linked as alice" in world.card(bob).text
+    assert owners(world) == [bob.id]
+
+
+async def test_a_first_member_whose_sign_in_lives_keeps_the_account(world: World) -> None:
+    bob, first, _ = await contested(world)
+    await world.advance(500)
+    assert "Move it here" in world.card(bob).buttons
+    assert owners(world) == [world.alice.id]
+    assert await world.stored_token() == first

@@ -66,6 +66,10 @@ class AttemptRows:
         """Return all attempts that are open, or that their member does not know the end of, oldest first."""
         return await self._select(or_(_OPEN, _is_behind()))
 
+    async def contested(self) -> list[Attempt]:
+        """Return the attempts whose members are asked whether another member's account is theirs."""
+        return await self._select(and_(attempts.c.state == State.APPROVED, attempts.c.reason == Reason.TAKEN))
+
     async def requested_since(self, user_id: int, since: datetime) -> list[datetime]:
         """Return when the member asked for codes since an instant, oldest first."""
         rows = await self._connection.execute(

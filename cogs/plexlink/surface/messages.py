@@ -196,7 +196,8 @@ def contested(deadline_at: datetime) -> str:
     return (
         "## Another member here has linked this Plex account\n"
         "An account belongs to one member. You have just shown that it is yours: move it here, and the other "
-        f"member is told and loses the link. Otherwise I sign out {when(deadline_at)}, and nothing changes."
+        "member is told and loses the link. If Plex does not know the other member's sign-in any more, I do so myself "
+        f"in a few minutes. Otherwise I sign out {when(deadline_at)}, and nothing changes."
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from .. import flow
 from ..errors import PlexError, TokenRejectedError
 from ..models import Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
 from .agenda import Key, Kind
@@ -137,13 +138,25 @@ class HealthCheck:
             link = await tx.links.get(link_id)
             if link is None:
                 return
-            await tx.links.diagnose(link_id, diagnosed(link.health, finding, now, random.random()))  # noqa: S311
+            health = diagnosed(link.health, finding, now, random.random())  # noqa: S311 - a spread, no secret
+            await tx.links.diagnose(link_id, health)
             if finding is Finding.REJECTED:
                 await self._hold_a_wave(tx, now)
+                await self._follow_up(change, link_id)
             elif finding is Finding.ALIVE and link.health.is_held:
                 released = await tx.links.release(next_check_at=now)
                 _log.warning("health.released links=%d: plex.tv accepts tokens again that it refused", released)
         _log.debug("health.checked link=%s finding=%s", link_id, finding)
+
+    async def _follow_up(self, change: Change, link_id: str) -> None:
+        """Let a refusal be confirmed in time, or let those have the account who were told that another one has it."""
+        link = await change.tx.links.get(link_id)
+        if link is None or link.health.is_held:
+            return
+        if link.health.verdict is Verdict.SUSPECT:
+            self._agenda.put(Key(Kind.HEALTH, link_id), Purpose.BACKGROUND, REJECTED_TWICE.total_seconds())
+        for attempt in await change.tx.attempts.contested() if link.is_dead else ():
+            await change.move(attempt, flow.Reconsidered())
 
     async def _hold_a_wave(self, tx: Transaction, now: datetime) -> None:
         """Hold what was refused within an hour, if it is too much, or if a wave goes on."""
