@@ -89,12 +89,10 @@ def has_left(attempt: Attempt) -> bool:
 def needs_showing(attempt: Attempt, now: datetime) -> bool:
     """Tell whether the member sees less than what is true, or still waits for the command's answer.
 
-    An open attempt that cannot be read has nothing to show: either its key comes back, or it is ended. What becomes of
-    a link is not told where another attempt has the card.
+    An attempt that cannot be read has nothing to show: its key comes back, or it is ended, or somebody else wrote it.
+    What becomes of a link is not told where another attempt has the card.
     """
-    if has_left(attempt):
-        return False
-    if attempt.trouble is not None and not flow.is_over(attempt):
+    if has_left(attempt) or attempt.trouble is not None:
         return False
     is_answer_owed = attempt.place.lane is Lane.DM and attempt.answer is not None
     return is_answer_owed or attempt.shown_state != card_for(attempt, now)

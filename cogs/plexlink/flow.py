@@ -175,6 +175,7 @@ def _end(attempt: Attempt, state: State, reason: Reason | None, now: datetime) -
         pin_id=None,
         user_code=None,
         token=None,
+        trouble=None,
     )
 
 

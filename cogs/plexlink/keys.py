@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from .errors import SettingError, StoreError, WrongKeysError
@@ -34,6 +35,11 @@ async def open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
     except TypeError:
         raise StoreError("The database's key table is incomplete; restore the database from a backup.") from None
     vault = Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
+    if known.rows is None:
+        known = vault.completed(known)
+        vault = Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
+        await database.sign_all(vault, asdict(known))
+        _log.warning("vault.rows_signed: the database of an earlier release is protected against foreign hands now")
     if settings.keys is None:
         remove_drafts(settings.key_file)
         database.watch(lambda: _keep_key_file(settings.key_file, vault.ring))
@@ -41,8 +47,7 @@ async def open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
 
 
 def _first_records(settings: PlexLinkSettings) -> dict[str, str]:
-    first = Vault.first_records(_key_ring(settings, is_new=True))
-    return {"primary": first.primary, "canary": first.canary, "lookup": first.lookup}
+    return asdict(Vault.first_records(_key_ring(settings, is_new=True)))
 
 
 def _keep_key_file(path: Path, ring: KeyRing) -> None:

@@ -134,5 +134,5 @@ class Ledger:
         if attempt.state is not State.LINKED:
             return None
         async with self._store.transaction() as tx:
-            link = await tx.links.from_attempt(attempt.id)
-        return None if link is None else link.account_name
+            link = await tx.links.from_attempt(attempt)
+        return None if link is None or link.trouble else link.account_name

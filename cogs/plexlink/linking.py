@@ -206,7 +206,7 @@ class Linking:
         await change.give_up(attempt)
 
     async def _undo(self, change: Change, attempt: Attempt, wish: Wish) -> None:
-        link = await change.tx.links.from_attempt(attempt.id)
+        link = await change.tx.links.from_attempt(attempt)
         if link is None:
             await change.redraw(attempt)
             return

@@ -277,7 +277,7 @@ async def test_the_tables_of_the_plugin_are_shown_as_they_are(lived: Lived) -> N
         "plexlink_links": 1,
         "plexlink_sign_outs": 1,
         "plexlink_leftovers": 1,
-        "plexlink_keys": 3,
+        "plexlink_keys": 4,
         "plexlink_notices": 1,
         "plexlink_audit": 3,
     }

@@ -23,6 +23,7 @@ from sqlalchemy import delete, insert, inspect, select, text, update
 
 from plexlink import cards, flow
 from plexlink.errors import ConflictError, DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
+from plexlink.keys import open_vault
 from plexlink.models import (
     Answer,
     Attempt,
@@ -41,7 +42,9 @@ from plexlink.models import (
     Topic,
     Trouble,
 )
+from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database, Store, Transaction, migrations, tables
+from plexlink.store.signatures import SIGNED
 from plexlink.vault import Key, KeyRecords, KeyRing, Vault
 
 if TYPE_CHECKING:
@@ -259,7 +262,10 @@ async def test_a_database_of_the_release_before_comes_along_with_rows_in_every_s
     before = (DATA / "databases" / "0003.sql").read_text()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.executescript(before)
-        records = dict(other.execute("SELECT name, value FROM plexlink_keys"))
+    settings = PlexLinkSettings.in_folder(path.parent, keys=Secret(f"a:{A.text.reveal()}"))
+    async with Database.open(url) as database:
+        await open_vault(database, settings)
+        records = await rows_of(database)
     vault = Vault(ring=RING, records=KeyRecords(**records), reload=lambda: RING)
     async with opened(url, vault) as store, store.transaction() as tx:
         attempts = [attempt for user_id in range(1, 12) for attempt in await tx.attempts.all_of(user_id)]
@@ -858,11 +864,12 @@ async def test_link_comes_back_as_it_was_after_a_restart(url: str) -> None:
         await tx.links.add(link)
     async with opened(url) as store, store.transaction() as tx:
         assert await tx.links.of(42) == link
-        assert await tx.links.from_attempt("an-attempt") == link
+        assert await tx.links.from_attempt(begun(42, id="an-attempt")) == link
+        assert await tx.links.from_attempt(begun(43, id="an-attempt")) is None, "it answers to its member alone"
         held = await tx.links.holding(planted("account-12345"))
         assert held is not None
         assert held.user_id == 42
-        assert (await tx.links.of(43), await tx.links.from_attempt("other")) == (None, None)
+        assert (await tx.links.of(43), await tx.links.from_attempt(begun(42))) == (None, None)
         assert await tx.links.holding(planted("account-6")) is None
         await tx.links.remove(link)
         assert await tx.links.of(42) is None
@@ -1066,6 +1073,59 @@ async def test_unreadable_interaction_is_only_a_lost_answer(store: Store, databa
     await spoil(database, tables.attempts, attempt.id, answer_token_envelope=envelope)
     async with store.transaction() as tx:
         assert await tx.attempts.get(attempt.id) == replace(attempt, answer=None)
+
+
+@pytest.mark.parametrize("column", sorted({*SIGNED[tables.attempts], "signature"} - {"id"}))
+async def test_attempt_that_somebody_else_wrote_leads_nowhere_and_stays_so(
+    store: Store, database: Database, column: str
+) -> None:
+    attempt = replace(full(), ended_at=None)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+    forged = {"state": State.PENDING, "reason": None, "lane": Lane.DM, "signature": None}.get(column, 77)
+    await spoil(database, tables.attempts, attempt.id, **{column: forged})
+    for _ in range(2):
+        async with store.transaction() as tx:
+            found = await tx.attempts.get(attempt.id)
+            assert found is not None
+            assert (found.trouble, found.place, found.answer) == (Trouble.BROKEN, Place(), None)
+            await tx.attempts.move(found)
+            await tx.attempts.show(replace(found, place=Place(lane=Lane.DM, channel_id=78, message_id=79)))
+
+
+async def test_signature_of_another_row_is_none(store: Store, database: Database) -> None:
+    one, other = (replace(full(user_id), ended_at=None) for user_id in (42, 43))
+    async with store.transaction() as tx:
+        await tx.attempts.add(one)
+        await tx.attempts.add(other)
+    async with database.transaction() as connection:
+        signature = await connection.scalar(select(tables.attempts.c.signature).where(tables.attempts.c.id == one.id))
+    await spoil(database, tables.attempts, other.id, signature=signature)
+    async with store.transaction() as tx:
+        assert (found := await tx.attempts.get(other.id)) is not None
+        assert found.trouble is Trouble.BROKEN
+
+
+@pytest.mark.parametrize("column", sorted({*SIGNED[tables.links], "signature"} - {"id"}))
+async def test_link_that_somebody_else_wrote_is_broken(store: Store, database: Database, column: str) -> None:
+    link = a_link()
+    async with store.transaction() as tx:
+        await tx.links.add(link)
+    await spoil(database, tables.links, link.id, **{column: 77 if column == "user_id" else "forged"})
+    async with store.transaction() as tx:
+        assert (found := await tx.links.get(link.id)) is not None
+        assert found.trouble is Trouble.BROKEN
+
+
+@pytest.mark.parametrize("column", sorted({*SIGNED[tables.notices], "signature"} - {"id"}))
+async def test_notice_that_somebody_else_wrote_is_told_to_nobody(store: Store, database: Database, column: str) -> None:
+    async with store.transaction() as tx:
+        await tx.notices.add(a_notice())
+    forged = {"topic": Topic.LINK_DEAD, "reason": None, "lane": Lane.DM, "signature": None}.get(column, 77)
+    await spoil(database, tables.notices, "notice", **{column: forged})
+    async with store.transaction() as tx:
+        assert await tx.notices.get("notice") is None
+        assert [await tx.notices.untold(), await tx.notices.of(42), await tx.notices.of(77)] == [[], [], []]
 
 
 async def test_broken_link_and_sign_out_say_so_and_can_be_removed(store: Store, database: Database) -> None:

@@ -194,6 +194,32 @@ def test_canary_refuses_a_primary_that_is_not_in_the_ring() -> None:
         vault_of(A, records=replace(Vault.first_records(ring(A)), primary="b"))
 
 
+def test_canary_refuses_another_primary_though_it_is_in_the_ring() -> None:
+    with pytest.raises(WrongKeysError):
+        vault_of(A, B, records=replace(Vault.first_records(ring(A)), primary="b"))
+
+
+def of_before_0005(ring_: KeyRing) -> KeyRecords:
+    """Return records as they were before: a canary that names no key, and none for signatures."""
+    records = Vault.first_records(ring_)
+    canary = vault_of(*ring_, records=records).encrypt(
+        Secret("plexlink canary"), Cell("plexlink_keys", "value", "canary", 0)
+    )
+    return replace(records, canary=canary, rows=None)
+
+
+def test_records_of_before_are_completed_and_do_not_pass_for_those_of_today() -> None:
+    before = of_before_0005(ring(A))
+    old = vault_of(A, B, records=before)
+    today = old.completed(before)
+    new = vault_of(A, B, records=today)
+    assert new.decrypt(old.encrypt(PLAIN, CELL), CELL) == PLAIN
+    assert new.lookup(Secret("1")) == old.lookup(Secret("1"))
+    for mixed in (replace(today, canary=before.canary), replace(today, rows=None), replace(today, primary="b")):
+        with pytest.raises(WrongKeysError):
+            vault_of(A, B, records=mixed)
+
+
 @pytest.mark.parametrize("canary", ["", "plk1:a:AAAA", "nonsense"])
 def test_damaged_canary_is_refused(canary: str) -> None:
     with pytest.raises(WrongKeysError):
@@ -206,12 +232,34 @@ def test_records_do_not_stand_in_for_one_another() -> None:
         vault_of(A, records=replace(records, canary=records.lookup))
     with pytest.raises(VaultError):
         vault_of(A, records=replace(records, lookup=records.canary))
+    with pytest.raises(VaultError):
+        vault_of(A, records=replace(records, rows=records.lookup))
 
 
 def test_new_databases_have_different_records_from_the_same_ring() -> None:
     one, two = Vault.first_records(ring(A)), Vault.first_records(ring(A))
     assert one.canary != two.canary
     assert one.lookup != two.lookup
+    assert one.rows != two.rows
+
+
+# --- signatures ---
+
+
+def test_signature_is_stable_over_restarts_and_depends_on_every_value_and_its_place() -> None:
+    records = Vault.first_records(ring(A))
+    assert vault_of(A, records=records).sign("t", 1, None) == vault_of(A, B, records=records).sign("t", 1, None)
+    vault = vault_of(A, records=records)
+    values = [
+        ("t", 1, None),
+        ("t", None, 1),
+        ("t", 1),
+        ("t", 1, 0),
+        ("u", 1, None),
+        ("t1", None, None),
+        ("t", "1", "2"),
+    ]
+    assert len({vault.sign(*each) for each in values}) == len(values)
 
 
 # --- look-ups ---

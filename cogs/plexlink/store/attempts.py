@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, true, update
 
 from .. import cards
-from ..models import Attempt, Card, Lane, Reason, State
+from ..models import Attempt, Card, Lane, Place, Reason, State, Trouble
 from .cells import Opening, Sealing
 from .places import read_answer, read_place, surface_columns
+from .signatures import is_genuine, resigned, signed
 from .tables import attempts, links
 from .words import read_optional_word, read_word, readable
 
@@ -40,13 +41,19 @@ class AttemptRows:
         """Insert a new attempt."""
         await self._connection.execute(
             insert(attempts).values(
-                id=attempt.id,
-                user_id=attempt.user_id,
-                guild_id=attempt.guild_id,
-                device_name=attempt.device_name,
-                requested_at=attempt.requested_at,
-                **self._state_of(attempt),
-                **self._surface_of(attempt),
+                signed(
+                    self._vault,
+                    attempts,
+                    {
+                        "id": attempt.id,
+                        "user_id": attempt.user_id,
+                        "guild_id": attempt.guild_id,
+                        "device_name": attempt.device_name,
+                        "requested_at": attempt.requested_at,
+                        **self._state_of(attempt),
+                        **self._surface_of(attempt),
+                    },
+                )
             )
         )
 
@@ -114,19 +121,15 @@ class AttemptRows:
 
     async def move(self, attempt: Attempt) -> None:
         """Write the attempt's state and secrets."""
-        await self._connection.execute(
-            update(attempts).where(attempts.c.id == attempt.id).values(**self._state_of(attempt))
-        )
+        await self._write(attempt.id, self._state_of(attempt))
 
     async def show(self, attempt: Attempt) -> None:
         """Write what the member sees of the attempt, and where."""
-        await self._connection.execute(
-            update(attempts).where(attempts.c.id == attempt.id).values(**self._surface_of(attempt))
-        )
+        await self._write(attempt.id, self._surface_of(attempt))
 
     async def annotate(self, attempt_id: str, reason: Reason) -> None:
         """Note what became of an ended attempt's link."""
-        await self._connection.execute(update(attempts).where(attempts.c.id == attempt_id).values(reason=reason))
+        await self._write(attempt_id, {"reason": reason})
 
     async def forget(self, user_id: int) -> None:
         """Delete a member's ended attempts; mark those whose card still tells something, to go when it does not."""
@@ -134,7 +137,8 @@ class AttemptRows:
         names_the_account = and_(attempts.c.state == State.LINKED, attempts.c.reason.is_(None))
         tells_nothing = or_(_has_left(), and_(~_is_behind(), ~names_the_account))
         await self._connection.execute(delete(attempts).where(is_over, tells_nothing))
-        await self._connection.execute(update(attempts).where(is_over).values(reason=Reason.FORGOTTEN))
+        for attempt_id in (await self._connection.execute(select(attempts.c.id).where(is_over))).scalars().all():
+            await self._write(attempt_id, {"reason": Reason.FORGOTTEN})
 
     async def remove(self, attempt_id: str) -> None:
         """Delete one attempt."""
@@ -152,6 +156,14 @@ class AttemptRows:
             )
         )
         return result.rowcount
+
+    async def _write(self, attempt_id: str, columns: dict[str, Any]) -> None:
+        is_it = attempts.c.id == attempt_id
+        row = (await self._connection.execute(select(attempts).where(is_it).with_for_update())).first()
+        if row is not None:
+            await self._connection.execute(
+                update(attempts).where(is_it).values(resigned(self._vault, attempts, row, columns))
+            )
 
     async def _select(self, where: ColumnElement[bool]) -> list[Attempt]:
         rows = await self._connection.execute(
@@ -188,6 +200,7 @@ class AttemptRows:
     def _load(self, row: Row[Any]) -> Attempt:
         opening = Opening(self._vault, attempts, row)
         answer = read_answer(row, opening)
+        is_ours = is_genuine(self._vault, attempts, row)
         return Attempt(
             id=row.id,
             user_id=row.user_id,
@@ -203,9 +216,9 @@ class AttemptRows:
             user_code=opening.optional("user_code_envelope"),
             token=opening.optional("token_envelope"),
             shown_state=read_optional_word(Card, row.shown_state),
-            place=read_place(row),
-            answer=answer,
-            trouble=opening.trouble,
+            place=read_place(row) if is_ours else Place(),
+            answer=answer if is_ours else None,
+            trouble=opening.trouble if is_ours else Trouble.BROKEN,
         )
 
 

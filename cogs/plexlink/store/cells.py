@@ -32,6 +32,10 @@ class Sealer(Protocol):
         """Return the keyed hash of an account id."""
         ...
 
+    def sign(self, *values: object) -> str:
+        """Return the keyed hash of what a row may not lose."""
+        ...
+
 
 class Sealing:
     """Write the secrets of one row."""

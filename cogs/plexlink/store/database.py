@@ -7,11 +7,12 @@ import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from ..errors import StoreError, StoreUnavailableError
 from . import tables
 from .migrations import is_current, migrate
+from .signatures import sign_all
 from .sqlite import WRITES_NOTHING_NEW, SqliteFile, strangers
 from .troubles import translated, translated_files
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from .cells import Sealer
 
 _log = logging.getLogger(__name__)
 
@@ -168,6 +171,15 @@ class Database:
                 insert(tables.keys), [{"name": name, "value": value} for name, value in records.items()]
             )
         return records
+
+    async def sign_all(self, vault: Sealer, records: dict[str, str]) -> None:
+        """Sign what a release wrote that signed nothing, and keep the records of the key for that, both or neither."""
+        async with self.transaction() as connection:
+            await sign_all(connection, vault)
+            await connection.execute(delete(tables.keys))
+            await connection.execute(
+                insert(tables.keys), [{"name": name, "value": value} for name, value in records.items()]
+            )
 
     async def _migrate(self) -> None:
         async with _MIGRATING, self._transaction() as connection:

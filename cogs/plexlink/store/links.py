@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, update
 
-from ..models import Finding, Health, Link, Verdict
+from ..models import Finding, Health, Link, Trouble, Verdict
 from .cells import Opening, Sealing
+from .signatures import is_genuine, signed
 from .tables import links
 from .words import read_optional_word, read_word, readable
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from ..models import Secret
+    from ..models import Attempt, Secret
     from .cells import Sealer
 
 
@@ -40,13 +41,19 @@ class LinkRows:
         }
         await self._connection.execute(
             insert(links).values(
-                id=link.id,
-                user_id=link.user_id,
-                attempt_id=link.attempt_id,
-                account_lookup=self._vault.lookup(link.account_id),
-                linked_at=link.linked_at,
-                **_health_columns(link.health),
-                **{column: seal(column, secret) for column, secret in secrets.items()},
+                signed(
+                    self._vault,
+                    links,
+                    {
+                        "id": link.id,
+                        "user_id": link.user_id,
+                        "attempt_id": link.attempt_id,
+                        "account_lookup": self._vault.lookup(link.account_id),
+                        "linked_at": link.linked_at,
+                        **_health_columns(link.health),
+                        **{column: seal(column, secret) for column, secret in secrets.items()},
+                    },
+                )
             )
         )
 
@@ -54,9 +61,9 @@ class LinkRows:
         """Return the member's link."""
         return await self._one(links.c.user_id == user_id)
 
-    async def from_attempt(self, attempt_id: str) -> Link | None:
-        """Return the link that an attempt led to, while it lives."""
-        return await self._one(links.c.attempt_id == attempt_id)
+    async def from_attempt(self, attempt: Attempt) -> Link | None:
+        """Return the link that an attempt led its member to, while it lives."""
+        return await self._one(and_(links.c.attempt_id == attempt.id, links.c.user_id == attempt.user_id))
 
     async def get(self, link_id: str) -> Link | None:
         """Return one link."""
@@ -166,7 +173,7 @@ class LinkRows:
             token=opening.required("token_envelope"),
             linked_at=row.linked_at,
             health=_read_health(row),
-            trouble=opening.trouble,
+            trouble=opening.trouble if is_genuine(self._vault, links, row) else Trouble.BROKEN,
         )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import and_, delete, insert, or_, select, update
 from ..models import Notice, Phase, Reason, Topic
 from .cells import Opening, Sealing
 from .places import read_answer, read_place, surface_columns
+from .signatures import is_genuine, signed
 from .tables import notices
 from .words import read_optional_word, read_word, readable
 
@@ -36,13 +37,19 @@ class NoticeRows:
         seal = Sealing(self._vault, notices, notice.id, notice.user_id)
         await self._connection.execute(
             insert(notices).values(
-                id=notice.id,
-                user_id=notice.user_id,
-                topic=notice.topic,
-                at=notice.at,
-                reason=notice.reason,
-                **surface_columns(seal, notice.place, notice.answer),
-                **_progress(notice),
+                signed(
+                    self._vault,
+                    notices,
+                    {
+                        "id": notice.id,
+                        "user_id": notice.user_id,
+                        "topic": notice.topic,
+                        "at": notice.at,
+                        "reason": notice.reason,
+                        **surface_columns(seal, notice.place, notice.answer),
+                        **_progress(notice),
+                    },
+                )
             )
         )
 
@@ -50,7 +57,7 @@ class NoticeRows:
         """Return one notice, whose row nobody else changes until the transaction ends."""
         one = select(notices).where(notices.c.id == notice_id).with_for_update()
         row = (await self._connection.execute(one)).first()
-        return None if row is None else self._load(row)
+        return None if row is None or not is_genuine(self._vault, notices, row) else self._load(row)
 
     async def untold(self) -> list[Notice]:
         """Return those that their members do not know as they are, oldest first."""
@@ -93,7 +100,7 @@ class NoticeRows:
 
     async def _select(self, *where: ColumnElement[bool]) -> list[Notice]:
         rows = await self._connection.execute(select(notices).where(*where).order_by(notices.c.at, notices.c.id))
-        return readable(rows, self._load)
+        return readable((row for row in rows if is_genuine(self._vault, notices, row)), self._load)
 
     def _load(self, row: Row[Any]) -> Notice:
         return Notice(

@@ -58,6 +58,7 @@ attempts = Table(
     Column("answer_token_envelope", Text),
     Column("answer_message_id", BigInteger),
     Column("answer_at", Instant),
+    Column("signature", String(64)),
 )
 Index("plexlink_attempts_by_user", attempts.c.user_id, attempts.c.requested_at)
 Index(
@@ -88,6 +89,7 @@ links = Table(
     Column("next_check_at", Instant),
     Column("told_at", Instant),
     Column("is_held", Boolean, nullable=False, server_default=false()),
+    Column("signature", String(64)),
 )
 Index("plexlink_links_by_next_check", links.c.next_check_at)
 
@@ -118,6 +120,7 @@ notices = Table(
     Column("answer_token_envelope", Text),
     Column("answer_message_id", BigInteger),
     Column("answer_at", Instant),
+    Column("signature", String(64)),
 )
 Index("plexlink_notices_by_user", notices.c.user_id)
 

@@ -13,7 +13,7 @@ import hmac
 import logging
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -33,18 +33,23 @@ _log = logging.getLogger(__name__)
 _SCHEME = "plk1"
 _ENVELOPE = re.compile(rf"{_SCHEME}:(?P<key_id>{KEY_ID.pattern}):(?P<body>[A-Za-z0-9_-]+={{0,2}})")
 _NONCE_BYTES = 12
-_CANARY = Secret("plexlink canary")
+_CANARY = "plexlink canary"
 _CANARY_CELL = Cell("plexlink_keys", "value", "canary", 0)
 _LOOKUP_CELL = Cell("plexlink_keys", "value", "lookup", 0)
+_ROWS_CELL = Cell("plexlink_keys", "value", "rows", 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecords:
-    """What the database keeps about keys: which one is primary, the canary and the lookup key, both sealed."""
+    """What the database keeps about keys: which one is primary, and sealed the canary and two keys for hashes.
+
+    One is for the accounts' lookups, one for the rows' signatures; databases of before revision 0005 have no such one.
+    """
 
     primary: str
     canary: str
     lookup: str
+    rows: str | None = None
 
 
 class Vault:
@@ -57,7 +62,8 @@ class Vault:
         self._ciphers: dict[str, AESGCM] = {}
         self._missing: set[str] = set()
         self._check_canary(records)
-        self._lookup_key = self._open_lookup_key(records)
+        self._lookup_key = self._open_key(records.lookup, _LOOKUP_CELL)
+        self._rows_key = self._open_key(records.rows, _ROWS_CELL) if records.rows else b""
 
     @property
     def ring(self) -> KeyRing:
@@ -66,13 +72,22 @@ class Vault:
 
     @staticmethod
     def first_records(ring: KeyRing) -> KeyRecords:
-        """Return the records of a new database: its first key is primary, the lookup key is fresh."""
+        """Return the records of a new database: its first key is primary, the others are fresh."""
         key = ring.first()
         cipher = AESGCM(key.material)
         return KeyRecords(
             primary=key.id,
-            canary=_seal(cipher, key.id, _CANARY, _CANARY_CELL),
-            lookup=_seal(cipher, key.id, Secret(secrets.token_hex(32)), _LOOKUP_CELL),
+            canary=_seal(cipher, key.id, _canary(key.id), _CANARY_CELL),
+            lookup=_seal(cipher, key.id, _fresh_key(), _LOOKUP_CELL),
+            rows=_seal(cipher, key.id, _fresh_key(), _ROWS_CELL),
+        )
+
+    def completed(self, records: KeyRecords) -> KeyRecords:
+        """Return the records of a database of before revision 0005 as they are today."""
+        return replace(
+            records,
+            canary=self.encrypt(_canary(self._primary), _CANARY_CELL),
+            rows=self.encrypt(_fresh_key(), _ROWS_CELL),
         )
 
     def encrypt(self, secret: Secret, cell: Cell) -> str:
@@ -98,23 +113,32 @@ class Vault:
         """Return the keyed hash under which a Plex account is found."""
         return hmac.new(self._lookup_key, account_id.reveal().encode(), hashlib.sha256).hexdigest()
 
+    def sign(self, *values: object) -> str:
+        """Return the keyed hash of what is not secret, but decides where secrets go."""
+        text = "\x1f".join("" if value is None else str(value) for value in values)
+        return hmac.new(self._rows_key, text.encode(), hashlib.sha256).hexdigest()
+
     def _check_canary(self, records: KeyRecords) -> None:
+        """Raise WrongKeysError unless the canary names the primary key; one that names none is of before 0005."""
+        expected = Secret(_CANARY) if records.rows is None else _canary(records.primary)
         try:
             seen = self.decrypt(records.canary, _CANARY_CELL)
             self._cipher(self._primary)
         except VaultError:
             seen = None
-        if seen != _CANARY:
+        if seen != expected:
             raise WrongKeysError(
                 "The keys are not those that the database was written with: "
                 f"PLEXLINK_KEYS or the key file must hold the key {records.primary}, unchanged."
             )
 
-    def _open_lookup_key(self, records: KeyRecords) -> bytes:
+    def _open_key(self, record: str, cell: Cell) -> bytes:
         try:
-            return bytes.fromhex(self.decrypt(records.lookup, _LOOKUP_CELL).reveal())
+            return bytes.fromhex(self.decrypt(record, cell).reveal())
         except VaultError:
-            raise WrongKeysError("The database's lookup key is damaged; restore the database from a backup.") from None
+            raise WrongKeysError(
+                f"The database's {cell.row_id} key is damaged; restore the database from a backup."
+            ) from None
 
     def _cipher(self, key_id: str) -> AESGCM:
         cipher = self._ciphers.get(key_id)
@@ -136,6 +160,15 @@ class Vault:
             self._ring = self._reload()
         except (SettingError, VaultError) as error:
             _log.warning("vault.ring_unreadable %s", error)
+
+
+def _canary(primary: str) -> Secret:
+    """Return what lies in the database to be opened first; nobody else can name another key as primary."""
+    return Secret(f"{_CANARY}, {primary}")
+
+
+def _fresh_key() -> Secret:
+    return Secret(secrets.token_hex(32))
 
 
 def _seal(cipher: AESGCM, key_id: str, secret: Secret, cell: Cell) -> str:
