@@ -6,7 +6,7 @@ import base64
 import logging
 import re
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -23,7 +23,10 @@ _LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR"}
 _FORMATS = {"console", "json"}
 _SECRET_VARIABLES = ("DISCORD_TOKEN", "PLEXLINK_DATABASE_URL", "PLEXLINK_KEYS", "PLEXLINK_PROXY")
 _INSECURE = "insecure+"
-_OWN_NAMES = (".home.arpa", ".internal", ".lan", ".local")
+_OWN_NAME = re.compile(r"[a-z][a-z0-9_-]*|[a-z0-9._-]+\.(?:home\.arpa|internal|lan|local)")
+_OWN_NETWORKS = tuple(
+    map(ip_network, ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"))
+)
 _USER_INFO = re.compile(r"://([^/]*)@([^/]*)")
 
 
@@ -114,9 +117,10 @@ def _discord_url(text: str) -> str:
 def _is_of_own_network(host: str) -> bool:
     """Tell whether an address is a private one; of names, those that the Internet's name servers do not have."""
     try:
-        return ip_address(host).is_private
+        address = ip_address(host)
     except ValueError:
-        return "." not in host or host.endswith(_OWN_NAMES)
+        return bool(_OWN_NAME.fullmatch(host))
+    return any(address in network for network in _OWN_NETWORKS)
 
 
 def _format(text: str) -> str:

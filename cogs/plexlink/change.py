@@ -92,11 +92,14 @@ class Change:
         Raises:
             IllegalTransitionError: the event does not fit the state that the attempt has by now.
             StaleAttemptError: the attempt is gone.
+            UnknownKeyError: it holds what cannot be read now, and would be lost.
 
         """
         newest = await self.newest(attempt.id)
         if newest is None:
             raise StaleAttemptError(f"attempt {attempt.id} is gone")
+        if newest.trouble is Trouble.UNAVAILABLE:
+            raise UnknownKeyError(f"attempt {newest.id} needs a key that is not in the ring")
         after = flow.advance(newest, event, self._clock.now())
         await self.tx.attempts.move(after)
         self.moved.append(after)
@@ -282,10 +285,10 @@ class Change:
             raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring; nothing was erased")
         await self.tx.links.remove(link)
         await self.tx.notices.remove_about(link.user_id, Topic.LINK_DEAD)
-        await self.tx.attempts.annotate(link.attempt_id, reason)
         origin = await self.tx.attempts.get(link.attempt_id)
-        if origin is not None:
-            self._touched[origin.id] = origin
+        if origin is not None and origin.user_id == link.user_id:
+            await self.tx.attempts.annotate(origin.id, reason)
+            self._touched[origin.id] = replace(origin, reason=reason)
         await self.note(_DEEDS[reason], link.user_id, actor_id=actor_id or link.user_id)
         self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
         if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole

@@ -37,8 +37,9 @@ class Clock:
     def observe(self, stamped_at: datetime) -> None:
         """Learn the time from an event that Discord stamped just now.
 
-        Once there is a time, a stamp that is far from it may be old news or wrong: it counts when the host's clock
-        says the same (our monotonic one stands still while the machine sleeps), or a later stamp does.
+        The first one counts as it is. After that, a stamp that is far from our time may be old news or wrong: it counts
+        when the host's clock says the same, as it is or by how it has gone on (our monotonic one stands still while the
+        machine sleeps), or when a later stamp does.
         """
         if not self._is_told or self._is_credible(stamped_at):
             self._is_told = True
@@ -61,8 +62,9 @@ class Clock:
 
     def _is_credible(self, stamped_at: datetime) -> bool:
         doubted, self._doubted = self._doubted, None
-        by_host = self._anchor_at + (self._host() - self._host_at_anchor)
-        if _agree(stamped_at, self.now()) or _agree(stamped_at, by_host):
+        host = self._host()
+        others = (self.now(), host, self._anchor_at + (host - self._host_at_anchor))
+        if any(_agree(stamped_at, other) for other in others):
             return True
         here = self._monotonic()
         if doubted is None or not _agree(stamped_at, doubted[0] + timedelta(seconds=here - doubted[1])):

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 
 OPEN = frozenset({State.REQUESTED, State.PENDING, State.APPROVED})
 
+NEEDS = {
+    State.REQUESTED: ("client_identifier",),
+    State.PENDING: ("client_identifier", "pin_id", "user_code"),
+    State.APPROVED: ("client_identifier", "token"),
+}
+"""The secrets that plex.tv cannot be asked without, by state."""
+
 GRACE = timedelta(hours=1)
 """How long after its deadline plex.tv is still asked while it gives no answer."""
 
@@ -175,8 +182,13 @@ def _end(attempt: Attempt, state: State, reason: Reason | None, now: datetime) -
         pin_id=None,
         user_code=None,
         token=None,
-        trouble=None,
+        trouble=None,  # there is nothing left that could not be read: its member can be told
     )
+
+
+def is_whole(attempt: Attempt) -> bool:
+    """Tell whether an attempt holds the secrets that it needs in its state."""
+    return None not in {getattr(attempt, name) for name in NEEDS.get(attempt.state, ())}
 
 
 def is_contested(attempt: Attempt) -> bool:

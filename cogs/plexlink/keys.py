@@ -29,21 +29,28 @@ async def open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
 
     """
     records = await database.key_records(lambda: _first_records(settings))
-    ring = _key_ring(settings, is_new=False)
-    try:
-        known = KeyRecords(**records)
-    except TypeError:
-        raise StoreError("The database's key table is incomplete; restore the database from a backup.") from None
-    vault = Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
-    if known.rows is None:
-        known = vault.completed(known)
-        vault = Vault(ring=ring, records=known, reload=lambda: _key_ring(settings, is_new=False))
-        await database.sign_all(vault, asdict(known))
-        _log.warning("vault.rows_signed: the database of an earlier release is protected against foreign hands now")
+    vault = _opened(records, settings)
+    if not vault.signs:
+        completed = vault.completed()
+        records = await database.sign_all(_opened(completed, settings), records, completed)
+        vault = _opened(records, settings)
+        _log.warning("vault.rows_signed: the database of an earlier release is safe from foreign hands now")
     if settings.keys is None:
         remove_drafts(settings.key_file)
         database.watch(lambda: _keep_key_file(settings.key_file, vault.ring))
     return vault
+
+
+def _opened(records: dict[str, str], settings: PlexLinkSettings) -> Vault:
+    try:
+        known = KeyRecords(**records)
+    except TypeError:
+        raise StoreError("The database's key table is incomplete; restore the database from a backup.") from None
+
+    def read() -> KeyRing:
+        return _key_ring(settings, is_new=False)
+
+    return Vault(ring=read(), records=known, reload=read)
 
 
 def _first_records(settings: PlexLinkSettings) -> dict[str, str]:

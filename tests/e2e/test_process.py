@@ -170,7 +170,7 @@ async def test_second_bot_on_the_same_data_leaves_the_first_alone(place: Deploym
     first = await place.start()
     second = await place.spawn()
     assert await second.wait() == 69, "worth another try: the first may be about to end"
-    assert_tidy(second)
+    assert "Traceback" not in second.log
     assert "most likely another bot on this database; stop it, or give this one its own PLEXLINK_DATA_DIR" in second.log
 
     assert first.is_running

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness import Card
-from plexlink_bot.sandbox.plex_tv import ALICE, ServerError
+from plexlink_bot.sandbox.plex_tv import ALICE, BOB, ServerError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -153,3 +153,33 @@ async def test_a_first_member_whose_sign_in_lives_keeps_the_account(world: World
     assert "Move it here" in world.card(bob).buttons
     assert owners(world) == [world.alice.id]
     assert await world.stored_token() == first
+
+
+async def test_another_links_death_moves_nobodys_deadline_more_than_once(world: World) -> None:
+    carol = world.join("carol")
+    await world.link(carol, BOB)
+    world.plex.revoke(await world.stored_token(carol))
+    bob, *_ = await contested(world)
+    world.write(
+        "UPDATE plexlink_links SET verdict = 'dead', rejected_at = linked_at, next_check_at = linked_at"
+        " WHERE user_id = ?",
+        carol.id,
+    )
+    before = [row["deadline_at"] for row in world.rows("attempts") if row["user_id"] == bob.id]
+    await world.advance(320)
+    assert [row["deadline_at"] for row in world.rows("attempts") if row["user_id"] == bob.id] == before
+    assert "Move it here" in world.card(bob).buttons
+
+
+async def test_a_token_whose_key_is_missing_is_not_lost_over_a_dead_rival(world: World) -> None:
+    bob, first, second = await contested(world)
+    change = "UPDATE plexlink_attempts SET token_envelope = replace(token_envelope, ?, ?)"
+    world.write(change, "plk1:", "plk1:gone-")
+    world.plex.revoke(first)
+    world.write("UPDATE plexlink_links SET next_check_at = linked_at, rejected_at = '2020-01-01T00:00:00+00:00'")
+    await world.advance(320)
+    world.write(change, "plk1:gone-", "plk1:")
+    await world.restart()
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    assert await world.stored_token(bob) == second

@@ -355,8 +355,8 @@ async def test_the_files_are_their_owners_alone_whatever_the_folder(tmp_path: Pa
 
 STRANGERS = {
     "trigger keeper": "CREATE TRIGGER keeper AFTER DELETE ON plexlink_links"
-    " BEGIN INSERT INTO kept VALUES (OLD.token_envelope); END",
-    "view plexlink_news": "CREATE VIEW plexlink_news AS SELECT * FROM plexlink_links",
+    " BEGIN INSERT INTO kept VALUES (OLD.id, 0, OLD.token_envelope, '', ''); END",
+    "view plexlink_leftovers": "DROP TABLE plexlink_leftovers; CREATE VIEW plexlink_leftovers AS SELECT * FROM kept",
     "column plexlink_links.copy": "ALTER TABLE plexlink_links ADD COLUMN copy TEXT AS (token_envelope) VIRTUAL",
 }
 
@@ -366,8 +366,8 @@ async def test_what_somebody_planted_in_the_schema_is_named_and_refused(url: str
     async with opened(url):
         pass
     with closing(sqlite3.connect(path)) as planter, planter:
-        planter.execute("CREATE TABLE kept (envelope TEXT)")
-        planter.execute(STRANGERS[stranger])
+        planter.execute("CREATE TABLE kept AS SELECT * FROM plexlink_leftovers")
+        planter.executescript(STRANGERS[stranger])
     with pytest.raises(StoreError, match=re.escape(f"({stranger})")):
         await opened(url).__aenter__()
 
@@ -980,6 +980,52 @@ async def test_erased_envelopes_are_in_no_file_while_the_bot_runs(store: Store, 
     sealed = await write_and_erase(store, path)
     assert len(sealed) > 8
     assert left_of(sealed, path) == []
+
+
+async def test_envelopes_of_an_attempt_that_has_ended_are_in_no_file(store: Store, path: Path) -> None:
+    attempt = replace(full(), ended_at=None)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+    sealed = set(re.findall(rb"plk1:a:[\w-]{40,}", all_bytes(path)))
+    async with store.transaction() as tx:
+        await tx.attempts.move(flow.advance(attempt, flow.Cancelled(), NOW))
+        await tx.attempts.show(replace(attempt, answer=None))
+    assert len(sealed) > 3
+    assert left_of(sealed, path) == []
+
+
+async def test_a_log_that_cannot_be_emptied_makes_no_file_where_the_database_was(store: Store, path: Path) -> None:
+    async with store.transaction() as tx:
+        await write_everything(tx)
+        for file in path.parent.iterdir():
+            file.rename(file.with_name(f"{file.name}.away"))
+    async with store.transaction() as tx:
+        assert await tx.links.of(42), "put back whole"
+
+
+async def test_an_attempt_that_lacks_what_it_needs_is_broken(store: Store, database: Database) -> None:
+    attempt = replace(full(), ended_at=None)
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+    await spoil(database, tables.attempts, attempt.id, token_envelope=None)
+    async with store.transaction() as tx:
+        assert (found := await tx.attempts.get(attempt.id)) is not None
+        assert found.trouble is Trouble.BROKEN
+
+
+async def test_two_processes_that_sign_an_older_database_at_once_agree(path: Path, url: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executescript((DATA / "databases" / "0003.sql").read_text())
+    settings = PlexLinkSettings.in_folder(path.parent, keys=Secret(f"a:{A.text.reveal()}"))
+    async with Database.open(url) as database, Database.visit(url) as visitor:
+        known = await rows_of(database)
+        await open_vault(database, settings)
+        ours = await rows_of(database)
+        assert await visitor.sign_all(a_vault(), known, {"primary": "a"}) == ours
+        vault = await open_vault(visitor, settings)
+        assert await rows_of(database) == ours
+        async with Store(database=visitor, vault=vault).transaction() as tx:
+            assert all(not attempt.trouble for attempt in await tx.attempts.all_of(3))
 
 
 async def test_erased_envelopes_go_as_soon_as_nobody_reads_the_log_any_more(store: Store, path: Path) -> None:

@@ -73,7 +73,7 @@ def test_event_from_the_future_shows_that_the_clock_is_slow() -> None:
 
 @pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(minutes=-10)], ids=["ahead", "held back"])
 def test_one_stamp_that_is_far_off_moves_nothing_and_is_forgotten_by_the_next_right_one(off: timedelta) -> None:
-    host = Host()
+    host = Host(off=timedelta(days=1))
     host.clock.observe(host.true)
     for _ in range(3):
         host.clock.observe(host.true + off)
@@ -93,12 +93,20 @@ def test_what_discord_held_back_comes_all_at_once_and_moves_nothing() -> None:
 
 
 def test_stamps_that_go_on_agreeing_with_each_other_are_believed() -> None:
-    host = Host()
+    host = Host(off=timedelta(days=1))
     host.clock.observe(host.true - timedelta(hours=1))
     for seconds in (2, 2, 2):
         assert host.clock.now() == host.true - timedelta(hours=1)
         host.clock.observe(host.true)
         host.wait(seconds)
+    host.clock.observe(host.true)
+    assert host.clock.now() == host.true
+
+
+def test_a_first_stamp_that_was_wrong_is_made_up_for_by_one_that_the_hosts_clock_confirms() -> None:
+    host = Host()
+    host.clock.observe(host.true + timedelta(hours=1))
+    host.wait(1)
     host.clock.observe(host.true)
     assert host.clock.now() == host.true
 

@@ -58,7 +58,12 @@ BAD = {
     "PLEXLINK_USER_INSTALL": ["planted", "2", "maybe", "truee"],
 }
 BAD_PROXIES = ["http://planted:8080", "http://10.0.0.7", "http://planted.example", "insecure+http://planted.example"]
-BAD_PROXIES += ["insecure+http://203.0.114.9", "insecure+planted", "insecure+insecure+http://planted"]
+BAD_PROXIES += [
+    "insecure+http://203.0.114.9",
+    "insecure+http://134744072",
+    "insecure+planted",
+    "insecure+insecure+http://planted",
+]
 BAD_OF_THE_BOT = {
     "PLEXLINK_DISCORD_API_URL": [
         *BAD_PROXIES,
@@ -213,7 +218,7 @@ def test_plex_may_be_elsewhere_over_https_or_on_loopback(monkeypatch: pytest.Mon
 
 
 SAFE = ["https://proxy.example/api", "http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost"]
-OWN = ["proxy:8080", "192.168.1.7", "[fd00::7]:80", "proxy.lan", "x.home.arpa/api"]
+OWN = ["proxy:8080", "192.168.1.7", "100.100.1.7", "[fd00::7]:80", "proxy.lan", "x.home.arpa/api"]
 
 
 @pytest.mark.parametrize(

@@ -205,17 +205,17 @@ def of_before_0005(ring_: KeyRing) -> KeyRecords:
     canary = vault_of(*ring_, records=records).encrypt(
         Secret("plexlink canary"), Cell("plexlink_keys", "value", "canary", 0)
     )
-    return replace(records, canary=canary, rows=None)
+    return replace(records, canary=canary, signing=None)
 
 
 def test_records_of_before_are_completed_and_do_not_pass_for_those_of_today() -> None:
     before = of_before_0005(ring(A))
     old = vault_of(A, B, records=before)
-    today = old.completed(before)
+    today = KeyRecords(**old.completed())
     new = vault_of(A, B, records=today)
     assert new.decrypt(old.encrypt(PLAIN, CELL), CELL) == PLAIN
     assert new.lookup(Secret("1")) == old.lookup(Secret("1"))
-    for mixed in (replace(today, canary=before.canary), replace(today, rows=None), replace(today, primary="b")):
+    for mixed in (replace(today, canary=before.canary), replace(today, signing=None), replace(today, signing="")):
         with pytest.raises(WrongKeysError):
             vault_of(A, B, records=mixed)
 
@@ -233,14 +233,14 @@ def test_records_do_not_stand_in_for_one_another() -> None:
     with pytest.raises(VaultError):
         vault_of(A, records=replace(records, lookup=records.canary))
     with pytest.raises(VaultError):
-        vault_of(A, records=replace(records, rows=records.lookup))
+        vault_of(A, records=replace(records, signing=records.lookup))
 
 
 def test_new_databases_have_different_records_from_the_same_ring() -> None:
     one, two = Vault.first_records(ring(A)), Vault.first_records(ring(A))
     assert one.canary != two.canary
     assert one.lookup != two.lookup
-    assert one.rows != two.rows
+    assert one.signing != two.signing
 
 
 # --- signatures ---

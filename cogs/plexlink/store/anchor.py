@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from .troubles import translated_files, unavailable
@@ -97,7 +96,8 @@ class Anchor:
 
     def _empty_log(self) -> None:
         """Move what stands in the write-ahead log to the file itself."""
-        if not _empty_log(self._connection):
+        ((is_busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if is_busy:
             raise unavailable("another program holds it locked; wait for that program, or end it")
 
     def _write_anew(self) -> None:
@@ -118,17 +118,6 @@ class Anchor:
         finally:
             draft.unlink(missing_ok=True)
         _synchronise(self._path.parent)
-
-
-def empty_log(path: Path) -> bool:
-    """Move what stands in the write-ahead log to the file itself, if nobody reads just now; tell whether it did."""
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
-        return _empty_log(connection)
-
-
-def _empty_log(connection: sqlite3.Connection) -> bool:
-    ((is_busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return not is_busy
 
 
 def with_companions(path: Path) -> tuple[Path, Path, Path]:

@@ -6,11 +6,12 @@ time and neither may undo the other's columns.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, delete, exists, func, insert, or_, select, true, update
 
-from .. import cards
+from .. import cards, flow
 from ..models import Attempt, Card, Lane, Place, Reason, State, Trouble
 from .cells import Opening, Sealing
 from .places import read_answer, read_place, surface_columns
@@ -200,8 +201,7 @@ class AttemptRows:
     def _load(self, row: Row[Any]) -> Attempt:
         opening = Opening(self._vault, attempts, row)
         answer = read_answer(row, opening)
-        is_ours = is_genuine(self._vault, attempts, row)
-        return Attempt(
+        attempt = Attempt(
             id=row.id,
             user_id=row.user_id,
             guild_id=row.guild_id,
@@ -216,10 +216,15 @@ class AttemptRows:
             user_code=opening.optional("user_code_envelope"),
             token=opening.optional("token_envelope"),
             shown_state=read_optional_word(Card, row.shown_state),
-            place=read_place(row) if is_ours else Place(),
-            answer=answer if is_ours else None,
-            trouble=opening.trouble if is_ours else Trouble.BROKEN,
+            place=read_place(row),
+            answer=answer,
+            trouble=opening.trouble,
         )
+        if not is_genuine(self._vault, attempts, row):
+            return replace(attempt, place=Place(), answer=None, trouble=Trouble.BROKEN)
+        if attempt.trouble is None and not flow.is_whole(attempt):
+            return replace(attempt, trouble=Trouble.BROKEN)
+        return attempt
 
 
 def _is_forgotten() -> ColumnElement[bool]:

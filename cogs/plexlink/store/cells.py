@@ -33,7 +33,7 @@ class Sealer(Protocol):
         ...
 
     def sign(self, *values: object) -> str:
-        """Return the keyed hash of what a row may not lose."""
+        """Return the keyed hash of what is not secret, but decides where secrets go."""
         ...
 
 

@@ -116,7 +116,7 @@ class Database:
                 yield connection
         # What was committed into a deleted file is not kept yet.
         await self._stay_in_place()
-        await self._file.forget_erased()
+        await self._file.forget_erased(self._engine)
 
     async def _stay_in_place(self) -> None:
         """Put the files back if somebody took them away."""
@@ -160,26 +160,28 @@ class Database:
         Two processes that start at once on one database agree: reading and writing is one transaction.
         """
         async with self.transaction() as connection:
-            rows = await connection.execute(select(tables.keys.c.name, tables.keys.c.value))
-            known = {row.name: row.value for row in rows}
+            known = await _read_keys(connection)
             if known:
                 return known
             if await _holds_data(connection):
                 raise StoreError("The database's key table is empty, though it holds data; restore it from a backup.")
             records = first()
-            await connection.execute(
-                insert(tables.keys), [{"name": name, "value": value} for name, value in records.items()]
-            )
+            await _write_keys(connection, records)
         return records
 
-    async def sign_all(self, vault: Sealer, records: dict[str, str]) -> None:
-        """Sign what a release wrote that signed nothing, and keep the records of the key for that, both or neither."""
+    async def sign_all(self, vault: Sealer, known: dict[str, str], records: dict[str, str]) -> dict[str, str]:
+        """Sign what a release wrote that signed nothing, and keep the records of the key for that, both or neither.
+
+        Return the records: another process may have done so, and they are not those `known` any more.
+        """
         async with self.transaction() as connection:
+            found = await _read_keys(connection)
+            if found != known:
+                return found
             await sign_all(connection, vault)
             await connection.execute(delete(tables.keys))
-            await connection.execute(
-                insert(tables.keys), [{"name": name, "value": value} for name, value in records.items()]
-            )
+            await _write_keys(connection, records)
+        return records
 
     async def _migrate(self) -> None:
         async with _MIGRATING, self._transaction() as connection:
@@ -190,6 +192,15 @@ class Database:
                 f"The database holds what PlexLink did not make ({', '.join(found)}), which might keep what is erased; "
                 "remove that, or restore the database from a backup."
             )
+
+
+async def _read_keys(connection: AsyncConnection) -> dict[str, str]:
+    rows = await connection.execute(select(tables.keys.c.name, tables.keys.c.value))
+    return {row.name: row.value for row in rows}
+
+
+async def _write_keys(connection: AsyncConnection, records: dict[str, str]) -> None:
+    await connection.execute(insert(tables.keys), [{"name": name, "value": value} for name, value in records.items()])
 
 
 async def _holds_data(connection: AsyncConnection) -> bool:

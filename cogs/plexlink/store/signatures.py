@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 _PLACE = ("lane", "channel_id", "message_id", "answer_message_id")
 SIGNED: dict[Table, tuple[str, ...]] = {
-    attempts: ("id", "user_id", "guild_id", "state", "reason", *_PLACE),
+    attempts: ("id", "user_id", "guild_id", "device_name", "state", "reason", *_PLACE),
     links: ("id", "user_id", "attempt_id", "account_lookup"),
     notices: ("id", "user_id", "topic", "reason", *_PLACE),
 }

@@ -7,6 +7,7 @@ writes loses updates to another (both report success under the driver's defaults
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 from contextlib import contextmanager, suppress
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import filelock
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ..errors import DatabaseInUseError, SettingError, StoreError
-from .anchor import Anchor, empty_log, with_companions
+from .anchor import Anchor, with_companions
 from .troubles import translated_files
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, MetaData
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+_PATIENT = "PRAGMA busy_timeout = 5000"
+_EMPTY_LOG = f"PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE); {_PATIENT}"
+
 _PRAGMAS = (
-    "PRAGMA busy_timeout = 5000",
+    _PATIENT,
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
@@ -41,6 +45,8 @@ _PRAGMAS = (
 )
 
 _PRIVATE = 0o600
+
+_log = logging.getLogger(__name__)
 
 WRITES_NOTHING_NEW = "PRAGMA user_version = 0"
 """Writes a page and changes nothing; an UPDATE to what is there already would write nothing."""
@@ -74,14 +80,28 @@ class SqliteFile:
         if statement.startswith("DELETE") or (statement.startswith("UPDATE") and "_envelope" in statement):
             self._has_erased = True
 
-    async def forget_erased(self) -> None:
+    async def forget_erased(self, engine: AsyncEngine) -> None:
         """Empty the log of what was erased: it keeps every page as it was at each commit.
 
         As long as another program reads, that is for the next time.
         """
         if self._has_erased:
-            with suppress(sqlite3.Error):
-                self._has_erased = not await asyncio.to_thread(empty_log, self._path)
+            emptying = asyncio.ensure_future(self._empty_log(engine))
+            try:
+                await asyncio.shield(emptying)
+            except asyncio.CancelledError:
+                await emptying  # the engine forgets to close a connection that is given back half-way
+                raise
+
+    async def _empty_log(self, engine: AsyncEngine) -> None:
+        with suppress(SQLAlchemyError, sqlite3.Error, OSError):
+            async with engine.connect() as connection:
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                try:
+                    await driver.executescript(_EMPTY_LOG)  # one call in the driver's thread: nothing cuts it in two
+                finally:
+                    await driver.executescript(_PATIENT)
+            self._has_erased = with_companions(self._path)[1].stat().st_size > 0
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -177,15 +197,20 @@ def _make_private(path: Path, lock: Path) -> None:
     with translated_files():
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
     for file in (*with_companions(path), lock):
-        with suppress(OSError):
-            if file.stat().st_mode & 0o777 & ~_PRIVATE:
+        try:
+            if file.stat().st_mode & 0o077:
                 file.chmod(_PRIVATE)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            _log.warning("store.not_private file=%s: others may open it; %s", file.name, os.strerror(error.errno or 0))
 
 
 def strangers(connection: Connection, metadata: MetaData) -> list[str]:
-    """Name what is in the schema and was not made by us: it might keep what is erased."""
-    made = connection.exec_driver_sql("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view')")
-    found = [f"{kind} {name}" for kind, name in made]
+    """Name what is at our tables and was not made by us: it might keep what is erased."""
+    ours = {table.name for table in metadata.sorted_tables}
+    made = connection.exec_driver_sql("SELECT type, name, tbl_name FROM sqlite_master")
+    found = [f"{kind} {name}" for kind, name, table in made if table in ours and kind in {"trigger", "view"}]
     for table in metadata.sorted_tables:
         columns = connection.exec_driver_sql("SELECT name FROM pragma_table_xinfo(?)", (table.name,)).scalars()
         found += [f"column {table.name}.{name}" for name in columns if name not in table.columns]

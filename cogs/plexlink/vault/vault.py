@@ -13,7 +13,7 @@ import hmac
 import logging
 import re
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -36,7 +36,7 @@ _NONCE_BYTES = 12
 _CANARY = "plexlink canary"
 _CANARY_CELL = Cell("plexlink_keys", "value", "canary", 0)
 _LOOKUP_CELL = Cell("plexlink_keys", "value", "lookup", 0)
-_ROWS_CELL = Cell("plexlink_keys", "value", "rows", 0)
+_SIGNING_CELL = Cell("plexlink_keys", "value", "signing", 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class KeyRecords:
     primary: str
     canary: str
     lookup: str
-    rows: str | None = None
+    signing: str | None = None
 
 
 class Vault:
@@ -58,12 +58,13 @@ class Vault:
     def __init__(self, *, ring: KeyRing, records: KeyRecords, reload: Callable[[], KeyRing]) -> None:
         self._ring = ring
         self._primary = records.primary
+        self._lookup = records.lookup
         self._reload = reload
         self._ciphers: dict[str, AESGCM] = {}
         self._missing: set[str] = set()
         self._check_canary(records)
         self._lookup_key = self._open_key(records.lookup, _LOOKUP_CELL)
-        self._rows_key = self._open_key(records.rows, _ROWS_CELL) if records.rows else b""
+        self._signing_key = None if records.signing is None else self._open_key(records.signing, _SIGNING_CELL)
 
     @property
     def ring(self) -> KeyRing:
@@ -79,16 +80,22 @@ class Vault:
             primary=key.id,
             canary=_seal(cipher, key.id, _canary(key.id), _CANARY_CELL),
             lookup=_seal(cipher, key.id, _fresh_key(), _LOOKUP_CELL),
-            rows=_seal(cipher, key.id, _fresh_key(), _ROWS_CELL),
+            signing=_seal(cipher, key.id, _fresh_key(), _SIGNING_CELL),
         )
 
-    def completed(self, records: KeyRecords) -> KeyRecords:
-        """Return the records of a database of before revision 0005 as they are today."""
-        return replace(
-            records,
-            canary=self.encrypt(_canary(self._primary), _CANARY_CELL),
-            rows=self.encrypt(_fresh_key(), _ROWS_CELL),
-        )
+    @property
+    def signs(self) -> bool:
+        """Whether there is a key for signatures: a database of before revision 0005 has none."""
+        return self._signing_key is not None
+
+    def completed(self) -> dict[str, str]:
+        """Return what the records of such a database are today."""
+        return {
+            "primary": self._primary,
+            "canary": self.encrypt(_canary(self._primary), _CANARY_CELL),
+            "lookup": self._lookup,
+            "signing": self.encrypt(_fresh_key(), _SIGNING_CELL),
+        }
 
     def encrypt(self, secret: Secret, cell: Cell) -> str:
         """Return an envelope of `secret` that opens in `cell` only, made with the primary key."""
@@ -114,13 +121,20 @@ class Vault:
         return hmac.new(self._lookup_key, account_id.reveal().encode(), hashlib.sha256).hexdigest()
 
     def sign(self, *values: object) -> str:
-        """Return the keyed hash of what is not secret, but decides where secrets go."""
+        """Return the keyed hash of what is not secret, but decides where secrets go.
+
+        Raises:
+            WrongKeysError: the records are of before revision 0005; see `completed`.
+
+        """
+        if self._signing_key is None:
+            raise WrongKeysError("The database is of another version; start this version's bot first.")
         text = "\x1f".join("" if value is None else str(value) for value in values)
-        return hmac.new(self._rows_key, text.encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._signing_key, text.encode(), hashlib.sha256).hexdigest()
 
     def _check_canary(self, records: KeyRecords) -> None:
         """Raise WrongKeysError unless the canary names the primary key; one that names none is of before 0005."""
-        expected = Secret(_CANARY) if records.rows is None else _canary(records.primary)
+        expected = Secret(_CANARY) if records.signing is None else _canary(records.primary)
         try:
             seen = self.decrypt(records.canary, _CANARY_CELL)
             self._cipher(self._primary)

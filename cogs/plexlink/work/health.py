@@ -142,21 +142,23 @@ class HealthCheck:
             await tx.links.diagnose(link_id, health)
             if finding is Finding.REJECTED:
                 await self._hold_a_wave(tx, now)
-                await self._follow_up(change, link_id)
+                await self._confirm_or_conclude(change, before=link)
             elif finding is Finding.ALIVE and link.health.is_held:
                 released = await tx.links.release(next_check_at=now)
                 _log.warning("health.released links=%d: plex.tv accepts tokens again that it refused", released)
         _log.debug("health.checked link=%s finding=%s", link_id, finding)
 
-    async def _follow_up(self, change: Change, link_id: str) -> None:
-        """Let a refusal be confirmed in time, or let those have the account who were told that another one has it."""
-        link = await change.tx.links.get(link_id)
+    async def _confirm_or_conclude(self, change: Change, *, before: Link) -> None:
+        """Let a refusal be confirmed in time; once it is, let those have the account who were told it is taken."""
+        link = await change.tx.links.get(before.id)
         if link is None or link.health.is_held:
             return
         if link.health.verdict is Verdict.SUSPECT:
-            self._agenda.put(Key(Kind.HEALTH, link_id), Purpose.BACKGROUND, REJECTED_TWICE.total_seconds())
-        for attempt in await change.tx.attempts.contested() if link.is_dead else ():
-            await change.move(attempt, flow.Reconsidered())
+            self._agenda.put(Key(Kind.HEALTH, link.id), Purpose.BACKGROUND, REJECTED_TWICE.total_seconds())
+        elif link.is_dead and not before.is_dead:
+            for attempt in await change.tx.attempts.contested():
+                if attempt.trouble is None:
+                    await change.move(attempt, flow.Reconsidered())
 
     async def _hold_a_wave(self, tx: Transaction, now: datetime) -> None:
         """Hold what was refused within an hour, if it is too much, or if a wave goes on."""
