@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import discord
 from discord.ext import commands
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from .commands import CommandList
 
+if TYPE_CHECKING:
     import yarl
 
     from .settings import BotSettings
@@ -47,12 +45,24 @@ class PlexLinkBot(commands.AutoShardedBot):
             guild_ready_timeout=0.5,
         )
         self.plexlink_settings = settings.plexlink
+        self._command_list: CommandList | None = None
 
     async def setup_hook(self) -> None:
-        """Load the plugin and tell Discord its commands, if they have changed."""
+        """Load the plugin, and see that Discord has its commands."""
         if _PLUGIN not in self.extensions:  # it is there already where only the telling failed
             await self.load_extension(_PLUGIN)
-        await self._synchronise(self.plexlink_settings.data_dir / _COMMANDS_FILE)
+        if self._command_list is None:
+            settings = self.plexlink_settings
+            self._command_list = CommandList(
+                self, guilds=settings.guilds, record=settings.data_dir / _COMMANDS_FILE, invite=self.invite_url()
+            )
+        await self._command_list.compare()
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._command_list is not None:
+            await self._command_list.stop()
+        await super().close()
 
     async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
         """Connect a shard that comes back soon after the gateway does, however long it was gone."""
@@ -66,6 +76,13 @@ class PlexLinkBot(commands.AutoShardedBot):
         """Say that we are there, and how to invite us."""
         _log.info("bot.ready user=%s servers=%d", self.user, len(self.guilds))
         _log.info("bot.invite %s", self.invite_url())
+        for missing in self._command_list.missing if self._command_list else ():
+            _log.warning("bot.ready_without_commands %s", missing)
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """See that a server has the commands, whenever it was joined."""
+        if self._command_list is not None:
+            await self._command_list.joined(guild.id)
 
     def invite_url(self) -> str:
         """Return a link that adds the bot to a server with exactly what it needs: commands, and no permission."""
@@ -74,50 +91,3 @@ class PlexLinkBot(commands.AutoShardedBot):
             permissions=discord.Permissions.none(),
             scopes=("bot", "applications.commands"),
         )
-
-    async def _synchronise(self, record: Path) -> None:
-        """Replace the commands at Discord when ours differ from those that we sent last.
-
-        Raises what says that Discord is away; a refusal is logged, because the commands of before still work.
-        """
-        known = _read(record)
-        current = {"guilds": list(self.plexlink_settings.guilds), "fingerprint": self._fingerprint()}
-        if known == current:
-            return
-        try:
-            await self.tree.sync()
-            for guild_id in {*self.plexlink_settings.guilds, *known.get("guilds", [])}:
-                await self.tree.sync(guild=discord.Object(guild_id))
-        except discord.DiscordServerError:
-            raise
-        except discord.HTTPException as error:
-            code = error.code if type(error.code) is int else 0  # what answers instead of Discord may write anything
-            _log.warning("bot.commands_not_synchronised: HTTP %s, code %s", error.status, code)
-            return
-        try:
-            _write(record, current)
-        except OSError as error:
-            _log.warning("bot.commands_not_noted, they are sent again at the next start: %s", type(error).__name__)
-        _log.info("bot.commands_synchronised")
-
-    def _fingerprint(self) -> str:
-        scopes = [None, *(discord.Object(guild_id) for guild_id in self.plexlink_settings.guilds)]
-        payload = [[command.to_dict(self.tree) for command in self.tree.get_commands(guild=scope)] for scope in scopes]
-        text = json.dumps([self.application_id, payload], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(record: Path, synchronised: dict[str, Any]) -> None:
-    record.touch(mode=0o600)
-    record.chmod(0o600)
-    record.write_text(json.dumps(synchronised))
-
-
-def _read(record: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(record.read_text())
-    except (OSError, ValueError):
-        return {}
-    guilds = known.get("guilds") if isinstance(known, dict) else None
-    is_ours = isinstance(guilds, list) and all(type(guild_id) is int for guild_id in guilds)
-    return known if is_ours else {}

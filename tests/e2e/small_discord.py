@@ -41,7 +41,7 @@ from small_discord_model import (
     User,
     World,
 )
-from small_discord_payloads import interaction_json
+from small_discord_payloads import guild_json, interaction_json
 from small_discord_rest import API, Rest
 
 if TYPE_CHECKING:
@@ -244,6 +244,19 @@ class SmallDiscord(World):
         self.guilds[guild.id] = guild
         return guild
 
+    async def kick_bot(self, guild: Guild) -> None:
+        """Let a server lose the bot, and with it the commands that it has there."""
+        del self.guilds[guild.id]
+        self.guild_commands.pop(guild.id, None)
+        await self._gateway.dispatch("GUILD_DELETE", {"id": str(guild.id)})
+
+    async def invite_bot(self, guild: Guild) -> None:
+        """Let the bot come to a server."""
+        self.guilds[guild.id] = guild
+        joined = guild_json(guild, self.bot_user)
+        del joined["unavailable"]  # it is there where a server comes back from an outage
+        await self._gateway.dispatch("GUILD_CREATE", joined)
+
     def dm(self, user: User) -> list[Message]:
         """Return what stands in the bot's DM with `user`, oldest first, without ephemeral answers."""
         return self.lasting(self.dm_channel(user).id)
@@ -260,7 +273,7 @@ class SmallDiscord(World):
         Raises:
             NotPossibleError: the command is not offered there, the user is not, or no bot is connected.
         """
-        command = self.commands.get(name)
+        command = (self.guild_commands.get(guild.id, {}) if guild else {}).get(name) or self.commands.get(name)
         context = 0 if guild else 1
         if command is None or (command["contexts"] is not None and context not in command["contexts"]):
             place = guild.name if guild else "the bot's DM"

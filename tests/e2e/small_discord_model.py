@@ -281,7 +281,9 @@ class World:
     messages: list[Message] = field(default_factory=list)
     interactions: list[Interaction] = field(default_factory=list)
     commands: dict[str, Json] = field(default_factory=dict)
-    """What `/` offers, by name."""
+    """What `/` offers everywhere, by name."""
+    guild_commands: dict[int, dict[str, Json]] = field(default_factory=dict)
+    """What it offers besides in a server, by the server's id."""
     syncs: int = 0
     requests: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)

@@ -69,13 +69,17 @@ class Rest:
         message = channel + r"/messages/{message:\d+}"
         webhook = r"/webhooks/{application:\d+}/{token}"
         answer = webhook + "/messages/{message}"
+        commands = r"/applications/{application}{scope:(?:/guilds/\d+)?}/commands"
         return [
             ("GET", "/users/@me", self._own_user),
             ("POST", "/users/@me/channels", self._open_dm),
             ("GET", "/oauth2/applications/@me", self._application),
             ("GET", "/applications/@me", self._application),
             ("GET", "/gateway/bot", self._gateway_for_bot),
-            ("PUT", "/applications/{application}/commands", self._sync_commands),
+            ("GET", commands, self._get_commands),
+            ("PUT", commands, self._sync_commands),
+            ("POST", commands, self._upsert_command),
+            ("DELETE", rf"{commands}/{{command:\d+}}", self._delete_command),
             ("POST", channel + "/messages", self._send),
             ("PATCH", message, self._edit),
             ("POST", r"/interactions/{interaction:\d+}/{token}/callback", self._callback),
@@ -185,16 +189,40 @@ class Rest:
 
     # Commands
 
-    async def _sync_commands(self, request: web.Request) -> web.Response:
+    def _commands(self, request: web.Request) -> dict[str, Json]:
+        """Return the commands of a server, or those that are offered everywhere."""
         if request.match_info["application"] != str(self._world.application_id):
             raise DiscordError(403, 20012, "You are not authorized to perform this action on this application")
-        before = self._world.commands
-        self._world.commands = {
-            described["name"]: self._command(before.get(described["name"]), described)
-            for described in self._json_list(request)
-        }
+        guild_id = int((request.match_info["scope"].rpartition("/")[2]) or 0)
+        if guild_id == 0:
+            return self._world.commands
+        if guild_id not in self._world.guilds:
+            raise DiscordError(403, 50001, "Missing Access")
+        return self._world.guild_commands.setdefault(guild_id, {})
+
+    async def _get_commands(self, request: web.Request) -> web.Response:
+        return answer_json(list(self._commands(request).values()))
+
+    async def _sync_commands(self, request: web.Request) -> web.Response:
+        known = self._commands(request)
+        described = {each["name"]: self._command(known.get(each["name"]), each) for each in self._json_list(request)}
+        known.clear()
+        known.update(described)
         self._world.syncs += 1
-        return answer_json(list(self._world.commands.values()))
+        return answer_json(list(known.values()))
+
+    async def _upsert_command(self, request: web.Request) -> web.Response:
+        known, described = self._commands(request), self._body(request).payload
+        known[described["name"]] = self._command(known.get(described["name"]), described)
+        return answer_json(known[described["name"]], status=201)
+
+    async def _delete_command(self, request: web.Request) -> web.Response:
+        known = self._commands(request)
+        name = next((name for name, each in known.items() if each["id"] == request.match_info["command"]), None)
+        if name is None:
+            raise DiscordError(404, 10063, "Unknown application command")
+        del known[name]
+        return web.Response(status=204)
 
     def _command(self, known: Json | None, described: Json) -> Json:
         """Complete a command; one of the same name keeps its id."""

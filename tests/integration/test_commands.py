@@ -70,7 +70,7 @@ async def test_a_member_of_a_reloaded_bot_is_answered_by_the_new_cog(world: Worl
 async def test_a_record_of_the_commands_that_is_not_ours_stops_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "commands.json").write_text(text)
     async with a_world(tmp_path) as world:
-        assert '"fingerprint"' in (tmp_path / "commands.json").read_text()
+        assert '"guilds"' in (tmp_path / "commands.json").read_text()
         await world.plexlink()
         assert f"`{world.pin().code}`" in world.card().text
 
