@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import time
 from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 GIVES_UP_AFTER_SECONDS = 600.0
+PREDECESSOR_STOPS_WITHIN_SECONDS = 60.0
 
 _FIRST_RETRY_SECONDS = 2.0
 _LONGEST_RETRY_SECONDS = 60.0
@@ -126,10 +128,14 @@ async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
 
 async def _find_database(settings: BotSettings) -> None:
     """Try the database before the plugin does: discord.py forgets the classes of a plugin that it could not load."""
-    delay = _FIRST_RETRY_SECONDS
+    delay, began = _FIRST_RETRY_SECONDS, time.monotonic()
     while True:
         try:
             await check(settings.plexlink)
+        except DatabaseInUseError as error:  # mostly the process before us, which is about to stop
+            if time.monotonic() >= began + PREDECESSOR_STOPS_WITHIN_SECONDS:
+                raise
+            delay = await _wait(delay, f"bot.waiting {str(error).rstrip('.')}")
         except StoreUnavailableError as error:
             delay = await _wait(delay, f"bot.not_started {str(error).rstrip('.')}")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,8 @@ def _key_ring(settings: PlexLinkSettings, *, is_new: bool) -> KeyRing:
         )
     try:
         ring = create_key_file(path)
-    except OSError:
-        raise SettingError(f"The key file {path} cannot be written; mend PLEXLINK_DATA_DIR.") from None
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise SettingError(f"The key file {path} cannot be written ({why}); mend PLEXLINK_DATA_DIR.") from None
     _log.warning("vault.key_created file=%s: without this file no stored token can be read; back it up", path)
     return ring

@@ -73,7 +73,7 @@ class PlexLinkSettings:
 
         """
         reader = SettingReader(env)
-        data_dir = reader.read("PLEXLINK_DATA_DIR", _folder, _default_folder(), "a folder")
+        data_dir = reader.read("PLEXLINK_DATA_DIR", _folder, None, "a folder") or _default_folder()
         settings = cls.in_folder(
             data_dir,
             keys=reader.read("PLEXLINK_KEYS", Secret, None, "keys"),
@@ -147,7 +147,10 @@ def read_setting(env: FileAwareEnv, name: str) -> str | None:
 
 
 def _default_folder() -> Path:
-    return Path(platformdirs.user_data_dir("plexlink", appauthor=False))
+    folder = Path(platformdirs.user_data_dir("plexlink", appauthor=False))
+    if not folder.is_absolute():
+        raise SettingError("PLEXLINK_DATA_DIR is missing, and there is no home folder to keep the data in; set it.")
+    return folder
 
 
 def _folder(text: str) -> Path:

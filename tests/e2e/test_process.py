@@ -166,10 +166,32 @@ async def test_file_in_the_way_of_the_data_folder_is_told(place: Deployment) -> 
     await assert_refuses(bot, "PLEXLINK_DATA_DIR", "name a folder that can be written")
 
 
-async def test_second_bot_on_the_same_data_leaves_the_first_alone(place: Deployment) -> None:
+IMPATIENT = """
+from plexlink_bot import app
+app.PREDECESSOR_STOPS_WITHIN_SECONDS = 0
+from plexlink_bot.cli import main
+main()
+"""
+
+
+async def test_second_bot_waits_for_the_first_to_stop(place: Deployment) -> None:
     first = await place.start()
     second = await place.spawn()
-    assert await second.wait() == 69, "worth another try: the first may be about to end"
+    await second.logged("bot.waiting")
+    assert await first.terminate() == 0
+    await second.logged("bot.ready")
+    await place.waiting_card()
+
+
+@pytest.mark.parametrize("way", ["the same path", "a link"])
+async def test_second_bot_on_the_same_data_leaves_the_first_alone(place: Deployment, way: str) -> None:
+    first = await place.start()
+    others = {}
+    if way == "a link":
+        (link := place.folder / "link").symlink_to(place.data_dir)
+        others = {"PLEXLINK_DATA_DIR": str(link)}
+    second = await place.spawn(arguments=("-c", IMPATIENT, "run"), **others)
+    assert await second.wait() == 69, "worth another try"
     assert "Traceback" not in second.log
     assert "most likely another bot on this database; stop it, or give this one its own PLEXLINK_DATA_DIR" in second.log
 

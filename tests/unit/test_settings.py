@@ -242,6 +242,14 @@ def test_truth_has_several_words(monkeypatch: pytest.MonkeyPatch, value: str, *,
     assert plexlink().user_install is expected
 
 
+def test_without_a_home_folder_the_data_folder_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platformdirs, "user_data_dir", lambda *_, **__: "~/.local/share/plexlink")
+    with pytest.raises(SettingError, match="PLEXLINK_DATA_DIR is missing"):
+        plexlink()
+    monkeypatch.setenv("PLEXLINK_DATA_DIR", str(tmp_path))
+    assert plexlink().data_dir == tmp_path
+
+
 # --- `.env` ---
 
 

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
+from ..files import OWNER_ONLY, put_in_place
 from .troubles import translated_files, unavailable
 
 if TYPE_CHECKING:
@@ -106,13 +107,12 @@ class Anchor:
         draft = self._path.with_name(f"{self._path.name}.rescue")
         draft.unlink(missing_ok=True)
         try:
-            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
             self._connection.execute("VACUUM INTO ?", (str(draft),))
             _synchronise(draft)
             for file in with_companions(self._path)[1:]:
                 file.unlink(missing_ok=True)  # SQLite would take a stale log for one of the new file
-            # A link, unlike a rename, never replaces what somebody has put there meanwhile.
-            os.link(draft, self._path)
+            put_in_place(draft, self._path)
         except FileExistsError:
             raise _displaced() from None
         finally:

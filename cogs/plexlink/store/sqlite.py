@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ..errors import DatabaseInUseError, SettingError, StoreError
+from ..files import OWNER_ONLY
 from .anchor import Anchor, with_companions
 from .troubles import translated_files
 
@@ -44,8 +45,6 @@ _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",
 )
 
-_PRIVATE = 0o600
-
 _log = logging.getLogger(__name__)
 
 WRITES_NOTHING_NEW = "PRAGMA user_version = 0"
@@ -63,7 +62,10 @@ class SqliteFile:
     def __init__(self, url: str) -> None:
         self._url = _parse_url(url)
         self._path = Path(self._url.database or "")
-        self._lock = filelock.FileLock(f"{self._path}.lock", mode=_PRIVATE, blocking=False, thread_local=False)
+        # Two ways to one file, through a link, are one bot too many.
+        self._lock = filelock.FileLock(
+            f"{self._path.resolve()}.lock", mode=OWNER_ONLY, blocking=False, thread_local=False
+        )
         self._anchor: Anchor | None = None
         self._has_erased = True  # whatever an earlier process left in the log
 
@@ -195,11 +197,11 @@ def _make_private(path: Path, lock: Path) -> None:
     The companions get the rights of the file itself. Some file systems have none.
     """
     with translated_files():
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
     for file in (*with_companions(path), lock):
         try:
             if file.stat().st_mode & 0o077:
-                file.chmod(_PRIVATE)
+                file.chmod(OWNER_ONLY)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -20,6 +20,9 @@ _LOCKED = "another program holds it locked; wait for that program, or end it"
 _READ_ONLY = "it is read-only; let the bot's user write its file, the -wal and -shm beside it, and their folder"
 _CANNOT_OPEN = "its file cannot be opened; look at the rights of its folder, and at the limit of open files"
 _DISK = "its disk does not take what is written; make room, or look at the system's log"
+_UNREADABLE = "its disk cannot be read; look at the system's log, and restore the database from a backup"
+_NO_LOCKS = "its file system cannot lock files; keep it on a local disk"
+_NO_SHARED_MEMORY = "its file system has no shared memory, which the -shm beside it needs; keep it on a local disk"
 
 _OF_SQLITE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
@@ -29,7 +32,21 @@ _OF_SQLITE = {
     sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_PERM: _READ_ONLY,
     sqlite3.SQLITE_CANTOPEN: _CANNOT_OPEN,
+    sqlite3.SQLITE_IOERR_ACCESS: _READ_ONLY,
+    **dict.fromkeys((sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS), _UNREADABLE),
+    **dict.fromkeys((sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_IOERR_RDLOCK, sqlite3.SQLITE_IOERR_UNLOCK), _NO_LOCKS),
+    **dict.fromkeys(
+        (
+            sqlite3.SQLITE_IOERR_SHMOPEN,
+            sqlite3.SQLITE_IOERR_SHMSIZE,
+            sqlite3.SQLITE_IOERR_SHMLOCK,
+            sqlite3.SQLITE_IOERR_SHMMAP,
+        ),
+        _NO_SHARED_MEMORY,
+    ),
 }
+"""An extended code says more than the primary one, and goes first."""
+
 _OF_SYSTEM = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -75,7 +92,7 @@ def _of_sqlite(error: Exception) -> StoreError:
     code = getattr(cause, "sqlite_errorcode", None)
     if code in _UNIQUE:
         return ConflictError("There may be only one of these, and another one was quicker.")
-    sentence = None if code is None else _OF_SQLITE.get(code & _PRIMARY)
+    sentence = None if code is None else _OF_SQLITE.get(code, _OF_SQLITE.get(code & _PRIMARY))
     if sentence is not None:
         return unavailable(sentence)
     return StoreError(

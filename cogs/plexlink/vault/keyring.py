@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingError
+from ..files import OWNER_ONLY, put_in_place
 from ..models import Secret
 
 if TYPE_CHECKING:
@@ -112,16 +113,15 @@ def write_key_file(path: Path, ring: KeyRing) -> None:
     """Write keys into a new file that only its owner can read (mode 0600), whole or not at all."""
     text = _HEADER + "".join(f"{key.id}:{key.text.reveal()}\n" for key in ring)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        # A link, unlike a rename, never replaces a key file that is there already.
-        os.link(draft, path)
+        put_in_place(draft, path)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
 
 
 def remove_drafts(path: Path) -> None:

@@ -306,11 +306,16 @@ class Asker:
         await self._advance(attempt, flow.Rejected(Reason.TAKEN))
 
     async def _token_rejected(self, attempt: Attempt) -> None:
-        now = self._clock.monotonic()
-        if now - self._rejected_since.setdefault(attempt.id, now) >= REJECTED_TWICE_SECONDS:
+        """Ask again within seconds: one refusal says little of a token that plex.tv gave a moment ago."""
+        key, now = Key(Kind.ATTEMPT, attempt.id), self._clock.monotonic()
+        left = self._rejected_since.setdefault(attempt.id, now) + REJECTED_TWICE_SECONDS - now
+        if left <= 0:
             await self._advance(attempt, flow.Rejected(Reason.REVOKED))
-        else:
-            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.ACCOUNT, REJECTED_TWICE_SECONDS)
+            return
+        delay = self._agenda.retry(key, Purpose.ACCOUNT, first_seconds=ASKED_AGAIN_SECONDS, longest_seconds=60.0)
+        if delay > left:
+            self._agenda.put(key, Purpose.ACCOUNT, left)
+        _log.warning("link.token_rejected attempt=%s: plex.tv did not accept it yet, asking again", attempt.id)
 
     async def _cannot_read(self, attempt: Attempt) -> None:
         """End an attempt whose secrets are broken; leave one whose key is missing to the operator."""
