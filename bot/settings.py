@@ -7,6 +7,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -58,12 +59,9 @@ class BotSettings:
 
         """
         reader = SettingReader(env)
-        token = reader.read("DISCORD_TOKEN", Secret, None, "a bot token")
+        token = reader.read("DISCORD_TOKEN", _token, None, "a bot token in one piece, without spaces or line breaks")
         if token is None:
-            raise SettingError(
-                "DISCORD_TOKEN is missing: create a bot at https://discord.com/developers/applications "
-                "and put its token into .env as DISCORD_TOKEN=…"
-            )
+            raise SettingError(_missing_token(env))
         return cls(
             discord_token=token,
             plexlink=PlexLinkSettings.load(env),
@@ -99,6 +97,22 @@ def _parts(address: str) -> list[str]:
     user_info, host = found.groups()
     header = base64.b64encode(unquote(user_info).encode("latin-1", "replace")).decode()
     return [f"{user_info}@{host}", user_info, user_info.partition(":")[2], header]
+
+
+def _token(text: str) -> Secret:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError  # it goes into a header
+    return Secret(text)
+
+
+def _missing_token(env: FileAwareEnv) -> str:
+    file = env.str("DISCORD_TOKEN_FILE", None)
+    if file:
+        return f"The file {file} that DISCORD_TOKEN_FILE names is empty; it must hold the bot's token."
+    return (
+        "DISCORD_TOKEN is missing: create a bot at https://discord.com/developers/applications "
+        f"and put its token into .env as DISCORD_TOKEN=… (looked for {Path('.env').absolute()})"
+    )
 
 
 def _discord_url(text: str) -> str:

@@ -5,6 +5,8 @@ A bad value stops the plugin with one sentence that names the variable and never
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +24,8 @@ from .vault import parse_keys
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_log = logging.getLogger(__name__)
+
 _T = TypeVar("_T")
 _D = TypeVar("_D")
 
@@ -29,6 +33,8 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _PLACE = re.compile(r"(?:[^@]+@)?(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 _LONGEST_PLEX_URL = 128
 """With a path and a code behind it, it must fit into a link button, which takes 512 characters."""
+_BYTE_ORDER_MARK = "\ufeff"
+_QUOTES = "\"'"
 _KEY_FILE = "plexlink.key"
 _DATABASE_FILE = "plexlink.sqlite3"
 _LEAST_RATE, _HIGHEST_RATE = 0.05, 1000.0
@@ -127,13 +133,18 @@ def open_environment() -> FileAwareEnv:
     try:
         if file.is_file():
             env.read_env(file, recurse=False)
-    except (OSError, ValueError):
-        raise SettingError("The file .env cannot be read; it must be plain text in UTF-8.") from None
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise SettingError(f"The file {file.absolute()} cannot be read ({why}); mend its rights.") from None
+    except ValueError:
+        raise SettingError(f"The file {file.absolute()} must be plain text in UTF-8.") from None
     return env
 
 
 def read_setting(env: FileAwareEnv, name: str) -> str | None:
     """Return one variable's text, or nothing where it is missing or empty.
+
+    Editors, shells and containers' env files add marks, white space and quotes around it, which are taken off.
 
     Raises:
         SettingError: its `…_FILE` twin names no readable file.
@@ -142,8 +153,12 @@ def read_setting(env: FileAwareEnv, name: str) -> str | None:
     try:
         text: str | None = env.str(name, None)
     except (EnvError, ValueError, OSError):
-        raise SettingError(f"{name}_FILE must name a readable text file.") from None
-    return text.strip() or None if text is not None else None
+        raise SettingError(f"{name}_FILE must name a readable text file in UTF-8.") from None
+    plain = (text or "").removeprefix(_BYTE_ORDER_MARK).strip()
+    if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in _QUOTES:
+        _log.warning("settings.quotes_taken_off %s: they are not part of the value", name)
+        plain = plain[1:-1].strip()
+    return plain or None
 
 
 def _default_folder() -> Path:

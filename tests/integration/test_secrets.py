@@ -99,8 +99,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 async def be_revoked(world: World) -> None:
-    for _each in range(2):
-        world.plex.fail(JsonError(401, 1001), calls=Operation.USER)
+    world.plex.fail(JsonError(401, 1001), calls=Operation.USER, times=None)
     world.approve()
     await world.advance(400)
 

@@ -250,6 +250,32 @@ def test_without_a_home_folder_the_data_folder_must_be_named(tmp_path: Path, mon
     assert plexlink().data_dir == tmp_path
 
 
+@pytest.mark.parametrize("around", ['"{}"', "'{}'", "\ufeff{}", " {}\r\n", '\ufeff"{}"\n', '" {} "'])
+def test_what_editors_and_env_files_put_around_a_secret_is_taken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, around: str
+) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", around.format(TOKEN))
+    assert bot().discord_token == Secret(TOKEN)
+    monkeypatch.delenv("DISCORD_TOKEN")
+    (file := tmp_path / "token").write_text(around.format(TOKEN), encoding="utf-8")
+    monkeypatch.setenv("DISCORD_TOKEN_FILE", str(file))
+    assert bot().discord_token == Secret(TOKEN)
+
+
+@pytest.mark.parametrize("token", ["planted token", "planted\ntoken", "planted\ttoken", "plantéd"])
+def test_token_that_is_not_in_one_piece_is_a_sentence(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", token)
+    assert refused("DISCORD_TOKEN") == "DISCORD_TOKEN must be a bot token in one piece, without spaces or line breaks."
+
+
+def test_empty_token_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file := tmp_path / "token").write_text(" \n")
+    monkeypatch.delenv("DISCORD_TOKEN", raising=False)
+    monkeypatch.setenv("DISCORD_TOKEN_FILE", str(file))
+    with pytest.raises(SettingError, match=f"The file {file} that DISCORD_TOKEN_FILE names is empty"):
+        bot()
+
+
 # --- `.env` ---
 
 
