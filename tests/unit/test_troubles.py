@@ -18,6 +18,7 @@ from plexlink.store.troubles import translated
         (sqlite3.SQLITE_IOERR_READ, "cannot be read"),
         (sqlite3.SQLITE_IOERR_LOCK, "cannot lock files"),
         (sqlite3.SQLITE_IOERR_ACCESS, "read-only"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "does not take what is written"),
         (sqlite3.SQLITE_IOERR_WRITE, "does not take what is written"),
         (sqlite3.SQLITE_IOERR_FSYNC, "does not take what is written"),
         (sqlite3.SQLITE_FULL, "make room"),

@@ -36,13 +36,7 @@ _OF_SQLITE = {
     **dict.fromkeys((sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS), _UNREADABLE),
     **dict.fromkeys((sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_IOERR_RDLOCK, sqlite3.SQLITE_IOERR_UNLOCK), _NO_LOCKS),
     **dict.fromkeys(
-        (
-            sqlite3.SQLITE_IOERR_SHMOPEN,
-            sqlite3.SQLITE_IOERR_SHMSIZE,
-            sqlite3.SQLITE_IOERR_SHMLOCK,
-            sqlite3.SQLITE_IOERR_SHMMAP,
-        ),
-        _NO_SHARED_MEMORY,
+        (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMLOCK, sqlite3.SQLITE_IOERR_SHMMAP), _NO_SHARED_MEMORY
     ),
 }
 """An extended code says more than the primary one, and goes first."""
