@@ -32,8 +32,8 @@ SAYS, READS = "urn:discord-says", "urn:discord-reads"
 JSON = "application/json"
 FILE_FIELD = re.compile(r"files\[[0-9]\]")
 LONGEST_RULE = 60
-SENT_WITH_ALL = {"tts"}
-"""What discord.py writes into edits too, where Discord passes over it."""
+SENT_WITH_ALL = {"tts", "nsfw"}
+"""What discord.py writes into edits and commands too, where Discord passes over it or does not describe it."""
 
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 

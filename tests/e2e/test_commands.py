@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from small_discord import Guild
 
 OURS = {"plexlink", "plexstatus", "plexunlink", "plexprivacy"}
-OTHERS = {"play": {"id": "7", "name": "play", "type": 1, "description": "Somebody else's", "options": []}}
+OTHERS = {
+    "play": {
+        "id": "7",
+        "application_id": "8",
+        "version": "9",
+        "name": "play",
+        "type": 1,
+        "description": "Somebody else's",
+        "options": [],
+        "default_member_permissions": None,
+    }
+}
 
 
 IMPATIENT = """
