@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import discord
 
+from plexlink.files import OWNER_ONLY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -172,8 +174,8 @@ def _plain(value: object) -> object:
 
 
 def _write(record: Path, guilds: Sequence[int]) -> None:
-    record.touch(mode=0o600)
-    record.chmod(0o600)
+    record.touch(mode=OWNER_ONLY)
+    record.chmod(OWNER_ONLY)
     record.write_text(json.dumps({"guilds": list(guilds)}))
 
 

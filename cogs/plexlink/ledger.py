@@ -83,8 +83,8 @@ class Ledger:
             rival = None if holder is None or holder.user_id == newest.user_id else holder
             if account.is_managed:
                 return await change.move(newest, flow.Rejected(Reason.MANAGED))
-            is_held = rival is not None and not (rival.is_dead and rival.trouble is None)
-            if rival is not None and is_held and newest.reason is not Reason.MOVING:
+            is_anothers = rival is not None and not (rival.is_dead and rival.trouble is None)
+            if rival is not None and is_anothers and newest.reason is not Reason.MOVING:
                 change.tell(CheckWanted(rival.id))
                 return await change.move(newest, flow.Contested(self._clock.now() + flow.TIME_TO_DECIDE))
             after = await change.move(newest, flow.Accepted())

@@ -50,6 +50,12 @@ WAITING = "Your code:"
 QR_CODE = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode)
 
 
+def run_with(module: str, **constants: float) -> Sequence[str]:
+    """Return arguments that run the bot with other values of a module's constants."""
+    values = "; ".join(f"module.{name} = {value}" for name, value in constants.items())
+    return ("-c", f"import {module} as module; {values}; from plexlink_bot.cli import main; main()", "run")
+
+
 class BotProcess:
     """One run of the bot: started once, ended by itself, by `terminate` or by `kill`."""
 

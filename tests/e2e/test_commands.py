@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from processes import deployment
+from processes import deployment, run_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,14 +28,6 @@ OTHERS = {
         "default_member_permissions": None,
     }
 }
-
-
-IMPATIENT = """
-from plexlink_bot import commands
-commands._FIRST_PAUSE_SECONDS = 0.2
-from plexlink_bot.cli import main
-main()
-"""
 
 
 @pytest.fixture
@@ -115,7 +107,8 @@ async def test_what_discord_refuses_is_said_in_its_words(place: Deployment) -> N
 async def test_a_server_that_is_joined_while_discord_fails_gets_its_commands_later(place: Deployment) -> None:
     absent = place.discord.add_guild("Elsewhere", [place.alice])
     del place.discord.guilds[absent.id]
-    bot = await place.start(arguments=("-c", IMPATIENT, "run"), PLEXLINK_GUILDS=str(absent.id))
+    impatient = run_with("plexlink_bot.commands", _FIRST_PAUSE_SECONDS=0.2)
+    bot = await place.start(arguments=impatient, PLEXLINK_GUILDS=str(absent.id))
     await bot.logged("bot.ready ")
     fault = place.discord.fail("PUT", "/applications/*/guilds/*/commands", 503, times=50)
     await place.discord.invite_bot(absent)

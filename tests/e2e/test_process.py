@@ -15,7 +15,7 @@ from planted import assert_free_of, assert_only_sealed
 from plexlink.models import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import Hang, Operation
-from processes import PATIENCE_SECONDS, Deployment, code_of, countdown_of, deployment, picture_of
+from processes import PATIENCE_SECONDS, Deployment, code_of, countdown_of, deployment, picture_of, run_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -166,14 +166,6 @@ async def test_file_in_the_way_of_the_data_folder_is_told(place: Deployment) -> 
     await assert_refuses(bot, "PLEXLINK_DATA_DIR", "name a folder that can be written")
 
 
-IMPATIENT = """
-from plexlink_bot import app
-app.PREDECESSOR_STOPS_WITHIN_SECONDS = 0
-from plexlink_bot.cli import main
-main()
-"""
-
-
 async def test_second_bot_waits_for_the_first_to_stop(place: Deployment) -> None:
     first = await place.start()
     second = await place.spawn()
@@ -190,7 +182,8 @@ async def test_second_bot_on_the_same_data_leaves_the_first_alone(place: Deploym
     if way == "a link":
         (link := place.folder / "link").symlink_to(place.data_dir)
         others = {"PLEXLINK_DATA_DIR": str(link)}
-    second = await place.spawn(arguments=("-c", IMPATIENT, "run"), **others)
+    impatient = run_with("plexlink_bot.app", PREDECESSOR_STOPS_WITHIN_SECONDS=0)
+    second = await place.spawn(arguments=impatient, **others)
     assert await second.wait() == 69, "worth another try"
     assert "Traceback" not in second.log
     assert "most likely another bot on this database; stop it, or give this one its own PLEXLINK_DATA_DIR" in second.log

@@ -667,11 +667,11 @@ def test_whatever_else_waits_each_sort_of_work_has_its_share(at_work: set[Purpos
         for purpose in at_work:
             always(bench, purpose)
         bench.start()
-        await bench.until(1000)
+        await bench.until(300)
         whole = sum(WEIGHTS[purpose] for purpose in at_work)
         for purpose in at_work - {Purpose.PRESSED}:
             share = sum(name.startswith(purpose.name) for name in bench.names) / len(bench.names)
-            assert share >= WEIGHTS[purpose] / whole - 0.01
+            assert share >= WEIGHTS[purpose] / whole - 0.02
         await bench.agenda.stop()
 
     play(scenario)

@@ -28,7 +28,26 @@ if TYPE_CHECKING:
 
     from .cells import Sealer
 
+
+def _fits(state: State | None, reason: Reason | None) -> ColumnElement[bool]:
+    wanted = [(attempts.c.state, state), (attempts.c.reason, reason)]
+    return and_(true(), *(column == word for column, word in wanted if word is not None))
+
+
 _OPEN = attempts.c.ended_at.is_(None)
+_IS_FORGOTTEN = and_(attempts.c.reason.is_not(None), attempts.c.reason == Reason.FORGOTTEN)
+
+# What `cards.has_left` and `cards.needs_showing` tell of an ended attempt, in SQL; made once, for that takes longer
+# than the query.
+_HAS_LEFT = and_(
+    attempts.c.lane.is_(None),
+    attempts.c.answer_token_envelope.is_(None),
+    attempts.c.shown_state.is_not(None),
+    attempts.c.shown_state.in_(cards.ENDS),
+)
+_CARD = case(*((_fits(state, reason), card) for state, reason, card in cards.OF_ENDS), else_=attempts.c.state)
+_IS_ANSWER_OWED = and_(attempts.c.lane == Lane.DM, attempts.c.answer_token_envelope.is_not(None))
+_IS_BEHIND = and_(~_HAS_LEFT, or_(attempts.c.shown_state.is_(None), attempts.c.shown_state != _CARD, _IS_ANSWER_OWED))
 
 
 class AttemptRows:
@@ -40,23 +59,18 @@ class AttemptRows:
 
     async def add(self, attempt: Attempt) -> None:
         """Insert a new attempt."""
-        await self._connection.execute(
-            insert(attempts).values(
-                signed(
-                    self._vault,
-                    attempts,
-                    {
-                        "id": attempt.id,
-                        "user_id": attempt.user_id,
-                        "guild_id": attempt.guild_id,
-                        "device_name": attempt.device_name,
-                        "requested_at": attempt.requested_at,
-                        **self._state_of(attempt),
-                        **self._surface_of(attempt),
-                    },
-                )
-            )
+        row = signed(
+            self._vault,
+            attempts,
+            id=attempt.id,
+            user_id=attempt.user_id,
+            guild_id=attempt.guild_id,
+            device_name=attempt.device_name,
+            requested_at=attempt.requested_at,
+            **self._state_of(attempt),
+            **self._surface_of(attempt),
         )
+        await self._connection.execute(insert(attempts).values(row))
 
     async def get(self, attempt_id: str) -> Attempt | None:
         """Return one attempt, whose row nobody else changes until the transaction ends."""
@@ -72,7 +86,7 @@ class AttemptRows:
 
     async def unfinished(self) -> list[Attempt]:
         """Return all attempts that are open, or that their member does not know the end of, oldest first."""
-        return await self._select(or_(_OPEN, _is_behind()))
+        return await self._select(or_(_OPEN, _IS_BEHIND))
 
     async def contested(self) -> list[Attempt]:
         """Return the attempts whose members are asked whether another member's account is theirs."""
@@ -136,7 +150,7 @@ class AttemptRows:
         """Delete a member's ended attempts; mark those whose card still tells something, to go when it does not."""
         is_over = and_(attempts.c.user_id == user_id, attempts.c.ended_at.is_not(None))
         names_the_account = and_(attempts.c.state == State.LINKED, attempts.c.reason.is_(None))
-        tells_nothing = or_(_has_left(), and_(~_is_behind(), ~names_the_account))
+        tells_nothing = or_(_HAS_LEFT, and_(~_IS_BEHIND, ~names_the_account))
         await self._connection.execute(delete(attempts).where(is_over, tells_nothing))
         for attempt_id in (await self._connection.execute(select(attempts.c.id).where(is_over))).scalars().all():
             await self._write(attempt_id, {"reason": Reason.FORGOTTEN})
@@ -150,7 +164,7 @@ class AttemptRows:
         result = await self._connection.execute(
             delete(attempts).where(
                 or_(
-                    and_(or_(attempts.c.ended_at < seen_before, _is_forgotten()), ~_is_behind()),
+                    and_(or_(attempts.c.ended_at < seen_before, _IS_FORGOTTEN), ~_IS_BEHIND),
                     attempts.c.ended_at < unseen_before,
                 ),
                 ~exists().where(links.c.attempt_id == attempts.c.id),
@@ -227,28 +241,5 @@ class AttemptRows:
         return attempt
 
 
-def _is_forgotten() -> ColumnElement[bool]:
-    return and_(attempts.c.reason.is_not(None), attempts.c.reason == Reason.FORGOTTEN)
-
-
 def _is_in(message_ids: Collection[int]) -> ColumnElement[bool]:
     return or_(attempts.c.message_id.in_(message_ids), attempts.c.answer_message_id.in_(message_ids))
-
-
-def _is_behind() -> ColumnElement[bool]:
-    """Tell in SQL what `cards.needs_showing` tells of an ended attempt."""
-    card = case(*((_fits(state, reason), card) for state, reason, card in cards.OF_ENDS), else_=attempts.c.state)
-    is_answer_owed = and_(attempts.c.lane == Lane.DM, attempts.c.answer_token_envelope.is_not(None))
-    return and_(~_has_left(), or_(attempts.c.shown_state.is_(None), attempts.c.shown_state != card, is_answer_owed))
-
-
-def _has_left() -> ColumnElement[bool]:
-    """Tell in SQL what `cards.has_left` tells."""
-    is_nowhere = and_(attempts.c.lane.is_(None), attempts.c.answer_token_envelope.is_(None))
-    is_told = and_(attempts.c.shown_state.is_not(None), attempts.c.shown_state.in_(cards.ENDS))
-    return and_(is_nowhere, is_told)
-
-
-def _fits(state: State | None, reason: Reason | None) -> ColumnElement[bool]:
-    wanted = [(attempts.c.state, state), (attempts.c.reason, reason)]
-    return and_(true(), *(column == word for column, word in wanted if word is not None))

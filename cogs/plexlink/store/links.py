@@ -39,23 +39,18 @@ class LinkRows:
             "client_identifier_envelope": link.client_identifier,
             "token_envelope": link.token,
         }
-        await self._connection.execute(
-            insert(links).values(
-                signed(
-                    self._vault,
-                    links,
-                    {
-                        "id": link.id,
-                        "user_id": link.user_id,
-                        "attempt_id": link.attempt_id,
-                        "account_lookup": self._vault.lookup(link.account_id),
-                        "linked_at": link.linked_at,
-                        **_health_columns(link.health),
-                        **{column: seal(column, secret) for column, secret in secrets.items()},
-                    },
-                )
-            )
+        row = signed(
+            self._vault,
+            links,
+            id=link.id,
+            user_id=link.user_id,
+            attempt_id=link.attempt_id,
+            account_lookup=self._vault.lookup(link.account_id),
+            linked_at=link.linked_at,
+            **_health_columns(link.health),
+            **{column: seal(column, secret) for column, secret in secrets.items()},
         )
+        await self._connection.execute(insert(links).values(row))
 
     async def of(self, user_id: int) -> Link | None:
         """Return the member's link."""

@@ -35,23 +35,18 @@ class NoticeRows:
     async def add(self, notice: Notice) -> None:
         """Insert a notice."""
         seal = Sealing(self._vault, notices, notice.id, notice.user_id)
-        await self._connection.execute(
-            insert(notices).values(
-                signed(
-                    self._vault,
-                    notices,
-                    {
-                        "id": notice.id,
-                        "user_id": notice.user_id,
-                        "topic": notice.topic,
-                        "at": notice.at,
-                        "reason": notice.reason,
-                        **surface_columns(seal, notice.place, notice.answer),
-                        **_progress(notice),
-                    },
-                )
-            )
+        row = signed(
+            self._vault,
+            notices,
+            id=notice.id,
+            user_id=notice.user_id,
+            topic=notice.topic,
+            at=notice.at,
+            reason=notice.reason,
+            **surface_columns(seal, notice.place, notice.answer),
+            **_progress(notice),
         )
+        await self._connection.execute(insert(notices).values(row))
 
     async def get(self, notice_id: str) -> Notice | None:
         """Return one notice, whose row nobody else changes until the transaction ends."""

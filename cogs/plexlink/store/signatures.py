@@ -31,7 +31,7 @@ SIGNED: dict[Table, tuple[str, ...]] = {
 }
 
 
-def signed(vault: Sealer, table: Table, columns: Mapping[str, Any]) -> dict[str, Any]:
+def signed(vault: Sealer, table: Table, **columns: Any) -> dict[str, Any]:  # noqa: ANN401 - a column is any
     """Return the columns of a new row with its signature."""
     return {**columns, "signature": _signature(vault, table, columns)}
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import URL, Connection, MetaData
+    from sqlalchemy.engine.interfaces import DBAPICursor
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 _PATIENT = "PRAGMA busy_timeout = 5000"
@@ -77,9 +78,10 @@ class SqliteFile:
         event.listen(engine.sync_engine, "after_cursor_execute", self._note)
         return engine
 
-    def _note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def _note(self, _connection: object, cursor: DBAPICursor, statement: str, *_: object) -> None:
         """Remember that something secret may be in the log and nowhere else any more."""
-        if statement.startswith("DELETE") or (statement.startswith("UPDATE") and "_envelope" in statement):
+        erases = statement.startswith("DELETE") or (statement.startswith("UPDATE") and "_envelope" in statement)
+        if erases and cursor.rowcount != 0:
             self._has_erased = True
 
     async def forget_erased(self, engine: AsyncEngine) -> None:
@@ -101,8 +103,9 @@ class SqliteFile:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 try:
                     await driver.executescript(_EMPTY_LOG)  # one call in the driver's thread: nothing cuts it in two
-                finally:
+                except sqlite3.Error:
                     await driver.executescript(_PATIENT)
+                    raise
             self._has_erased = with_companions(self._path)[1].stat().st_size > 0
 
     @contextmanager
