@@ -177,7 +177,10 @@ async def a_world(
     data_dir: Path, *, settle: float = SETTLE_SECONDS, guild_id: int | None = None, **options: Any
 ) -> AsyncIterator[World]:
     clock: dict[str, simcord.Env] = {}
-    async with PlexTV(now=lambda: clock["env"].now()) as plex:  # noqa: PLW0108 - the environment comes later
+    # An idle connection would be looked at every 15 s of a day that passes in a moment.
+    now = lambda: clock["env"].now()  # noqa: E731, PLW0108 - the environment comes later
+    plex_tv = PlexTV(now=now, keeps_connections=False)
+    async with plex_tv as plex:
         bot = PlexLinkBot(bot_settings(data_dir, plex.url, **options))
         # simcord.run() sets context variables that a fixture's teardown cannot reset.
         env = clock["env"] = PatientEnv(bot, shard_count=1, settle_timeout=settle)

@@ -133,6 +133,7 @@ class PlexTV:
     without limit. `rate_limit`: requests per second, refused ones counted, above which 429/1003 is answered.
     `latency`: seconds before every answer. `port`, `key`: as `Site` takes them; with a key `url` has a path.
     `accounts`: what the pages offer to approve with. `remembered_requests`: the most that `requests` keeps.
+    `keeps_connections`: without it each answer ends its connection, as behind some proxies.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class PlexTV:
         key: str = "",
         accounts: Sequence[SampleAccount] = SAMPLES,
         remembered_requests: int | None = None,
+        keeps_connections: bool = True,
     ) -> None:
         self.token_reads = token_reads
         self.rate_limit: float | None = None
@@ -156,6 +158,7 @@ class PlexTV:
         self._now = now
         self._sleep = sleep
         self._remembered_requests = remembered_requests
+        self._keeps_connections = keeps_connections
         self._faults: list[ArmedFault] = []
         self._healed = asyncio.Event()
         self._arrival = asyncio.Event()
@@ -299,6 +302,8 @@ class PlexTV:
         response = await (fault or NoFault()).answer(exchange)
         if not response.prepared and not exchange.is_abandoned():
             self._note_status(call, response.status)
+            if not self._keeps_connections:
+                response.force_close()
         return response
 
     def _record(self, request: web.Request, operation: Operation | None) -> Call:
