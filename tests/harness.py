@@ -30,7 +30,7 @@ EPHEMERAL = 1 << 6
 
 
 def bot_settings(data_dir: Path, plex_url: str, **others: Any) -> BotSettings:
-    plexlink = PlexLinkSettings.in_folder(data_dir, **{"plex_url": plex_url, "plex_rate": 200.0, **others})
+    plexlink = PlexLinkSettings(data_dir=data_dir, **{"plex_url": plex_url, "plex_rate": 200.0, **others})
     return BotSettings(discord_token=Secret("simcord"), plexlink=plexlink)
 
 

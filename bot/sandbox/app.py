@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from .plex_tv import Pin
 
-_DATABASE = "plexlink.sqlite3"
 _MARK = "sandbox.txt"
 _MARK_TEXT = "This folder belongs to `plexlink sandbox`. Nothing in it is real; delete it when you like.\n"
 _REMEMBERED_REQUESTS = 1000
@@ -87,18 +86,12 @@ class Sandbox:
 
     async def _start(self) -> None:
         await self._open.enter_async_context(self.plex)
-        database = self._data_dir / _DATABASE
-        settings = PlexLinkSettings.in_folder(
-            self._data_dir,
-            database_url=Secret(f"sqlite:///{database}"),
-            plex_url=self.plex.url,
-            plex_rate=self._plex_rate,
-        )
+        settings = PlexLinkSettings(data_dir=self._data_dir, plex_url=self.plex.url, plex_rate=self._plex_rate)
         self.bot = PlexLinkBot(BotSettings(discord_token=Secret("sandbox"), plexlink=settings))
         self.room = await self._open.enter_async_context(DiscordRoom(self.bot, port=self._ports[0]))
         self.control = ControlPage(
             plex=self.plex,
-            database=database,
+            database=settings.database_file,
             direct_messages=self.room,
             links={"Discord": self.room.url, "plex.tv": f"{self.plex.url}/link/"},
             port=self._ports[2],

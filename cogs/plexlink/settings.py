@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import platformdirs
@@ -47,7 +47,7 @@ class PlexLinkSettings:
     """What the plugin can be told."""
 
     data_dir: Path
-    database_url: Secret
+    database_url: Secret | None = None
     keys: Secret | None = None
     plex_url: str = OFFICIAL
     plex_product: str | None = None
@@ -64,11 +64,10 @@ class PlexLinkSettings:
         """Where the key ring lies unless `PLEXLINK_KEYS` gives it."""
         return self.data_dir / _KEY_FILE
 
-    @classmethod
-    def in_folder(cls, data_dir: Path, **others: Any) -> PlexLinkSettings:  # noqa: ANN401 - the class's own fields
-        """Return settings whose database lies in a folder."""
-        url = Secret(f"sqlite:///{data_dir / _DATABASE_FILE}")
-        return cls(**{"data_dir": data_dir, "database_url": url, **others})
+    @property
+    def database_file(self) -> Path:
+        """Where the database lies unless `PLEXLINK_DATABASE_URL` names another."""
+        return self.data_dir / _DATABASE_FILE
 
     @classmethod
     def load(cls, env: FileAwareEnv) -> PlexLinkSettings:
@@ -80,8 +79,9 @@ class PlexLinkSettings:
         """
         reader = SettingReader(env)
         data_dir = reader.read("PLEXLINK_DATA_DIR", _folder, None, "a folder") or _default_folder()
-        settings = cls.in_folder(
-            data_dir,
+        settings = cls(
+            data_dir=data_dir,
+            database_url=reader.read("PLEXLINK_DATABASE_URL", Secret, None, "a database URL"),
             keys=reader.read("PLEXLINK_KEYS", Secret, None, "keys"),
             plex_url=reader.read("PLEXLINK_PLEX_URL", _plex_url, OFFICIAL, "https://…, or http:// on loopback"),
             plex_product=reader.read("PLEXLINK_PLEX_PRODUCT", str, None, "a name"),
@@ -95,8 +95,7 @@ class PlexLinkSettings:
         )
         if settings.keys is not None:
             parse_keys(settings.keys.reveal(), source="PLEXLINK_KEYS")  # to say what is wrong before anything starts
-        url = reader.read("PLEXLINK_DATABASE_URL", Secret, None, "a database URL")
-        return settings if url is None else replace(settings, database_url=url)
+        return settings
 
 
 class SettingReader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -34,11 +35,14 @@ from .work.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from discord.ext import commands
 
     from .bell import Happened
     from .settings import PlexLinkSettings
+
+_log = logging.getLogger(__name__)
 
 
 def build(bot: commands.Bot, settings: PlexLinkSettings) -> PlexLink:
@@ -67,7 +71,8 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         monotonic=clock.monotonic,
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
     )
-    async with Database.open(settings.database_url.reveal()) as database, client as plex:
+    async with Database.open(_place(settings)) as database, client as plex:
+        _log.info("store.opened file=%s", database.file)
         bell = Bell()
         store = Store(database=database, vault=await open_vault(database, settings))
         ledger = Ledger(store=store, clock=clock, bell=bell)
@@ -110,13 +115,13 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
 async def check(settings: PlexLinkSettings) -> None:
     """Open database and keys as `running` does, and close them. Raise as it does."""
     _make_folder(settings)
-    async with Database.open(settings.database_url.reveal()) as database:
+    async with Database.open(_place(settings)) as database:
         await open_vault(database, settings)
 
 
 async def believe_refusals(settings: PlexLinkSettings) -> int:
     """Let the bot believe what it held back as a wave of refusals; return how many. Raise as `running` does."""
-    async with Database.visit(settings.database_url.reveal()) as database:
+    async with Database.visit(_place(settings)) as database:
         store = Store(database=database, vault=await open_vault(database, settings))
         async with store.transaction() as tx:
             return await tx.links.believe()
@@ -148,6 +153,11 @@ def _version() -> str:
         return version("plexlink")
     except PackageNotFoundError:  # the folder was copied into a host's cogs
         return "0"
+
+
+def _place(settings: PlexLinkSettings) -> Path | str:
+    """Return the database's file, or the URL that the operator gave."""
+    return settings.database_file if settings.database_url is None else settings.database_url.reveal()
 
 
 def _make_folder(settings: PlexLinkSettings) -> None:

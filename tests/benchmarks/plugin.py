@@ -42,8 +42,8 @@ async def plugin(
     wiring.DiscordNotifier = NoNotifier  # type: ignore[assignment,misc]
     wiring._publisher = lambda _: lambda _: None  # type: ignore[assignment]
     wiring.Clock = lambda *, monotonic, **_: Clock(now=now, monotonic=monotonic)  # type: ignore[assignment,misc]
-    settings = PlexLinkSettings.in_folder(
-        folder, plex_url=plex_url, plex_rate=rate, max_pending=100_000, plex_product="PlexLink"
+    settings = PlexLinkSettings(
+        data_dir=folder, plex_url=plex_url, plex_rate=rate, max_pending=100_000, plex_product="PlexLink"
     )
     async with wiring.running(None, settings) as desk:  # type: ignore[arg-type]
         desk.resume()

@@ -149,7 +149,7 @@ async def test_bot_token_that_only_the_gateway_refuses_is_named_but_not_shown(pl
     [
         ("PLEXLINK_PLEX_RATE", "hunter2", "must be requests a second, from 0.05 to 1000"),
         ("PLEXLINK_KEYS", "first:aHVudGVyMg==", "32 bytes"),
-        ("PLEXLINK_DATABASE_URL", "postgresql://plex:hunter2@db:port/plexlink", "sqlite:///path/to/file"),
+        ("PLEXLINK_DATABASE_URL", "postgresql://plex:hunter2@db:port/plexlink", "sqlite:////absolute/path/to/file"),
     ],
 )
 async def test_malformed_setting_is_named_but_not_shown(
@@ -172,6 +172,7 @@ async def test_second_bot_waits_for_the_first_to_stop(place: Deployment) -> None
     await second.logged("bot.waiting")
     assert await first.terminate() == 0
     await second.logged("bot.ready")
+    assert second.log.count(f"store.opened file={place.data_dir}/plexlink.sqlite3\n") == 1
     await place.waiting_card()
 
 

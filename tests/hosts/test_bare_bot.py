@@ -94,7 +94,7 @@ async def a_house(data_dir: Path) -> AsyncIterator[House]:
         simcord.run(bot, settle_timeout=SETTLE_SECONDS, strict_sync=False) as env,
     ):
         clock["env"] = env
-        bot.plexlink_settings = PlexLinkSettings.in_folder(data_dir, plex_url=plex.url, plex_rate=200.0)
+        bot.plexlink_settings = PlexLinkSettings(data_dir=data_dir, plex_url=plex.url, plex_rate=200.0)
         guild = env.create_guild("Home Cinema")
         channel = guild.create_text_channel("general")
         alice = guild.add_member(env.create_user("alice"))

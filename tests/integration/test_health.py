@@ -273,4 +273,4 @@ async def test_the_operator_can_confirm_that_a_wave_is_real(tmp_path: Path) -> N
 def test_there_is_nothing_to_confirm_before_the_first_start(tmp_path: Path) -> None:
     done = confirm_dead(tmp_path)
     assert done.returncode == 78
-    assert done.stderr == "plexlink: There is no database yet; start the bot first.\n"
+    assert done.stderr == f"plexlink: There is no database {tmp_path / 'plexlink.sqlite3'} yet; start the bot first.\n"

@@ -17,6 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import delete, insert, inspect, select, text, update
@@ -262,7 +263,7 @@ async def test_a_database_of_the_release_before_comes_along_with_rows_in_every_s
     before = (DATA / "databases" / "0003.sql").read_text()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.executescript(before)
-    settings = PlexLinkSettings.in_folder(path.parent, keys=Secret(f"a:{A.text.reveal()}"))
+    settings = PlexLinkSettings(data_dir=path.parent, keys=Secret(f"a:{A.text.reveal()}"))
     async with Database.open(url) as database:
         await open_vault(database, settings)
         records = await rows_of(database)
@@ -426,12 +427,77 @@ async def test_closing_lets_a_transaction_end_and_none_begin(url: str) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "nonsense", "planted", "sqlite://", "sqlite:///:memory:", "postgresql://planted:planted@h/d", "mysql://h/d"],
+    [
+        *("", "nonsense", "planted", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:////planted\0"),
+        *("sqlite://planted/file", "sqlite://me@/planted", "postgresql://planted:planted@h/d?a=b", "mysql://h/d"),
+    ],
 )
 async def test_url_that_is_no_sqlite_file_is_a_setting_error(bad: str) -> None:
-    with pytest.raises(SettingError, match="PLEXLINK_DATABASE_URL") as raised:
+    with pytest.raises(SettingError, match=r"PLEXLINK_DATABASE_URL.* sqlite:////absolute/path/to/") as raised:
         await opened(bad).__aenter__()
     assert "planted" not in str(raised.value)
+
+
+@pytest.mark.parametrize("end", ["?", "?/file", "?mode=memory", "?planted=1"])
+async def test_question_mark_in_a_url_is_told_and_no_file_made(url: str, path: Path, end: str) -> None:
+    with pytest.raises(SettingError, match=r"PLEXLINK_DATABASE_URL has a \?, .* %3F") as raised:
+        await opened(f"{url}{end}").__aenter__()
+    assert "planted" not in str(raised.value)
+    assert names_beside(path) == set()
+
+
+ODD = [
+    "what?",
+    "?mode=memory",
+    "a=b",
+    "#1",
+    "%41",
+    "%",
+    "one two",
+    "Süß",
+    "a&b",
+    "it's",
+    '"',
+    "file:x",
+    ":memory:",
+    "~",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("is_url", [False, True])
+async def test_database_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str, *, is_url: bool) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    path = folder / "plexlink.sqlite3"
+    async with Database.open(f"sqlite:///{quote(str(path))}" if is_url else path) as database:
+        assert database.file == path
+        await keep(database, {"kept": "yes"})
+        assert others_see(path) == {"kept": "yes"}
+        assert names_in(path) == set(WITH_THE_LOCK)
+        assert mode_of(path) == 0o600
+    async with Database.visit(path) as visitor:
+        assert await rows_of(visitor) == {"kept": "yes"}
+    assert names_beside(folder) == {name}
+
+
+@pytest.mark.parametrize("start", ["~/", "", "link/"])
+async def test_path_in_a_url_may_start_at_the_home_or_where_the_bot_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    monkeypatch.setenv("HOME" if start == "~/" else "UNUSED", str(tmp_path))
+    monkeypatch.chdir("/" if start == "~/" else tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    async with Database.open(f"sqlite:///{start}file") as database:
+        monkeypatch.chdir("/")
+        assert database.file == tmp_path / "file"
+        await keep(database, {"kept": "yes"})
+        assert others_see(tmp_path / "file") == {"kept": "yes"}
+
+
+async def test_home_of_nobody_in_a_url_is_a_setting_error() -> None:
+    with pytest.raises(SettingError, match="PLEXLINK_DATABASE_URL begins with the ~ of a user"):
+        await opened("sqlite:///~planted-user-that-nobody-has/file").__aenter__()
 
 
 def make_text(path: Path) -> None:
@@ -552,6 +618,10 @@ def move(path: Path, to: Path) -> None:
 
 def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
+
+
+def names_beside(path: Path) -> set[str]:
+    return {file.name for file in path.parent.iterdir()}
 
 
 def names_in(path: Path) -> set[str]:
@@ -1016,7 +1086,7 @@ async def test_an_attempt_that_lacks_what_it_needs_is_broken(store: Store, datab
 async def test_two_processes_that_sign_an_older_database_at_once_agree(path: Path, url: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.executescript((DATA / "databases" / "0003.sql").read_text())
-    settings = PlexLinkSettings.in_folder(path.parent, keys=Secret(f"a:{A.text.reveal()}"))
+    settings = PlexLinkSettings(data_dir=path.parent, keys=Secret(f"a:{A.text.reveal()}"))
     async with Database.open(url) as database, Database.visit(url) as visitor:
         known = await rows_of(database)
         await open_vault(database, settings)

@@ -228,8 +228,8 @@ def test_each_part_of_a_secret_setting_is_known_by_itself(tmp_path: Path) -> Non
     with process() as output:
         settings = BotSettings(
             discord_token=Secret("MTA.planted.bot-token"),
-            plexlink=PlexLinkSettings.in_folder(
-                tmp_path,
+            plexlink=PlexLinkSettings(
+                data_dir=tmp_path,
                 keys=Secret(f"first:{A_KEY},\nsecond:{urlsafe}"),
                 proxy=Secret(PROXY),
                 database_url=Secret("postgresql://db-user:planted-database-password@db.example/plexlink"),

@@ -135,7 +135,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     folder = Path(platformdirs.user_data_dir("plexlink", appauthor=False))
     assert plexlink() == PlexLinkSettings(
         data_dir=folder,
-        database_url=Secret(f"sqlite:///{folder / 'plexlink.sqlite3'}"),
+        database_url=None,
         keys=None,
         plex_url="https://plex.tv",
         plex_product=None,
@@ -147,6 +147,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         user_install=False,
     )
     assert plexlink().key_file == folder / "plexlink.key"
+    assert plexlink().database_file == folder / "plexlink.sqlite3"
 
 
 def test_defaults_of_the_process_are_those_of_the_contract() -> None:
@@ -193,7 +194,7 @@ def test_database_and_key_file_follow_the_data_folder(monkeypatch: pytest.Monkey
     settings = plexlink()
     assert settings.data_dir == tmp_path / "here"
     assert settings.key_file == tmp_path / "here" / "plexlink.key"
-    assert settings.database_url.reveal() == f"sqlite:///{tmp_path}/here/plexlink.sqlite3"
+    assert settings.database_file == tmp_path / "here" / "plexlink.sqlite3"
 
 
 def test_tilde_in_the_data_folder_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +382,7 @@ def test_no_text_of_the_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, ALL[name][0])
     monkeypatch.setenv("PLEXLINK_DATABASE_URL", "postgresql+asyncpg://me:planted@host/db")
     settings = bot()
-    assert settings.plexlink.database_url.reveal() == "postgresql+asyncpg://me:planted@host/db"
+    assert settings.plexlink.database_url == Secret("postgresql+asyncpg://me:planted@host/db")
     for shown in (repr(settings), str(settings), f"{settings}", repr(settings.plexlink), f"{settings.plexlink!s:>9}"):
         assert "planted" not in shown
         assert KEY not in shown

@@ -18,6 +18,7 @@ from .troubles import translated, translated_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,8 +44,8 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Database]:
-        """Open the database, bring its schema up to date, and close it at the end.
+    async def open(cls, place: Path | str) -> AsyncIterator[Database]:
+        """Open the database that a path or a URL names, bring its schema up to date, and close it at the end.
 
         Raises:
             SettingError: the URL is not one that PlexLink can use.
@@ -52,7 +53,7 @@ class Database:
             StoreError: the file cannot be opened, a newer PlexLink wrote it, or somebody changed its schema.
 
         """
-        file = SqliteFile(url)
+        file = SqliteFile(place)
         with file.held():
             database = cls(file)
             try:
@@ -64,7 +65,7 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def visit(cls, url: str) -> AsyncIterator[Database]:
+    async def visit(cls, place: Path | str) -> AsyncIterator[Database]:
         """Open a database beside the bot that may run on it, to read or to leave work for it.
 
         Raises:
@@ -72,7 +73,7 @@ class Database:
             StoreError: no bot of this version has run on it.
 
         """
-        file = SqliteFile(url)
+        file = SqliteFile(place)
         file.check_presence()
         database = cls(file)
         try:
@@ -82,6 +83,11 @@ class Database:
             yield database
         finally:
             await database._close()
+
+    @property
+    def file(self) -> Path:
+        """Where the database lies, whatever links lead there."""
+        return self._file.resolved
 
     def watch(self, look: Callable[[], None]) -> None:
         """Call `look` before and after each transaction; where it raises OSError, nothing is saved."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import sqlite3
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import filelock
-from sqlalchemy import event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ..errors import DatabaseInUseError, SettingError, StoreError
@@ -28,9 +29,11 @@ from .troubles import translated_files
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import URL, Connection, MetaData
+    from sqlalchemy import Connection, MetaData
     from sqlalchemy.engine.interfaces import DBAPICursor
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+_URL = re.compile(r"sqlite(?:\+\w+)?:///(?P<path>.+)", re.DOTALL)
 
 _PATIENT = "PRAGMA busy_timeout = 5000"
 _EMPTY_LOG = f"PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE); {_PATIENT}"
@@ -53,26 +56,26 @@ WRITES_NOTHING_NEW = "PRAGMA user_version = 0"
 
 
 class SqliteFile:
-    """The file that a URL names; a bot holds it, the command line visits it.
+    """The file that a path or a URL names; a bot holds it, the command line visits it.
 
     Raises:
         SettingError: the URL names no SQLite file.
 
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = _parse_url(url)
-        self._path = Path(self._url.database or "")
+    def __init__(self, place: Path | str) -> None:
+        self._path = (_path_of(place) if isinstance(place, str) else place).absolute()
+        self.resolved = Path(os.path.realpath(self._path))
         # Two ways to one file, through a link, are one bot too many.
-        self._lock = filelock.FileLock(
-            f"{self._path.resolve()}.lock", mode=OWNER_ONLY, blocking=False, thread_local=False
-        )
+        self._lock = filelock.FileLock(f"{self.resolved}.lock", mode=OWNER_ONLY, blocking=False, thread_local=False)
         self._anchor: Anchor | None = None
         self._has_erased = True  # whatever an earlier process left in the log
 
     def create_engine(self) -> AsyncEngine:
         """Return an engine with one connection."""
-        engine = create_async_engine(self._url, hide_parameters=True, pool_size=1, max_overflow=0)
+        # Never as text: a path may hold what means something in a URL.
+        url = URL.create("sqlite+aiosqlite", database=str(self._path))
+        engine = create_async_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
         event.listen(engine.sync_engine, "connect", _prepare)
         event.listen(engine.sync_engine, "begin", _begin)
         event.listen(engine.sync_engine, "after_cursor_execute", self._note)
@@ -133,7 +136,7 @@ class SqliteFile:
     def check_presence(self) -> None:
         """Raise StoreError where no bot has made the file yet."""
         if not self._path.is_file():
-            raise StoreError("There is no database yet; start the bot first.")
+            raise StoreError(f"There is no database {self.resolved} yet; start the bot first.")
 
     async def stay_in_place(self, engine: AsyncEngine) -> None:
         """Put the files back if somebody took them away. Raise StoreUnavailableError where that fails."""
@@ -149,15 +152,23 @@ class SqliteFile:
             anchor.renew()
 
 
-def _parse_url(url: str) -> URL:
+def _path_of(url: str) -> Path:
+    """Return the path behind `sqlite:///`; a `~` at its beginning is the home.
+
+    Not parsed by SQLAlchemy: whether it decodes %-escapes depends on its release, and it drops what follows a `?`.
+    """
+    found = _URL.fullmatch(url)
+    path = unquote(found["path"]) if found else ":memory:"
+    if path == ":memory:" or "\0" in path:
+        raise SettingError(
+            "PLEXLINK_DATABASE_URL must name an SQLite file: sqlite:////absolute/path/to/file.sqlite3 (four slashes)."
+        )
+    if "?" in url:
+        raise SettingError("PLEXLINK_DATABASE_URL has a ?, which ends a path in URLs; write it as %3F.")
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise SettingError("PLEXLINK_DATABASE_URL is not a database URL; write sqlite:///path/to/file.") from None
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
-    if not is_file or parsed.host or parsed.username or parsed.query:
-        raise SettingError("PLEXLINK_DATABASE_URL must name an SQLite file: sqlite:///path/to/file.")
-    return parsed.set(drivername="sqlite+aiosqlite")
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SettingError("PLEXLINK_DATABASE_URL begins with the ~ of a user who has no home folder.") from None
 
 
 def _acquire(lock: filelock.BaseFileLock) -> None:
