@@ -187,7 +187,10 @@ async def test_second_bot_on_the_same_data_leaves_the_first_alone(place: Deploym
     second = await place.spawn(arguments=impatient, **others)
     assert await second.wait() == 69, "worth another try"
     assert "Traceback" not in second.log
-    assert "most likely another bot on this database; stop it, or give this one its own PLEXLINK_DATA_DIR" in second.log
+    assert (
+        f"A running program holds {place.data_dir}/plexlink.sqlite3.lock, most likely another bot on this database; "
+        "stop it, or give this one its own PLEXLINK_DATA_DIR"
+    ) in second.log
 
     assert first.is_running
     await place.waiting_card()

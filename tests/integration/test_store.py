@@ -59,6 +59,7 @@ B = Key("b", bytes(range(32, 64)))
 RING = KeyRing({"a": A})
 DATA = Path(__file__).parents[1] / "data"
 RECORDS = Vault.first_records(RING)
+unix_only = pytest.mark.skipif(os.name == "nt", reason="Windows has other rights and locks")
 FIRST = {"primary": "a", "canary": "one"}
 
 
@@ -337,7 +338,7 @@ async def test_erased_data_is_overwritten_and_commits_survive_a_power_cut(databa
 # --- opening ---
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+@unix_only
 @pytest.mark.parametrize("was_there", [False, True])
 async def test_the_files_are_their_owners_alone_whatever_the_folder(tmp_path: Path, *, was_there: bool) -> None:
     folder = tmp_path / "open"
@@ -377,6 +378,93 @@ async def test_database_is_opened_by_one_bot_at_a_time(url: str, database: Datab
     with pytest.raises(DatabaseInUseError, match="another bot on this database"):
         await opened(url).__aenter__()
     assert await rows_of(database) == {}, "the first goes on"
+
+
+def refuse_flock(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Stand on a file system that answers so when a file is to be locked."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, "planted")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+
+async def said_by_opening(place: Path, kind: type[StoreError]) -> str:
+    with pytest.raises(StoreError) as raised:
+        await Database.open(place).__aenter__()
+    assert type(raised.value) is kind
+    said = str(raised.value)
+    assert f" {place}.lock" in said
+    assert said.endswith(".")
+    return said
+
+
+NO_LOCKS = {errno.ENOTSUP: StoreError, errno.ENOLCK: StoreUnavailableError}
+
+
+@unix_only
+@pytest.mark.parametrize("number", NO_LOCKS)
+async def test_file_that_cannot_be_locked_is_told_from_one_that_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    refuse_flock(monkeypatch, number)
+    said = await said_by_opening(path, NO_LOCKS[number])
+    assert f"cannot be told: {path}.lock cannot be locked ({os.strerror(number)})" in said
+
+
+@unix_only
+async def test_without_flock_one_bot_runs_and_a_second_hears_which_process_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_flock(monkeypatch, errno.ENOSYS)
+    async with Database.open(path) as database:
+        said = await said_by_opening(path, DatabaseInUseError)
+        assert said.startswith(f"Process {os.getpid()} holds {path}.lock, most likely another bot on this database")
+        assert await rows_of(database) == {}
+    assert "" in names_in(path)
+    assert ".lock" not in names_in(path)
+
+
+LEFT_OVER = {
+    "": "names no process; if no bot runs on this database, delete the file",
+    "garbage": "names no process;",
+    "7\nmachine with planted words\n": "names no process;",
+    "7\nold-container\n": "names process 7 of old-container; if that has ended, delete the file that it left over",
+    "7\nweb?pidns-f0000123\n8\n": "names process 7 of web;",
+}
+
+
+@unix_only
+@pytest.mark.parametrize("content", LEFT_OVER)
+async def test_without_flock_a_lock_that_may_be_left_over_is_not_called_a_running_bot(
+    path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    refuse_flock(monkeypatch, errno.ENOSYS)
+    write(path.with_name(f"{path.name}.lock"), content.encode())
+    said = await said_by_opening(path, DatabaseInUseError)
+    assert said.startswith("Whether another bot runs cannot be told: ")
+    assert LEFT_OVER[content] in said
+    assert "planted" not in said
+
+
+@unix_only
+async def test_without_flock_the_lock_of_a_process_that_has_ended_is_taken_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_flock(monkeypatch, errno.ENOSYS)
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await ended.wait()
+    async with Database.open(path):
+        mine = content_of(path.with_name(f"{path.name}.lock")).decode().splitlines()
+    write(path.with_name(f"{path.name}.lock"), f"{ended.pid}\n{mine[1]}\n".encode())
+    async with Database.open(path) as database:
+        assert await rows_of(database) == {}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has such a /proc")
+async def test_place_that_takes_no_files_is_not_called_a_running_bot() -> None:
+    said = await said_by_opening(Path("/proc/plexlink.sqlite3"), StoreError)
+    assert "cannot be written (" in said
 
 
 def threads_left_beside(before: set[threading.Thread]) -> list[str]:

@@ -453,7 +453,7 @@ async def test_database_that_the_bot_may_not_write_is_refused_at_the_start(place
         "owner": (lambda folder: take_from_user(folder / FILE), f"{FILE} cannot be written"),
         "log": (lambda folder: (folder / f"{FILE}-wal").chmod(0o400), f"{FILE}-wal cannot be written"),
         "index": (lambda folder: (folder / f"{FILE}-shm").chmod(0o400), f"{FILE}-shm cannot be written"),
-        "lock": (lambda folder: (folder / f"{FILE}.lock").chmod(0o400), "folder cannot be written"),
+        "lock": (lambda folder: (folder / f"{FILE}.lock").chmod(0o400), f"{FILE}.lock cannot be written"),
         "key": (lambda folder: take_from_user(folder / "plexlink.key"), "plexlink.key cannot be read"),
     }
     copies = {name: Path(shutil.copytree(place.data_dir, place.folder / name)) for name in ways}

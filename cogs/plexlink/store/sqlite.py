@@ -21,9 +21,10 @@ from sqlalchemy import URL, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from ..errors import DatabaseInUseError, SettingError, StoreError
+from ..errors import SettingError, StoreError
 from ..files import OWNER_ONLY
 from .anchor import Anchor, with_companions
+from .lock import acquire
 from .troubles import translated_files
 
 if TYPE_CHECKING:
@@ -116,11 +117,11 @@ class SqliteFile:
         """Keep other bots away from the file, and hold on to it though somebody deletes it.
 
         Raises:
-            DatabaseInUseError: another bot runs on it.
+            DatabaseInUseError: another bot runs on it, or may.
             StoreError: it cannot be opened or written.
 
         """
-        _acquire(self._lock)
+        acquire(self._lock)
         try:
             _check_rights(self._path)
             _make_private(self._path, Path(self._lock.lock_file))
@@ -171,28 +172,11 @@ def _path_of(url: str) -> Path:
         raise SettingError("PLEXLINK_DATABASE_URL begins with the ~ of a user who has no home folder.") from None
 
 
-def _acquire(lock: filelock.BaseFileLock) -> None:
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise DatabaseInUseError(
-            f"Another program holds {Path(lock.lock_file).name}, most likely another bot on this database; "
-            "stop it, or give this one its own PLEXLINK_DATA_DIR."
-        ) from None
-    except PermissionError:
-        raise StoreError(
-            "The database's folder cannot be written; mend PLEXLINK_DATA_DIR or PLEXLINK_DATABASE_URL."
-        ) from None
-    except OSError:
-        with translated_files():
-            raise
-
-
 def _acquire_again(lock: filelock.BaseFileLock) -> None:
     """Let others see the lock again if it was deleted with the folder."""
     if not Path(lock.lock_file).exists():
         lock.release()
-        _acquire(lock)
+        acquire(lock)
 
 
 def _check_rights(path: Path) -> None:

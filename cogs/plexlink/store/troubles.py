@@ -73,7 +73,12 @@ def translated_files() -> Iterator[None]:
         with translated():
             yield
     except OSError as error:
-        raise unavailable(_OF_SYSTEM.get(error.errno or 0, os.strerror(error.errno or 0))) from None
+        raise of_system(error) from None
+
+
+def of_system(error: OSError) -> StoreUnavailableError:
+    """Return what the system says of a file, in a sentence."""
+    return unavailable(_OF_SYSTEM.get(error.errno or 0, os.strerror(error.errno or 0)))
 
 
 def unavailable(sentence: str) -> StoreUnavailableError:
