@@ -1,14 +1,35 @@
-"""Files that are there whole or not at all, and never in another one's place."""
+"""Files that are there whole or not at all, never in another one's place, and nobody else's to read."""
 
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 OWNER_ONLY = 0o600
+_TO_READ_OR_WRITE = 0o066
+_BY_EVERYBODY = 0o006
+
+
+def is_open_to_others(path: Path) -> bool:
+    """Tell whether other users may read or change a file or a folder, and whoever runs the bot could mend that.
+
+    On a mount that is read-only, as the secrets of containers are, nobody can. Of another user's file the group's
+    rights may be those that the bot reads it with; another user's folder is mostly a volume, with files of ours.
+    """
+    if os.name == "nt":
+        return False  # other rights
+    try:
+        found, mount = path.stat(), os.statvfs(path)
+    except OSError:
+        return False
+    theirs = _TO_READ_OR_WRITE
+    if found.st_uid != os.geteuid():
+        theirs = 0 if stat.S_ISDIR(found.st_mode) else _BY_EVERYBODY
+    return bool(found.st_mode & theirs) and not mount.f_flag & os.ST_RDONLY
 
 
 def put_in_place(draft: Path, path: Path) -> None:

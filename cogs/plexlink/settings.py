@@ -17,6 +17,7 @@ import platformdirs
 from environs import EnvError, FileAwareEnv
 
 from .errors import SettingError
+from .files import is_open_to_others
 from .models import Secret
 from .plex import OFFICIAL, PinStyle
 from .vault import parse_keys
@@ -115,9 +116,21 @@ class SettingReader:
         if text is None:
             return default
         try:
-            return parse(text)
+            value = parse(text)
         except (ValueError, OverflowError, RuntimeError):
             raise SettingError(f"{name} must be {expected}.") from None
+        if isinstance(value, Secret):
+            self._warn_of_others(f"{name}_FILE")
+        return value
+
+    def _warn_of_others(self, twin: str) -> None:
+        file = self._env.str(twin, None)
+        if file and is_open_to_others(Path(file)):
+            _log.warning(
+                "settings.not_private %s=%s: others may read it; make it the bot's user's own, chmod 600",
+                twin,
+                file,
+            )
 
 
 def open_environment() -> FileAwareEnv:

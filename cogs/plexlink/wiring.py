@@ -13,6 +13,7 @@ import discord
 from .bell import Bell
 from .clock import Clock
 from .errors import SettingError
+from .files import is_open_to_others
 from .keys import open_vault
 from .ledger import Ledger
 from .linking import Linking
@@ -75,6 +76,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         _log.info("store.opened file=%s", database.file)
         bell = Bell()
         store = Store(database=database, vault=await open_vault(database, settings))
+        _warn_of_others(database, settings)
         ledger = Ledger(store=store, clock=clock, bell=bell)
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
@@ -158,6 +160,17 @@ def _version() -> str:
 def _place(settings: PlexLinkSettings) -> Path | str:
     """Return the database's file, or the URL that the operator gave."""
     return settings.database_file if settings.database_url is None else settings.database_url.reveal()
+
+
+def _warn_of_others(database: Database, settings: PlexLinkSettings) -> None:
+    """Say what other users of the machine may open; the database's own files are made private without a word."""
+    for folder in sorted({settings.data_dir.resolve(), database.file.parent}):
+        if is_open_to_others(folder):
+            _log.warning(
+                "store.folder_not_private folder=%s: others may open it; give the bot one of its own, chmod 700", folder
+            )
+    if is_open_to_others(settings.key_file):
+        _log.warning("vault.key_not_private file=%s: others may read it; chmod 600", settings.key_file)
 
 
 def _make_folder(settings: PlexLinkSettings) -> None:

@@ -86,6 +86,26 @@ async def test_a_copy_of_the_keys_that_a_killed_process_left_is_removed_at_the_s
     assert left == ["plexlink.key", "plexlink.key.89abcdef", "plexlink.key.backup"], "written just now, and not ours"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+async def test_what_others_may_open_is_said_once_at_each_start(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def said() -> list[str]:
+        return [message for message in caplog.messages if "_not_private" in message]
+
+    folder = world.data_dir.resolve()
+    await world.stop()
+    folder.chmod(0o700)
+    await world.start()
+    assert not said()
+    await world.stop()
+    folder.chmod(0o755)
+    (folder / "plexlink.key").chmod(0o640)
+    await world.start()
+    assert said() == [
+        f"store.folder_not_private folder={folder}: others may open it; give the bot one of its own, chmod 700",
+        f"vault.key_not_private file={folder}/plexlink.key: others may read it; chmod 600",
+    ]
+
+
 async def test_a_record_of_the_commands_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "commands.json").mkdir()
     async with a_world(tmp_path) as world:

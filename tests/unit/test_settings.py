@@ -348,6 +348,31 @@ def test_twin_without_a_readable_file_is_a_setting_error_that_names_it(
     assert "planted" not in said
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+@pytest.mark.parametrize("name", ["DISCORD_TOKEN", "PLEXLINK_KEYS"])
+@pytest.mark.parametrize("mode", [0o644, 0o600])
+def test_file_of_a_secret_that_others_may_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, mode: int
+) -> None:
+    (file := tmp_path / "secret").write_text(ALL[name][0])
+    file.chmod(mode)
+    monkeypatch.setenv(f"{name}_FILE", str(file))
+    assert found(name) == ALL[name][2]
+    lines = [f"settings.not_private {name}_FILE={file}: others may read it; make it the bot's user's own, chmod 600"]
+    assert caplog.messages == (lines if mode == 0o644 else [])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_file_of_what_is_no_secret_may_be_read_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (file := tmp_path / "product").write_text("Marvin's bot")
+    file.chmod(0o644)
+    monkeypatch.setenv("PLEXLINK_PLEX_PRODUCT_FILE", str(file))
+    assert plexlink().plex_product == "Marvin's bot"
+    assert not caplog.messages
+
+
 # --- bad values ---
 
 
