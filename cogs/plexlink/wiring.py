@@ -73,7 +73,6 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
     )
     async with Database.open(_place(settings)) as database, client as plex:
-        _log.info("store.opened file=%s", database.file)
         bell = Bell()
         store = Store(database=database, vault=await open_vault(database, settings))
         _warn_of_others(database, settings)

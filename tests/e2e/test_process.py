@@ -172,7 +172,7 @@ async def test_second_bot_waits_for_the_first_to_stop(place: Deployment) -> None
     await second.logged("bot.waiting")
     assert await first.terminate() == 0
     await second.logged("bot.ready")
-    assert second.log.count(f"store.opened file={place.data_dir}/plexlink.sqlite3\n") == 1
+    assert second.log.count(f"store.opening file={place.data_dir}/plexlink.sqlite3\n") == 1
     await place.waiting_card()
 
 

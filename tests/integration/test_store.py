@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import re
 import shutil
@@ -532,6 +533,18 @@ async def test_question_mark_in_a_url_is_told_and_no_file_made(url: str, path: P
         await opened(f"{url}{end}").__aenter__()
     assert "planted" not in str(raised.value)
     assert names_beside(path) == set()
+
+
+async def test_place_of_the_database_is_said_once_though_it_cannot_be_opened(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "plexlink")
+    (link := path.with_name("link")).symlink_to(path)
+    make_garbage(path)
+    for place in (link, path, f"sqlite:///{link}"):
+        with pytest.raises(StoreError):
+            await Database.open(place).__aenter__()
+    assert caplog.messages == [f"store.opening file={path}"]
 
 
 ODD = [

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 _MIGRATING = asyncio.Lock()
 """Alembic's operations go through one global proxy: two databases in one process are migrated in turn."""
 
+_TOLD: set[Path] = set()
+
 
 class Database:
     """One SQLite file, held by this process alone among bots; the command line may share it."""
@@ -54,6 +56,7 @@ class Database:
 
         """
         file = SqliteFile(place)
+        _tell_place(file.resolved)
         with file.held():
             database = cls(file)
             try:
@@ -198,6 +201,13 @@ class Database:
                 f"The database holds what PlexLink did not make ({', '.join(found)}), which might keep what is erased; "
                 "remove that, or restore the database from a backup."
             )
+
+
+def _tell_place(path: Path) -> None:
+    """Say once where the database lies: a process opens it twice, and a start that fails tries again."""
+    if path not in _TOLD:
+        _TOLD.add(path)
+        _log.info("store.opening file=%s", path)
 
 
 async def _read_keys(connection: AsyncConnection) -> dict[str, str]:
