@@ -9,6 +9,7 @@ import signal
 import time
 from contextlib import suppress
 from enum import IntEnum
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -64,6 +65,7 @@ def serve(settings: BotSettings) -> Exit:
 
     """
     _redirect(settings)
+    _say_what_is_passed_over(settings)
     try:
         asyncio.run(_serve(settings))
     except (UnavailableError, StoreUnavailableError, DatabaseInUseError) as error:
@@ -76,6 +78,15 @@ def _redirect(settings: BotSettings) -> None:
     """Send all REST traffic to the configured address; the gateway is the one that it answers."""
     if settings.discord_api_url is not None:
         Route.BASE = settings.discord_api_url
+
+
+def _say_what_is_passed_over(settings: BotSettings) -> None:
+    """Name the proxy variables that other programs follow, where somebody may have hoped that we do too."""
+    if settings.passed_over and (settings.plexlink.proxy is None or settings.discord_proxy is None):
+        _log.warning(
+            "bot.proxy_passed_over Not used: %s; set PLEXLINK_PROXY for plex.tv and PLEXLINK_DISCORD_PROXY for Discord",
+            ", ".join(settings.passed_over),
+        )
 
 
 async def _serve(settings: BotSettings) -> None:
@@ -155,7 +166,7 @@ async def _log_in(bot: PlexLinkBot, settings: BotSettings) -> None:
         except _UNREACHABLE as error:
             await bot.http.close()
             bot.http.connector = discord.utils.MISSING  # closed with its session; discord.py would use it again
-            delay = await _wait(delay, _unreachable("API", error))
+            delay = await _wait(delay, _unreachable(bot, "API", error))
         else:
             return
 
@@ -168,7 +179,7 @@ async def _find_gateway(bot: PlexLinkBot) -> None:
             _, url, _ = await bot.http.get_bot_gateway()
             await (await bot.http.ws_connect(url)).close()
         except _UNREACHABLE as error:
-            delay = await _wait(delay, _unreachable("gateway", error))
+            delay = await _wait(delay, _unreachable(bot, "gateway", error))
         else:
             # A fresh session after an invalidated one goes here, not to what /gateway/bot answered.
             DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url).with_query(None)
@@ -184,13 +195,23 @@ async def _connect(bot: PlexLinkBot) -> None:
         except _UNREACHABLE as error:
             if bot.is_closed():
                 raise
-            delay = await _wait(delay, _unreachable("gateway", error))
+            delay = await _wait(delay, _unreachable(bot, "gateway", error))
         else:
             return
 
 
-def _unreachable(what: str, error: Exception) -> str:
-    return f"bot.unreachable Discord's {what} cannot be reached ({type(error).__name__})"
+def _unreachable(bot: PlexLinkBot, what: str, error: Exception) -> str:
+    """Say what is in the way. The error's own text may hold addresses, so none of it is repeated."""
+    kind, status = type(error).__name__, getattr(error, "status", None)
+    if bot.http.proxy is None:
+        return f"bot.unreachable Discord's {what} cannot be reached ({kind})"
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return "bot.unreachable The proxy of PLEXLINK_DISCORD_PROXY does not accept its user and password"
+    # Behind a proxy, nothing else is looked up or connected to.
+    if isinstance(error, aiohttp.ClientConnectorError) and error.host == yarl.URL(bot.http.proxy).host:
+        return f"bot.unreachable The proxy of PLEXLINK_DISCORD_PROXY cannot be reached ({kind})"
+    answer = kind if status is None else f"{kind} {status}"
+    return f"bot.unreachable Discord's {what} cannot be reached through PLEXLINK_DISCORD_PROXY ({answer})"
 
 
 async def _wait(delay: float, reason: str) -> float:

@@ -38,6 +38,7 @@ class PlexLinkBot(commands.AutoShardedBot):
             help_command=None,
             intents=intents,
             shard_count=shard_count,
+            proxy=None if settings.discord_proxy is None else settings.discord_proxy.reveal(),
             max_messages=None,
             member_cache_flags=discord.MemberCacheFlags.none(),
             allowed_mentions=discord.AllowedMentions.none(),

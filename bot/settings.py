@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from plexlink.errors import SettingError
 from plexlink.models import Secret
-from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_url
+from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_proxy, parse_url, read_setting
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 _LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR"}
 _FORMATS = {"console", "json"}
-_SECRET_VARIABLES = ("DISCORD_TOKEN", "PLEXLINK_DATABASE_URL", "PLEXLINK_KEYS", "PLEXLINK_PROXY")
+_SECRET_VARIABLES = (
+    "DISCORD_TOKEN",
+    "PLEXLINK_DATABASE_URL",
+    "PLEXLINK_KEYS",
+    "PLEXLINK_PROXY",
+    "PLEXLINK_DISCORD_PROXY",
+)
+_STANDARD_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 _INSECURE = "insecure+"
 _OWN_NAME = re.compile(r"[a-z][a-z0-9_-]*|[a-z0-9._-]+\.(?:home\.arpa|internal|lan|local)")
 _OWN_NETWORKS = tuple(
@@ -38,13 +45,17 @@ class BotSettings:
     discord_token: Secret
     plexlink: PlexLinkSettings
     discord_api_url: str | None = None
+    discord_proxy: Secret | None = None
+    passed_over: tuple[str, ...] = ()
+    """The proxy variables of other programs that are set: they are said, not used."""
     log_format: str = "console"
     log_level: int = logging.INFO
     parts: tuple[Secret, ...] = field(init=False, repr=False, compare=False)
     """What of the secrets could leak by itself; held for whoever keeps secrets out of a log by their value."""
 
     def __post_init__(self) -> None:
-        keys, addresses = self.plexlink.keys, (self.plexlink.database_url, self.plexlink.proxy)
+        keys = self.plexlink.keys
+        addresses = (self.plexlink.database_url, self.plexlink.proxy, self.discord_proxy)
         parts = [] if keys is None else _keys(keys.reveal())
         for address in addresses:
             parts += [] if address is None else _parts(address.reveal())
@@ -71,6 +82,8 @@ class BotSettings:
                 None,
                 "https://…, http:// on loopback, or insecure+http:// in a network of your own",
             ),
+            discord_proxy=reader.read("PLEXLINK_DISCORD_PROXY", parse_proxy, None, "the http:// address of a proxy"),
+            passed_over=_passed_over(env),
             log_format=reader.read("PLEXLINK_LOG_FORMAT", _format, "console", "console or json"),
             log_level=reader.read("PLEXLINK_LOG_LEVEL", _level, logging.INFO, "DEBUG, INFO, WARNING or ERROR"),
         )
@@ -83,6 +96,11 @@ def forget_secrets(environment: MutableMapping[str, str]) -> None:
     """
     for name in _SECRET_VARIABLES:
         environment.pop(name, None)
+
+
+def _passed_over(env: FileAwareEnv) -> tuple[str, ...]:
+    names = [spelling for name in _STANDARD_PROXIES for spelling in (name.upper(), name)]
+    return tuple(name for name in names if read_setting(env, name) is not None)
 
 
 def _keys(text: str) -> list[str]:

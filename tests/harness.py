@@ -29,9 +29,9 @@ PATIENCE_SECONDS = 180.0
 EPHEMERAL = 1 << 6
 
 
-def bot_settings(data_dir: Path, plex_url: str, **others: Any) -> BotSettings:
+def bot_settings(data_dir: Path, plex_url: str, *, discord_proxy: Secret | None = None, **others: Any) -> BotSettings:
     plexlink = PlexLinkSettings(data_dir=data_dir, **{"plex_url": plex_url, "plex_rate": 200.0, **others})
-    return BotSettings(discord_token=Secret("simcord"), plexlink=plexlink)
+    return BotSettings(discord_token=Secret("simcord"), plexlink=plexlink, discord_proxy=discord_proxy)
 
 
 class PatientEnv(simcord.Env):

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import platformdirs
 from environs import EnvError, FileAwareEnv
@@ -88,7 +88,7 @@ class PlexLinkSettings:
             plex_product=reader.read("PLEXLINK_PLEX_PRODUCT", str, None, "a name"),
             pin_style=reader.read("PLEXLINK_PIN_STYLE", PinStyle, PinStyle.SHORT, "short or strong"),
             plex_rate=reader.read("PLEXLINK_PLEX_RATE", _rate, 1.0, "requests a second, from 0.05 to 1000"),
-            proxy=reader.read("PLEXLINK_PROXY", _proxy, None, "the http:// address of a proxy"),
+            proxy=reader.read("PLEXLINK_PROXY", parse_proxy, None, "the http:// address of a proxy"),
             max_pending=reader.read("PLEXLINK_MAX_PENDING", _count, 60, "a whole number from 1 to 100000"),
             guilds=reader.read("PLEXLINK_GUILDS", _ids, (), "server ids, separated by commas"),
             audit_days=reader.read("PLEXLINK_AUDIT_DAYS", _days, 365, "a whole number of days from 1 to 36500"),
@@ -192,8 +192,13 @@ def _plex_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _proxy(text: str) -> Secret:
-    parse_url(text, schemes={"http", "https"})
+def parse_proxy(text: str) -> Secret:
+    """Take the address of a proxy, with or without user and password, else raise ValueError."""
+    parts = parse_url(text, schemes={"http", "https"})
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    if ":" in unquote(user):
+        raise ValueError  # the proxy could not tell where the password begins
+    unquote(user + password).encode("latin-1")  # as the HTTP library sends them; of others it makes no header
     return Secret(text)
 
 

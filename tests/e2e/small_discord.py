@@ -20,6 +20,7 @@ messages, selects and modals cannot be used, and a file which no component shows
 from __future__ import annotations
 
 import asyncio
+import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -46,6 +47,7 @@ from small_discord_rest import API, Rest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
     from types import TracebackType
 
 __all__ = [
@@ -80,8 +82,8 @@ def utc_now() -> datetime:
 class SmallDiscord(World):
     """A Discord with one bot, to be used as an asynchronous context manager.
 
-    `now` is the clock of everything that Discord dates or lets expire. The port is a free one, which stays
-    the same when the server is stopped and started again.
+    `now` is the clock of everything that Discord dates or lets expire. With a certificate all is over TLS.
+    The port is a free one, which stays the same when the server is stopped and started again.
     """
 
     def __init__(
@@ -89,12 +91,14 @@ class SmallDiscord(World):
         *,
         token: str = "MTA.small.discord",  # noqa: S107  # opens nothing but this
         now: Callable[[], datetime] = utc_now,
+        certificate: Path | None = None,
     ) -> None:
         bot_user = User(id=0, name="PlexLink", is_bot=True)
         super().__init__(token=token, bot_user=bot_user, application_id=0, now=now)
         bot_user.id = self.application_id = self.snowflake()
         self.users[bot_user.id] = bot_user
         self._port = 0
+        self._certificate = certificate
         self._runner: web.AppRunner | None = None
         self._gateway = Gateway(self)
         self._rest = Rest(self, self._gateway)
@@ -108,10 +112,14 @@ class SmallDiscord(World):
         app.router.add_get("/gateway", self._gateway.accept)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port).start()
+        tls = None
+        if self._certificate is not None:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(self._certificate)
+        await web.TCPSite(runner, "127.0.0.1", self._port, ssl_context=tls).start()
         self._runner = runner
         self._port = runner.addresses[0][1]
-        self.origin = f"http://127.0.0.1:{self._port}"
+        self.origin = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._port}"
 
     async def stop(self) -> None:
         """Close all connections; what happened is kept, and `start` continues with it."""

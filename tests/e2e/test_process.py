@@ -479,6 +479,8 @@ async def test_bot_goes_to_the_given_addresses_and_nowhere_else(place: Deploymen
         f"connects to 127.0.0.1 {urlsplit(server).port}" for server in servers
     }
     assert {line for line in places if line.startswith("looks")} <= {"looks up 127.0.0.1"}
+    assert await bot.logged("bot.proxy_passed_over") == (await bot.logged("Not used: HTTP_PROXY, http_proxy, "))
+    assert proxy not in bot.log
 
 
 async def test_log_of_the_whole_main_job_is_json_and_holds_no_secret(place: Deployment) -> None:

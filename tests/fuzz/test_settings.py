@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PLACES_TO_GO = ["DATA_DIR", "DATABASE_URL", "DISCORD_API_URL", "PLEX_URL", "PROXY"]
+PLACES_TO_GO = ["DATA_DIR", "DATABASE_URL", "DISCORD_API_URL", "DISCORD_PROXY", "PLEX_URL", "PROXY"]
 REST = ["GUILDS", "KEYS", "LOG_FORMAT", "LOG_LEVEL", "MAX_PENDING", "PIN_STYLE", "PLEX_PRODUCT", "PLEX_RATE"]
 NAMES = ["DISCORD_TOKEN", *(f"PLEXLINK_{name}" for name in (*PLACES_TO_GO, *REST, "USER_INSTALL"))]
 KEY = "planted+" * 5 + "pla="
@@ -81,7 +81,8 @@ def hold(loaded: BotSettings) -> None:
     assert can_be_asked(plexlink.plex_url)
     assert is_private(plexlink.plex_url)
     assert fits_a_button(plexlink.plex_url)
-    assert plexlink.proxy is None or can_be_asked(plexlink.proxy.reveal())
+    for proxy in (plexlink.proxy, loaded.discord_proxy):
+        assert proxy is None or can_be_asked(proxy.reveal())
     api_url = loaded.discord_api_url
     assert api_url is None or (can_be_asked(api_url) and "@" not in api_url), "what signs us in there is the token"
     assert 0.05 <= plexlink.plex_rate <= 1000
@@ -166,6 +167,7 @@ SENTENCES = {
     "PLEXLINK_DATA_DIR": "PLEXLINK_DATA_DIR must be a folder.",
     "PLEXLINK_DISCORD_API_URL": "PLEXLINK_DISCORD_API_URL must be https://…, http:// on loopback, "
     "or insecure+http:// in a network of your own.",
+    "PLEXLINK_DISCORD_PROXY": "PLEXLINK_DISCORD_PROXY must be the http:// address of a proxy.",
     "PLEXLINK_GUILDS": "PLEXLINK_GUILDS must be server ids, separated by commas.",
     "PLEXLINK_LOG_FORMAT": "PLEXLINK_LOG_FORMAT must be console or json.",
     "PLEXLINK_LOG_LEVEL": "PLEXLINK_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR.",
@@ -183,7 +185,7 @@ KEYS_SENTENCE = re.compile(
     r"|: the key [A-Za-z0-9_-]{1,32} is not valid base64\."
     r"|: the key [A-Za-z0-9_-]{1,32} must have 32 bytes; make one with: openssl rand -base64 32)"
 )
-SECRET = {"DISCORD_TOKEN", "PLEXLINK_DATABASE_URL", "PLEXLINK_KEYS", "PLEXLINK_PROXY"}
+SECRET = {"DISCORD_TOKEN", "PLEXLINK_DATABASE_URL", "PLEXLINK_KEYS", "PLEXLINK_PROXY", "PLEXLINK_DISCORD_PROXY"}
 NO_TOKEN = (
     "DISCORD_TOKEN is missing",
     "DISCORD_TOKEN must be a bot token in one piece, without spaces or line breaks.",

@@ -224,6 +224,8 @@ def test_each_part_of_a_secret_setting_is_known_by_itself(tmp_path: Path) -> Non
         "pl%C3%A4nted%2Fpassword",
         "plänted/password",
         base64.b64encode("proxy-user:plänted/password".encode("latin-1")).decode(),
+        "planted-discord-proxy-password",
+        base64.b64encode(b"another-user:planted-discord-proxy-password").decode(),
     ]
     with process() as output:
         settings = BotSettings(
@@ -234,6 +236,7 @@ def test_each_part_of_a_secret_setting_is_known_by_itself(tmp_path: Path) -> Non
                 proxy=Secret(PROXY),
                 database_url=Secret("postgresql://db-user:planted-database-password@db.example/plexlink"),
             ),
+            discord_proxy=Secret("http://another-user:planted-discord-proxy-password@proxy.example"),
         )
         ring = parse_keys(f"third:{file_key}", source="a file")
         for piece in pieces:
@@ -250,15 +253,15 @@ def test_every_variable_that_holds_a_secret_is_taken_out_of_the_environment(
         "DISCORD_TOKEN": "MTA.planted.bot-token",
         "PLEXLINK_KEYS": f"first:{A_KEY}",
         "PLEXLINK_PROXY": PROXY,
+        "PLEXLINK_DISCORD_PROXY": PROXY,
         "PLEXLINK_DATABASE_URL": f"sqlite:///{tmp_path}/db",
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     settings = BotSettings.load(open_environment())
-    every = [(settings, field.name, "") for field in fields(settings)]
-    every += [(settings.plexlink, field.name, "PLEXLINK_") for field in fields(settings.plexlink)]
-    secret = {f"{prefix}{name}".upper() for where, name, prefix in every if isinstance(getattr(where, name), Secret)}
-    assert secret == given.keys()
+    every = [(where, field.name) for where in (settings, settings.plexlink) for field in fields(where)]
+    secret = {name.upper() for where, name in every if isinstance(getattr(where, name), Secret)}
+    assert secret == {name.removeprefix("PLEXLINK_") for name in given}
 
     environment = {**given, "PLEXLINK_KEYS_FILE": "/a/path", "PATH": "/bin"}
     forget_secrets(environment)

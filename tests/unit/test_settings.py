@@ -40,6 +40,7 @@ GOOD = {
 GOOD_OF_THE_BOT = {
     "DISCORD_TOKEN": (TOKEN, "discord_token", Secret(TOKEN)),
     "PLEXLINK_DISCORD_API_URL": ("insecure+http://proxy:8080/api/", "discord_api_url", "http://proxy:8080/api"),
+    "PLEXLINK_DISCORD_PROXY": ("http://me:planted@proxy:1", "discord_proxy", Secret("http://me:planted@proxy:1")),
     "PLEXLINK_LOG_FORMAT": ("JSON", "log_format", "json"),
     "PLEXLINK_LOG_LEVEL": ("debug", "log_level", logging.DEBUG),
 }
@@ -47,12 +48,14 @@ NO_URLS = ["planted", "plex.tv", "ftp://plex.tv", "https://", "https://[", "http
 ELSEWHERE = ["http://plex.tv", "http://127.0.0.1.planted.example", "http://localhost@planted.example"]
 ELSEWHERE += ["https://plex.tv:99999", "https://plex.tv:planted"]
 WITH_MORE = [f"https://{more}" for more in ("me:planted@plex.tv", ":planted@plex.tv", "x/?planted=1", "x/#planted")]
+NO_PROXIES = ["planted", "proxy:3128", "socks5://planted:1", "http://", "http://[", "http://proxy:planted"]
+NO_PROXIES += ["http://me:planted%E2%82%AC@proxy", "http://me%3Aplanted@proxy", "http://planted%E4@proxy"]
 BAD = {
     "PLEXLINK_DATA_DIR": ["~planted-user-that-nobody-has/x"],
     "PLEXLINK_PLEX_URL": [*NO_URLS, *ELSEWHERE, *WITH_MORE],
     "PLEXLINK_PIN_STYLE": ["planted", "shortest", "1"],
     "PLEXLINK_PLEX_RATE": ["planted", "0", "-1", "0.049", "1001", "nan", "inf", "1,5", "1/2"],
-    "PLEXLINK_PROXY": ["planted", "proxy:3128", "socks5://planted:1", "http://", "http://[", "http://proxy:planted"],
+    "PLEXLINK_PROXY": NO_PROXIES,
     "PLEXLINK_MAX_PENDING": ["planted", "0", "-1", "1.5", "100001", "9" * 5000],
     "PLEXLINK_GUILDS": ["planted", "0", "-1", "1,planted", "1 2", "1.5", str(2**63), "9" * 5000],
     "PLEXLINK_USER_INSTALL": ["planted", "2", "maybe", "truee"],
@@ -73,6 +76,7 @@ BAD_OF_THE_BOT = {
         "http://[",
         "https://me:planted@proxy:8080",
     ],
+    "PLEXLINK_DISCORD_PROXY": NO_PROXIES,
     "PLEXLINK_LOG_FORMAT": ["planted", "xml"],
     "PLEXLINK_LOG_LEVEL": ["planted", "10", "NOTSET", "loud"],
 }
@@ -82,7 +86,7 @@ BAD_OF_THE_BOT = {
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Start from an environment without settings; a `.env` file writes into it, so put all back at the end."""
     for name in os.environ:
-        if name.startswith(("PLEXLINK_", "DISCORD_")):
+        if name.startswith(("PLEXLINK_", "DISCORD_")) or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     before = dict(os.environ)
@@ -155,6 +159,8 @@ def test_defaults_of_the_process_are_those_of_the_contract() -> None:
         discord_token=Secret(TOKEN),
         plexlink=plexlink(),
         discord_api_url=None,
+        discord_proxy=None,
+        passed_over=(),
         log_format="console",
         log_level=logging.INFO,
     )
@@ -389,6 +395,25 @@ def test_bad_value_is_a_sentence_that_names_the_variable_only(
     assert refused(name) == said, "the sentence does not depend on the value"
 
 
+@pytest.mark.parametrize("place", ["environment", "env file"])
+def test_proxy_variables_of_other_programs_are_noticed_without_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    given = {
+        "HTTPS_PROXY": "http://me:planted@proxy",
+        "all_proxy": "socks5://planted",
+        "NO_PROXY": "*",
+        "http_proxy": "",
+    }
+    if place == "env file":
+        write_env(tmp_path, **given)
+    else:
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+    assert bot().passed_over == ("HTTPS_PROXY", "all_proxy")
+    assert "planted" not in repr(bot())
+
+
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_missing_discord_token_is_a_sentence_that_says_where_to_get_one(
     monkeypatch: pytest.MonkeyPatch, value: str | None
@@ -403,7 +428,7 @@ def test_missing_discord_token_is_a_sentence_that_says_where_to_get_one(
 
 
 def test_no_text_of_the_settings_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DISCORD_TOKEN", "PLEXLINK_KEYS", "PLEXLINK_PROXY"):
+    for name in ("DISCORD_TOKEN", "PLEXLINK_KEYS", "PLEXLINK_PROXY", "PLEXLINK_DISCORD_PROXY"):
         monkeypatch.setenv(name, ALL[name][0])
     monkeypatch.setenv("PLEXLINK_DATABASE_URL", "postgresql+asyncpg://me:planted@host/db")
     settings = bot()

@@ -177,6 +177,8 @@ class DiscordNotifier:
         self._leave(answer)
         url = self._url(showing)
         webhook = discord.Webhook.partial(self._bot.application_id or 0, answer.token.reveal(), client=self._bot)
+        # Of a client, discord.py takes the session alone here.
+        webhook.proxy, webhook.proxy_auth = self._bot.http.proxy, self._bot.http.proxy_auth
         try:
             await webhook.edit_message(
                 answer.message_id,
