@@ -60,6 +60,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
 
     """
     product = _product(bot, settings)
+    product()  # to say at the start what Plex will show
     pin_style = PinStyle(str(settings.pin_style))  # a reloaded plugin may be given its former class
     clock = Clock(now=discord.utils.utcnow, monotonic=asyncio.get_running_loop().time)
     pace = Pace(settings.plex_rate)
@@ -140,11 +141,19 @@ def _publisher(bot: commands.Bot) -> Callable[[Happened], None]:
 
 
 def _product(bot: commands.Bot, settings: PlexLinkSettings) -> Callable[[], str]:
-    """Return how to learn the name that Plex shows: a bot knows its own only after it has logged in."""
+    """Return how to learn the name that Plex shows: a bot knows its own only after it has logged in.
+
+    Where Plex shows another one than the bot has, it is said once.
+    """
+    said: set[str] = set()
 
     def product() -> str:
         name = settings.plex_product or (bot.user.name if bot.user else "")
-        return header_text(name) or "PlexLink"
+        shown = header_text(name) or "PlexLink"
+        if name not in {"", shown} and shown not in said:
+            said.add(shown)
+            _log.info('plex.product Plex shows this bot as "%s"; PLEXLINK_PLEX_PRODUCT names it otherwise', shown)
+        return shown
 
     return product
 

@@ -255,7 +255,7 @@ async def test_device_name_of_any_member_and_bot_is_ascii_on_the_wire(plex: Plex
     said = plex.requests[-1].headers["X-Plex-Device-Name"]
     assert said.isascii()
     assert len(said) <= 64
-    assert said.startswith("Discord: j rgen_ via B t X-Evil: 1 ")
+    assert said.startswith("Discord: juergen_ via Boet X-Evil: 1 ")
     assert "X-Evil" not in plex.requests[-1].headers
     assert plex.pin(next(iter(plex.pins.values())).code).device_name == said
 

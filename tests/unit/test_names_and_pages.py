@@ -36,6 +36,7 @@ def assert_is_header_text(text: str) -> None:
 @example("a\r\nX-Evil: 1")
 @example("\x00\x1f\x7f\x80\u202e\u2028\ud800")
 @example("x" * 63 + " y")
+@example("\u01c5 \u1e9e \u24b6 \u2168")
 def test_header_text_is_printable_ascii_of_at_most_64_characters(text: str) -> None:
     shown = header_text(text)
     assert_is_header_text(shown)
@@ -46,7 +47,18 @@ def test_header_text_is_printable_ascii_of_at_most_64_characters(text: str) -> N
     ("text", "shown"),
     [
         ("Marvin's bot", "Marvin's bot"),
-        ("M\u00e4rvin", "M rvin"),
+        ("Kino f\u00fcr alle", "Kino fuer alle"),
+        ("Kino fu\u0308r alle", "Kino fuer alle"),
+        ("KINO F\u00dcR ALLE", "KINO FUER ALLE"),
+        ("\u00d6sterreichs Gr\u00f6\u00dfe", "Oesterreichs Groesse"),
+        ("Zo\u00eb \u2013 \u0141\u00f3d\u017a", "Zoe - Lodz"),
+        ("\u041a\u0438\u043d\u043e", "Kino"),
+        ("\u6620\u753b", "YingHua"),
+        ("\U0001f3ac Cinema \u2764\ufe0f", "Cinema"),
+        ("film\U0001f3acclub", "film club"),
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467", ""),
+        (":robot: :)", ":robot: :)"),
+        ("a\u2028b\u00a0c\u3000d", "a b c d"),
         ("\U0001f600\U0001f600", ""),
         ("a\r\nX-Evil: 1", "a X-Evil: 1"),
         ("  a \t b  ", "a b"),
@@ -55,7 +67,7 @@ def test_header_text_is_printable_ascii_of_at_most_64_characters(text: str) -> N
         ("", ""),
     ],
 )
-def test_header_text_keeps_what_is_ascii(text: str, shown: str) -> None:
+def test_header_text_keeps_what_is_ascii_and_spells_the_rest(text: str, shown: str) -> None:
     assert header_text(text) == shown
 
 
@@ -75,7 +87,7 @@ def test_device_name_names_user_and_bot_and_nothing_else(user: str, bot: str) ->
         ("alice", "", "Discord: alice via PlexLink"),
         ("alice", "\U0001f916", "Discord: alice via PlexLink"),
         ("a" * 32, "b" * 32, f"Discord: {'a' * 32} via {'b' * 18}"),
-        ("J\u00fcrgen#1234", "B\u00f6t", "Discord: J rgen#1234 via B t"),
+        ("J\u00fcrgen#1234", "B\u00f6t", "Discord: Juergen#1234 via Boet"),
     ],
 )
 def test_device_name_has_a_fixed_form(user: str, bot: str, shown: str) -> None:
