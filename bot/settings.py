@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from environs import EnvError
+
 from plexlink.errors import SettingError
 from plexlink.models import Secret
-from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_proxy, parse_url, read_setting
+from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_proxy, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -100,7 +102,15 @@ def forget_secrets(environment: MutableMapping[str, str]) -> None:
 
 def _passed_over(env: FileAwareEnv) -> tuple[str, ...]:
     names = [spelling for name in _STANDARD_PROXIES for spelling in (name.upper(), name)]
-    return tuple(name for name in names if read_setting(env, name) is not None)
+    return tuple(name for name in names if _is_set(env, name))
+
+
+def _is_set(env: FileAwareEnv, name: str) -> bool:
+    """Tell whether a variable is set that is not ours to complain about."""
+    try:
+        return bool(env.str(name, ""))
+    except (EnvError, ValueError, OSError):  # its `…_FILE` twin names no file
+        return False
 
 
 def _keys(text: str) -> list[str]:

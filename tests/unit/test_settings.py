@@ -410,6 +410,7 @@ def test_proxy_variables_of_other_programs_are_noticed_without_their_values(
     else:
         for name, value in given.items():
             monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ALL_PROXY_FILE", "/planted/nowhere")
     assert bot().passed_over == ("HTTPS_PROXY", "all_proxy")
     assert "planted" not in repr(bot())
 
