@@ -400,7 +400,8 @@ class Showing:
 
     It is drawn at `place`, which may be `answer`. Where it is nowhere yet, or its place is gone, it is sent as a direct
     message with `nonce`; without one it is not. `prefers_answer` keeps what is nowhere yet in the answer, if Discord
-    lets us: it is no reason to open a conversation.
+    lets us: it is no reason to open a conversation. `is_perhaps_out`: a message may have been sent of which we were
+    not told.
     """
 
     user_id: int
@@ -409,6 +410,7 @@ class Showing:
     answer: Answer | None = None
     nonce: str | None = None
     prefers_answer: bool = False
+    is_perhaps_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

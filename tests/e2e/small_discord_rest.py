@@ -80,12 +80,14 @@ class Rest:
             ("PUT", commands, self._sync_commands),
             ("POST", commands, self._upsert_command),
             ("DELETE", rf"{commands}/{{command:\d+}}", self._delete_command),
+            ("GET", channel + "/messages", self._history),
             ("POST", channel + "/messages", self._send),
             ("PATCH", message, self._edit),
             ("POST", r"/interactions/{interaction:\d+}/{token}/callback", self._callback),
             ("POST", webhook, self._follow_up),
             ("GET", answer, self._get_answer),
             ("PATCH", answer, self._edit_answer),
+            ("DELETE", answer, self._delete_answer),
         ]
 
     # Around every request
@@ -264,6 +266,11 @@ class Rest:
                 return message
         raise unknown("Message", 10008)
 
+    async def _history(self, request: web.Request) -> web.Response:
+        newest = self._world.lasting(self._channel_of(request).id)[::-1]
+        limit = int(request.query.get("limit", 50))
+        return answer_json([message_json(self._world, message) for message in newest[:limit]])
+
     async def _send(self, request: web.Request) -> web.Response:
         channel = self._channel_of(request)
         body = self._body(request)
@@ -350,6 +357,13 @@ class Rest:
         if message is interaction.response:
             interaction.state = InteractionState.ANSWERED
         return response
+
+    async def _delete_answer(self, request: web.Request) -> web.Response:
+        interaction, message = self._answer_of(request)
+        message.deleted = True
+        if message is interaction.response:
+            interaction.state = InteractionState.ANSWERED
+        return web.Response(status=204)
 
     async def _follow_up(self, request: web.Request) -> web.Response:
         """Send a further message; the first one fills a deferred answer, as Discord still does."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from plexlink_bot.sandbox.plex_tv import Hang, Operation
 from processes import PATIENCE_SECONDS, code_of, deployment
 from small_discord import InteractionState
 
@@ -241,9 +242,9 @@ async def test_interaction_that_arrives_twice_counts_once(tmp_path: Path) -> Non
 async def is_sent_away_in_the_middle_of_a_link(place: Deployment, *, trouble: str) -> None:
     discord = place.discord
     bot = await place.start()
-    held = discord.hold("POST", "/channels/*/messages")
+    place.plex.fail(Hang(), calls=Operation.CREATE_PIN)
     command = await place.plexlink()
-    await held.caught()
+    await place.plex.received(Operation.CREATE_PIN)
 
     if trouble == "reconnect":
         await discord.reconnect_gateway()
@@ -252,7 +253,7 @@ async def is_sent_away_in_the_middle_of_a_link(place: Deployment, *, trouble: st
     await discord.until(
         lambda: discord.identified + discord.resumed == 2, what="the bot at the gateway", timeout=PATIENCE_SECONDS
     )
-    held.release()
+    place.plex.heal()
 
     await place.answer_saying(command, "I sent you a direct message")
     await link_on(place, await place.card_saying("Your code:"))

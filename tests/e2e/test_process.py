@@ -290,13 +290,15 @@ async def test_code_that_expires_while_the_bot_is_down_can_be_renewed(place: Dep
     await place.card_saying("Linked as alice")
 
 
-# The bot dies after Discord stored the message and before the bot could note where: the nonce finds it again.
+# The bot dies after Discord stored the message and before the bot could note where.
 
 
 async def card_of_unknown_place(place: Deployment) -> Message:
     """Return a waiting card whose bot was killed before it learned that the card is out."""
     bot = await place.start()
     place.discord.fail("POST", "/channels/*/messages", 0, times=1000, before=False)
+    for method, path in [("GET", "/channels/*/messages"), ("PATCH", "/webhooks/*")]:
+        place.discord.fail(method, path, 503, times=1000)
     await place.plexlink()
     card = await place.card_saying("Your code:")
     await bot.kill()
@@ -304,8 +306,11 @@ async def card_of_unknown_place(place: Deployment) -> Message:
     return card
 
 
-async def test_card_of_unknown_place_is_found_again(place: Deployment) -> None:
+@pytest.mark.parametrize("nonce", ["remembered", "forgotten"])
+async def test_card_of_unknown_place_is_found_again(place: Deployment, nonce: str) -> None:
     card = await card_of_unknown_place(place)
+    if nonce == "forgotten":
+        card.nonce = None  # as Discord does after some minutes
     await place.start()
     command = place.discord.interactions[0]
     pointer = await place.answer_saying(command, "I sent you a direct message")
@@ -313,6 +318,7 @@ async def test_card_of_unknown_place_is_found_again(place: Deployment) -> None:
     place.plex.approve(code_of(card))
     await place.press(card, "I've approved it")
     assert await place.card_saying("Linked as alice") is card
+    assert place.discord.dm(place.alice) == [card]
 
 
 async def test_card_of_unknown_place_tells_of_an_approval_meanwhile(place: Deployment) -> None:

@@ -25,7 +25,7 @@ from plexlink.store import Database
 from plexlink_bot.sandbox.plex_tv import PlexTV
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 SOURCE = Path(__file__).parents[2] / "cogs" / "plexlink"
 
@@ -37,6 +37,12 @@ class HostTree(app_commands.CommandTree[commands.Bot]):
         super().__init__(client)
         self.errors: list[Exception] = []
         self.syncs = 0
+        self.first: Callable[[Any], Awaitable[None]] | None = None
+
+    async def interaction_check(self, interaction: Any, /) -> bool:
+        if self.first is not None:
+            await self.first(interaction)
+        return True
 
     async def on_error(self, _: Any, error: app_commands.AppCommandError, /) -> None:
         self.errors.append(error)
@@ -176,6 +182,47 @@ async def test_guest_links_an_account_and_leaves_tree_and_errors_to_its_host(tmp
         await link(house)
         assert "Linked as alice" in house.card().text
         assert (tree_of(house.bot).syncs, tree_of(house.bot).errors) == (0, [])
+
+
+async def defer(interaction: Any) -> None:
+    await interaction.response.defer(ephemeral=True, thinking=True)
+
+
+async def defer_for_all(interaction: Any) -> None:
+    await interaction.response.defer(thinking=True)
+
+
+async def answer_for_all(interaction: Any) -> None:
+    await interaction.response.send_message("The host says hello.")
+
+
+def words(message: Any) -> str:
+    return message.content + Card(message).text
+
+
+@pytest.mark.parametrize("dms", ["open", "closed"])
+@pytest.mark.parametrize(
+    ("already", "left_for_all"), [(defer, ""), (defer_for_all, "for whoever asked"), (answer_for_all, "says hello")]
+)
+async def test_a_member_whom_the_host_has_answered_already_is_answered_all_the_same(
+    tmp_path: Path, already: Any, left_for_all: str, dms: str
+) -> None:
+    async with a_house(tmp_path) as house:
+        await house.extension("load")
+        tree_of(house.bot).first = already
+        if dms == "closed":
+            house.env.inject_error("POST", "/channels/*/messages", status=403, code=50007, times=None)
+        result = await house.plexlink()
+        last = result.followups[-1] if result.followups else result.response
+        assert last.ephemeral
+        assert (house.code() if dms == "closed" else "I sent you a direct message") in words(last)
+        if left_for_all:
+            assert not result.response.ephemeral
+            assert left_for_all in words(result.response)
+            assert house.code() not in words(result.response)
+        house.plex.approve(house.code())
+        await house.env.advance_time(6)
+        assert "Linked as alice" in (words(last) if dms == "closed" else house.card().text)
 
 
 async def test_guest_without_given_settings_reads_the_environment(

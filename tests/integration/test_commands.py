@@ -52,7 +52,7 @@ async def test_an_interaction_that_discord_has_forgotten_leaves_nothing_behind(w
 
 
 async def test_a_member_is_answered_though_discord_fails_for_a_while(world: World) -> None:
-    world.env.inject_error("PATCH", "/webhooks/*/*/messages/@original", status=503, times=4)
+    world.env.inject_error("PATCH", "/webhooks/*/*/messages/*", status=503, times=4)
     result = await world.alice.slash(world.channel, "plexstatus")
     await world.advance(30)
     assert "Not linked" in Card(result.response).text

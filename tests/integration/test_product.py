@@ -51,7 +51,7 @@ def test_bot_that_is_not_logged_in_yet_hears_of_its_name_later(
 ) -> None:
     caplog.set_level(logging.INFO, "plexlink")
     bot: Any = SimpleNamespace(user=None)
-    product = _product(bot, PlexLinkSettings.in_folder(tmp_path))
+    product = _product(bot, PlexLinkSettings(data_dir=tmp_path))
     assert (product(), said(caplog)) == ("PlexLink", [])
     bot.user = SimpleNamespace(name="Kino für alle")
     assert product() == product() == "Kino fuer alle"

@@ -343,7 +343,8 @@ class PlexLink(commands.Cog):
         """
         if not fills_answer:
             return await _deliver(interaction, persist(lambda: interaction.followup.send(view=view, ephemeral=True)))
-        filling = persist(lambda: interaction.edit_original_response(view=view, attachments=[]))
+        message_id = wish.answer.message_id
+        filling = persist(lambda: interaction.followup.edit_message(message_id, view=view, attachments=[]))
         if self._desk is not None:
             filling = self._desk.notifier.fill(wish.answer, filling)
         return await _deliver(interaction, filling)
@@ -410,18 +411,30 @@ async def _acknowledge(interaction: discord.Interaction[Any], origin: Origin) ->
     """Defer, and return the id of the message that the answer goes to: the pressed card, or an answer of its own."""
     response = None
     try:
-        response = await persist(
-            lambda: interaction.response.defer(ephemeral=True, thinking=not origin.is_card), is_acknowledged=False
-        )
-    except discord.HTTPException as error:
-        # Discord took an earlier try and lost its answer: the command must not think for ever, the press not be lost.
-        if error.code != _ALREADY_ACKNOWLEDGED:
+        if not interaction.response.is_done():
+            response = await persist(
+                lambda: interaction.response.defer(ephemeral=True, thinking=not origin.is_card), is_acknowledged=False
+            )
+    except (discord.HTTPException, discord.InteractionResponded) as error:
+        # Discord took an earlier try and lost its answer, or the host was faster: neither may cost the member theirs.
+        if isinstance(error, discord.HTTPException) and error.code != _ALREADY_ACKNOWLEDGED:
             raise
     if interaction.message is not None and origin.is_card:
         return interaction.message.id
     if response is not None and response.message_id is not None:
         return response.message_id
-    return (await persist(interaction.original_response)).id
+    return await _join(interaction)
+
+
+async def _join(interaction: discord.Interaction[Any]) -> int:
+    """Go on with a command that was acknowledged already; what everybody could read is not for us to fill."""
+    original = await persist(interaction.original_response)
+    if original.flags.loading and original.flags.ephemeral:
+        return original.id
+    if original.flags.loading:
+        await persist(lambda: interaction.edit_original_response(view=views.saying(messages.PRIVATE)))
+    view = views.saying(messages.ONE_MOMENT)
+    return (await persist(lambda: interaction.followup.send(view=view, ephemeral=True, wait=True))).id
 
 
 def _view(outcome: object, user_id: int) -> views.CardView | None:  # noqa: PLR0911 - one an outcome

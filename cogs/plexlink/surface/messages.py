@@ -87,10 +87,12 @@ SENT = "I sent you a direct message with your code."
 STILL_OPEN = "You have a code already, on your newest card."
 NOT_YOURS = "This card belongs to somebody else. Use /plexlink to get your own."
 GONE = "This card is too old, I no longer know it. Use /plexlink to start again."
-CLOSED_DM = (
-    "-# Discord did not let me send you a direct message, most likely because of your privacy settings, "
+NO_DM = (
+    "-# Discord did not let me send you a direct message (your privacy settings, or trouble of its own), "
     "so the card is here. Only you can see it."
 )
+ONE_MOMENT = "One moment…"
+PRIVATE = "My answer is for whoever asked, and only they can see it."
 WARNING = "If somebody sent you a code and asked you to enter it, don't: it would give them your account."
 
 REFUSED = {

@@ -1,4 +1,4 @@
-"""Cards on their way: by direct message, or in the ephemeral answer where direct messages are closed."""
+"""Cards on their way: by direct message, or in the ephemeral answer where Discord does not take one soon."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import io
 import logging
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
 from ..errors import NotifyError
-from ..models import AttemptCard, Card, Lane, Place, Secret
+from ..models import AttemptCard, Card, Lane, Place, Pointer, Secret
 from ..plex import PinStyle, verification_url
 from . import messages, qr, views
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from ..clock import Clock
-    from ..models import Answer, Notice, Pointer, Showing
+    from ..models import Answer, Notice, Showing
 
 T = TypeVar("T")
 
@@ -37,24 +37,16 @@ _LATER_PAUSES_SECONDS = (*_PAUSES_SECONDS, 5, 10, 20)
 _LONGEST_SECONDS = 20.0
 """How long one card may be on its way before it is tried again; its nonce keeps a repetition from being a second."""
 
-_TOO_MANY, _SERVER_ERROR = 429, 500
-_DM_CLOSED = {
-    10013,  # unknown user: the account was deleted
-    40003,  # direct messages are opened too fast
-    50007,  # the member does not take messages
-    50278,  # no server in common
-}
-_MESSAGE_GONE = {
-    10003,  # unknown channel
-    10008,  # unknown message
-    50001,  # no access
-}
-_ANSWER_GONE = {
-    10008,  # unknown message
-    10015,  # unknown webhook: the interaction's 15 minutes are over
-    10062,  # unknown interaction
-    50027,  # invalid webhook token
-}
+_SOON_SECONDS = 8.0
+"""How long somebody who looks at "thinking" waits for a direct message, before the card is in the answer instead.
+
+After an error of Discord's, discord.py sends it again after one second and three more.
+"""
+
+_NEWEST = 20
+"""How many messages of a conversation are looked at for one that is out though nobody told us so."""
+
+_CLIENT_ERROR, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
 
 
 class DiscordNotifier:
@@ -77,24 +69,50 @@ class DiscordNotifier:
         self._filling: dict[int, asyncio.Timeout] = {}
 
     async def show(self, showing: Showing) -> Place | None:
-        """Bring something to its member and return where it is now; see `presenter.Notifier`."""
+        """Bring something to its member and return where it is now; see `showing.Notifier`."""
         async with _in_time():
             if await self._is_drawn(showing):
                 return showing.place
             if showing.nonce is None:
                 return None
-            sent = await self._send(showing, nonce=showing.nonce)
-            if sent is None and showing.place.lane is None and showing.answer is not None:
-                await self._draw_in(showing.answer, showing)
-                return Place(lane=Lane.ANSWER)
-            return sent
+            if showing.place.lane is None and showing.answer is not None:
+                return await self._send_soon(showing, showing.answer, nonce=showing.nonce)
+            return await self._send(showing, nonce=showing.nonce)
 
     async def _is_drawn(self, showing: Showing) -> bool:
         """Draw where there is something to be drawn on; tell whether there still was."""
         if showing.place.lane is Lane.DM:
             return await self._edit_message(showing)
         is_in_answer = showing.place.lane is Lane.ANSWER or showing.prefers_answer
-        return is_in_answer and showing.answer is not None and await self._draw_in(showing.answer, showing)
+        is_drawn = is_in_answer and showing.answer is not None and await self._draw_in(showing.answer, showing)
+        if is_drawn and showing.is_perhaps_out:
+            with suppress(discord.HTTPException):  # the member sees the card all the same
+                await self._found(showing)
+        return is_drawn
+
+    async def _send_soon(self, showing: Showing, answer: Answer, *, nonce: str) -> Place | None:
+        """Send a direct message within a few seconds, or draw in the answer that somebody is looking at."""
+        trouble: Exception | None = None
+        try:
+            async with asyncio.timeout(_SOON_SECONDS):
+                sent = await persist(lambda: self._send(showing, nonce=nonce), is_acknowledged=False)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is another way; raised if that fails too
+            _log.warning("message.late user=%s: %s", showing.user_id, type(error).__name__)
+            trouble, sent = error, await self._found_soon(showing)
+        if sent is not None:
+            return sent
+        if not await self._draw_in(answer, showing) and trouble is not None:
+            raise trouble
+        return Place(lane=Lane.ANSWER)
+
+    async def _found_soon(self, showing: Showing) -> Place | None:
+        """Look for a message whose sending failed; where Discord does not let us look, there is none."""
+        try:
+            async with asyncio.timeout(_SOON_SECONDS):
+                return await self._found(showing)
+        except Exception as error:  # noqa: BLE001 - as in `_send_soon`
+            _log.warning("message.not_looked_for user=%s: %s", showing.user_id, type(error).__name__)
+            return None
 
     async def hand_over(self, user_id: int, file: bytes) -> bool:
         """Send an export by direct message; tell whether the member takes any. Raise as `show` does."""
@@ -137,27 +155,46 @@ class DiscordNotifier:
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if _code(error) not in _MESSAGE_GONE:
+            if not _is_final(error):
                 raise
+            _log.info("card.message_gone code=%s", error.code)
             return False
         return True
 
     async def _send(self, showing: Showing, *, nonce: str) -> Place | None:
-        """Send a direct message; nothing where the member takes none."""
+        """Send a direct message; nothing where Discord does not let us, or the member takes none."""
+        if showing.is_perhaps_out and (found := await self._found(showing)) is not None:
+            return found
         url = self._url(showing)
         view = self._view(showing, url, is_ephemeral=False)
         message = await self._message(showing.user_id, view, files=_picture(url), nonce=nonce)
-        if message is None:
+        return None if message is None else await self._with_card(message, view, url)
+
+    async def _found(self, showing: Showing) -> Place | None:
+        """Find a message that is out though nobody told us so, by the attempt in its buttons, and bring its card up.
+
+        Discord forgets a nonce after some minutes; a process may be down for longer.
+        """
+        if not isinstance(showing.content, AttemptCard):
             return None
+        channel = await self._bot.create_dm(discord.Object(showing.user_id))
+        me = self._bot.user.id if self._bot.user else 0
+        async for message in channel.history(limit=_NEWEST):
+            if message.author.id == me and showing.content.attempt.id in views.subjects(message):
+                url = self._url(showing)
+                return await self._with_card(message, self._view(showing, url, is_ephemeral=False), url)
+        return None
+
+    async def _with_card(self, message: discord.Message, view: views.CardView, url: Secret | None) -> Place:
+        """Bring a message up to date that may show the card of an earlier time; return its place."""
         if not views.shows(message, view):
-            # The nonce brought back what an earlier process had sent, with the card of that time.
             await message.edit(view=view, attachments=_picture(url))
         return Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
 
     async def _message(
         self, user_id: int, view: views.CardView, *, nonce: str, files: list[discord.File] | None = None
     ) -> discord.Message | None:
-        """Send a direct message; nothing where the member takes none.
+        """Send a direct message; nothing where Discord does not let us, or the member takes none.
 
         discord.py repeats what Discord may have stored already; the nonce makes Discord drop the second.
         """
@@ -167,9 +204,9 @@ class DiscordNotifier:
                 view=view, files=files or [], nonce=nonce, allowed_mentions=discord.AllowedMentions.none()
             )
         except discord.HTTPException as error:
-            if _code(error) not in _DM_CLOSED:
+            if not _is_final(error):
                 raise
-            _log.info("message.dm_closed user=%s code=%s", user_id, error.code)
+            _log.info("message.refused user=%s code=%s", user_id, error.code)
             return None
 
     async def _draw_in(self, answer: Answer, showing: Showing) -> bool:
@@ -180,17 +217,20 @@ class DiscordNotifier:
         # Of a client, discord.py takes the session alone here.
         webhook.proxy, webhook.proxy_auth = self._bot.http.proxy, self._bot.http.proxy_auth
         try:
-            await webhook.edit_message(
+            message = await webhook.edit_message(
                 answer.message_id,
                 view=self._view(showing, url, is_ephemeral=True),
                 attachments=_picture(url),
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if _code(error) not in _ANSWER_GONE:
+            if not _is_final(error):
                 raise
             _log.info("card.answer_gone code=%s", error.code)
             return False
+        if isinstance(showing.content, Pointer) and _stands_below(showing.content.to, message):
+            with suppress(discord.HTTPException):
+                await message.delete()
         return True
 
     def _url(self, showing: Showing) -> Secret | None:
@@ -241,9 +281,19 @@ def export_file(content: bytes) -> discord.File:
     return discord.File(io.BytesIO(content), filename=views.EXPORT_FILE)
 
 
+def _stands_below(place: Place, message: discord.WebhookMessage) -> bool:
+    """Tell whether what an answer points to is below it in the same conversation: then the answer says nothing."""
+    return message.channel.id == place.channel_id and message.id < (place.message_id or 0)
+
+
 def _code(error: discord.HTTPException) -> int:
     """Return Discord's error code; what stands between us and Discord may write anything in its place."""
     return error.code if type(error.code) is int else 0
+
+
+def _is_final(error: discord.HTTPException) -> bool:
+    """Tell whether Discord itself refuses, for whatever reason: its codes are many, and it adds new ones."""
+    return _CLIENT_ERROR <= error.status < _SERVER_ERROR and error.status != _TOO_MANY and _code(error) != 0
 
 
 async def persist(call: Callable[[], Awaitable[T]], *, is_acknowledged: bool = True) -> T:
@@ -264,6 +314,8 @@ async def persist(call: Callable[[], Awaitable[T]], *, is_acknowledged: bool = T
 
 
 def _is_refusal(error: Exception) -> bool:
+    if isinstance(error, discord.InteractionResponded):
+        return True
     return isinstance(error, discord.HTTPException) and error.status < _SERVER_ERROR and error.status != _TOO_MANY
 
 

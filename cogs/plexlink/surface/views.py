@@ -148,6 +148,13 @@ def shows(message: discord.Message, view: CardView) -> bool:
     return _words(shown) == _words(view)
 
 
+def subjects(message: discord.Message) -> set[str]:
+    """Return what the buttons of a message are about."""
+    buttons = ui.LayoutView.from_message(message, timeout=None).walk_children()
+    ids = (CUSTOM_ID.fullmatch(item.custom_id or "") for item in buttons if isinstance(item, ui.Button))
+    return {found["subject"] for found in ids if found}
+
+
 def _words(view: ui.LayoutView) -> list[str]:
     return [item.content for item in view.walk_children() if isinstance(item, ui.TextDisplay)]
 
@@ -267,12 +274,13 @@ def _waiting(showing: AttemptCard, surroundings: Surroundings) -> CardView:
         is_short=surroundings.is_short,
         product=surroundings.product,
     )
-    items: list[ui.Item[CardView]] = [ui.TextDisplay(upper), _picture()]
+    items: list[ui.Item[CardView]] = [ui.TextDisplay(upper)]
     if showing.note is not None:
         items.append(ui.TextDisplay(messages.note(showing.note, surroundings.now)))
-    items.append(ui.ActionRow(*_waiting_buttons(attempt.id, surroundings.url)))
+    # A phone cannot scan its own screen: what it needs is not below the picture.
+    items += [ui.ActionRow(*_waiting_buttons(attempt.id, surroundings.url)), _picture()]
     if surroundings.is_ephemeral:
-        items.append(ui.TextDisplay(messages.CLOSED_DM))
+        items.append(ui.TextDisplay(messages.NO_DM))
     items.append(ui.TextDisplay(messages.small_print(origin=surroundings.origin, device_name=attempt.device_name)))
     return CardView(AMBER, *items)
 

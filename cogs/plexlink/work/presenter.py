@@ -46,17 +46,20 @@ class Presenter:
         self._notifier = notifier
         self._turns = turns
         self._clock = clock
+        self._began = clock.now()
         self._notes: dict[str, tuple[Note, Attempt]] = {}
         self._drawing: set[str] = set()
         self._heard_meanwhile: set[str] = set()
         self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
         self._may_come_late: dict[str, Attempt] = {}
+        self._given_up: dict[str, Card] = {}
 
     def hear(self, attempt: Attempt) -> None:
         """Plan to draw a card of which something has changed; while it is drawn, that is looked at in the end.
 
         No back-off holds it up: the last try may have failed for what has changed, and mostly its member was here.
         """
+        self._given_up.pop(attempt.id, None)
         if attempt.id in self._drawing:
             self._heard_meanwhile.add(attempt.id)
         else:
@@ -64,13 +67,21 @@ class Presenter:
             self._plan(attempt)
 
     def find(self, attempt: Attempt) -> None:
-        """Plan as `wake` does; a code that is over by the clock is first asked about, then shown as what it is."""
+        """Plan to draw a card that may be behind; one that Discord did not take waits for its next try.
+
+        A code that is over by the clock is first asked about, then shown as what it is.
+        """
         is_overdue = attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at
         if not (is_overdue and flow.next_call(attempt) is flow.Call.ASK):
-            self.wake(attempt)
+            self._plan_at_leisure(attempt)
 
     def wake(self, attempt: Attempt) -> None:
-        """Plan to draw a card that may be behind; one that Discord did not take waits for its next try."""
+        """Plan to draw a card that may be behind, unless Discord did not take it so often that it was given up."""
+        if self._given_up.get(attempt.id) is not cards.card_for(attempt, self._clock.now()):
+            self._plan_at_leisure(attempt)
+
+    def _plan_at_leisure(self, attempt: Attempt) -> None:
+        """Plan to draw a card; one that Discord did not take waits for its next try."""
         key = Key(Kind.CARD, attempt.id)
         is_backing_off = self._agenda.failures(key) > 0 and self._agenda.is_planned(key)
         if not (is_backing_off or attempt.id in self._drawing):
@@ -111,7 +122,7 @@ class Presenter:
                 if attempt is not None:
                     await self._draw(attempt)
         if attempt is None:
-            for memory in (self._notes, self._drawn, self._may_come_late):
+            for memory in (self._notes, self._drawn, self._may_come_late, self._given_up):
                 memory.pop(attempt_id, None)
 
     async def _current(self, attempt_id: str) -> Attempt | None:
@@ -129,9 +140,10 @@ class Presenter:
             shown = await self._show(attempt)
         except NotifyError as error:
             self._may_come_late[attempt.id] = attempt
-            self._failed(key, error)
+            self._failed(key, attempt, error)
         else:
             self._may_come_late.pop(attempt.id, None)
+            self._given_up.pop(attempt.id, None)
             self._agenda.succeeded(key)
             self._plan(shown)
 
@@ -187,17 +199,31 @@ class Presenter:
             answer=attempt.answer,
             nonce=_nonce(attempt, card),
             prefers_answer=card in _STAYS_IN_ANSWER and attempt.deadline_at is None,
+            is_perhaps_out=self._is_perhaps_out(attempt, card),
+        )
+
+    def _is_perhaps_out(self, attempt: Attempt, card: Card) -> bool:
+        """Tell whether to look for a message of which we were not told.
+
+        A try has failed, or another process made it; a card that is in the answer after such a try is looked after
+        at its end.
+        """
+        is_older = attempt.requested_at < self._began
+        has_failed = self._agenda.failures(Key(Kind.CARD, attempt.id)) > 0
+        return (attempt.place.lane is None and (is_older or has_failed)) or (
+            attempt.place.lane is Lane.ANSWER and card in cards.ENDS
         )
 
     def _ready_at(self, attempt: Attempt) -> datetime:
         wait = self._agenda.expected_wait_seconds(Key(Kind.ATTEMPT, attempt.id))
         return self._clock.now() + timedelta(seconds=wait)
 
-    def _failed(self, key: Key, error: NotifyError) -> None:
-        if self._agenda.failures(key) >= _MOST_TRIES:
+    def _failed(self, key: Key, attempt: Attempt, error: NotifyError) -> None:
+        if key.id in self._given_up or self._agenda.failures(key) >= _MOST_TRIES:
             _log.error("card.given_up attempt=%s: %s", key.id, error)
             self._agenda.succeeded(key)
             self._may_come_late.pop(key.id, None)
+            self._given_up[key.id] = cards.card_for(attempt, self._clock.now())
             return
         if key.id in self._heard_meanwhile:
             self._agenda.succeeded(key)
