@@ -6,8 +6,9 @@
     ├── SettingError             a setting is missing or malformed; the text names it, never its value
     ├── PlexError                a call to plex.tv brought nothing
     │   ├── PlexUnavailableError    no usable answer: ask again later
+    │   │   └── PlexSilentError        none at all in the time that a call has
     │   ├── PlexSlowDownError       too many requests: ask again later, and less often
-    │   ├── PlexRefusedError        plex.tv says no: asking again is pointless
+    │   ├── PlexRefusedError        plex.tv says no: it is meant, if it goes on saying so
     │   └── TokenRejectedError      plex.tv does not know this token
     ├── VaultError               a secret cannot be read
     │   ├── WrongKeysError          the keys are not those that the data was written with
@@ -42,6 +43,10 @@ class PlexUnavailableError(PlexError):
     """plex.tv gave no usable answer; the question is still open."""
 
 
+class PlexSilentError(PlexUnavailableError):
+    """plex.tv let a call hang until its time was over."""
+
+
 class PlexSlowDownError(PlexError):
     """plex.tv wants fewer requests."""
 
@@ -51,7 +56,7 @@ class PlexSlowDownError(PlexError):
 
 
 class PlexRefusedError(PlexError):
-    """plex.tv refused the call for good."""
+    """plex.tv refused the call."""
 
 
 class TokenRejectedError(PlexError):

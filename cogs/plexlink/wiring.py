@@ -84,10 +84,11 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         agenda = Agenda(pace=pace)
         turns = Turns()
         presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock)
+        asker = Asker(ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=pin_style)
         worker = Worker(
             ledger=ledger,
             agenda=agenda,
-            asker=Asker(ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=pin_style),
+            asker=asker,
             presenter=presenter,
             sign_outs=SignOuts(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
             given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
@@ -112,6 +113,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         finally:
             await tokens.stop()
             await agenda.stop()
+            await asker.stop()
 
 
 async def check(settings: PlexLinkSettings) -> None:

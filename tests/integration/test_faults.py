@@ -15,14 +15,34 @@ if TYPE_CHECKING:
     from plexlink_bot.sandbox.plex_tv import Fault
 
 
-@pytest.mark.parametrize("fault", [JsonError(400, 1000), JsonError(401, 1001), JsonError(403, 1041)], ids=repr)
-async def test_a_refusal_of_plex_ends_the_attempt_with_a_way_on(world: World, fault: Fault) -> None:
+@pytest.mark.parametrize("call", [Operation.CREATE_PIN, Operation.GET_PIN])
+@pytest.mark.parametrize("fault", [JsonError(400, 1000), JsonError(401, 1001), JsonError(422, 7)], ids=repr)
+async def test_a_refusal_counts_when_plex_repeats_it_for_a_minute(world: World, call: Operation, fault: Fault) -> None:
+    world.plex.fail(fault, calls=call, times=1)
     await world.plexlink()
-    world.plex.fail(fault, calls=Operation.GET_PIN)
-    await world.advance(4)
-    card = world.card()
-    assert "Plex said no" in card.text
-    assert list(card.buttons) == ["Try again"]
+    await world.advance(10)
+    assert f"`{world.pin().code}`" in world.card().text
+    world.plex.fail(fault, calls=call, times=None)
+    if call is Operation.CREATE_PIN:
+        await world.press("New code")
+    await world.advance(50)
+    assert "Plex said no" not in world.card().text
+    await world.advance(50)
+    assert "Plex said no" in world.card().text
+    assert list(world.card().buttons) == ["Try again"]
+
+
+@pytest.mark.parametrize("gone", [JsonError(404, 1020), JsonError(410, 0)], ids=repr)
+async def test_a_code_that_plex_does_not_know_before_its_time_ends_when_plex_says_so_twice(
+    world: World, gone: Fault
+) -> None:
+    await world.plexlink()
+    world.plex.fail(gone, calls=Operation.GET_PIN, times=1)
+    await world.advance(30)
+    assert f"`{world.pin().code}`" in world.card().text
+    world.plex.fail(gone, calls=Operation.GET_PIN, times=2)
+    await world.advance(12)
+    assert "The code ran out" in world.card().text
 
 
 async def test_an_outage_over_the_deadline_is_told_and_the_approval_still_found(world: World) -> None:
@@ -112,13 +132,12 @@ async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(
 async def test_what_seemed_to_fail_is_not_told_any_more_once_its_card_is_there(world: World) -> None:
     world.close_dms()
     lost = lose_answers(world, "requested")
-    world.env.inject_error("PATCH", "/webhooks/*/*/messages/@original", status=503, times=None)
+    world.env.inject_error("PATCH", "/webhooks/*", status=503, times=6)
     result = await world.plexlink()
     await world.advance(8)
     world.approve()
     await world.advance(4)
     assert "Linked as alice" in Card(result.response).text
-    world.env.backend.faults.clear()
     await world.advance(60)
     assert len(lost) == 1
     assert "Linked as alice" in Card(result.response).text

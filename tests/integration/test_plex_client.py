@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plexlink.errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
+from plexlink.errors import (
+    PlexError,
+    PlexRefusedError,
+    PlexSilentError,
+    PlexSlowDownError,
+    PlexUnavailableError,
+    TokenRejectedError,
+)
 from plexlink.models import Approved, Expired, Pending, Pin, Secret
 from plexlink.plex import Pace, PinStyle, PlexClient, device_name
 from plexlink_bot.sandbox import plex_faults as faults
@@ -468,7 +475,7 @@ async def test_refused_connection_is_no_answer(plex: PlexTV, known: Known, opera
 async def test_call_that_takes_too_long_is_no_answer(plex: PlexTV, operation: Operation, fault: faults.Fault) -> None:
     plex.fail(fault, times=None)
     async with a_client(plex.url, timeout_seconds=0.3) as hasty:
-        assert await outcome(CALLS[operation](Known(hasty, PIN_ID, TOKEN))) is PlexUnavailableError
+        assert await outcome(CALLS[operation](Known(hasty, PIN_ID, TOKEN))) is PlexSilentError
 
 
 @calls

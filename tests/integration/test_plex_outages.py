@@ -238,15 +238,6 @@ async def test_pause_that_outlasts_the_code_is_told(tmp_path: Path) -> None:
 NO = {400: 1000, 401: 1001, 403: 1041, 404: 1020, 422: 7}
 
 
-@pytest.mark.parametrize("status", NO)
-async def test_code_that_plex_refuses_to_make_ends_the_attempt_with_a_way_on(world: World, status: int) -> None:
-    world.plex.fail(JsonError(status, NO[status]), calls=Operation.CREATE_PIN)
-    result = await world.plexlink()
-    card = Card(result.response)
-    assert "Plex said no" in card.text
-    assert list(card.buttons) == ["Try again"]
-
-
 @pytest.mark.parametrize("between", [None, "503", "401 with a page"])
 async def test_token_that_plex_refuses_twice_in_five_minutes_is_revoked(world: World, between: str | None) -> None:
     await world.plexlink()

@@ -26,6 +26,7 @@ from plexlink_bot.sandbox.plex_tv import (
     Redirect,
     Relabelled,
     Reset,
+    ServerError,
     Truncated,
     WrongTypes,
 )
@@ -34,7 +35,7 @@ from processes import PATIENCE_SECONDS, Deployment, code_of, deployment
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from plexlink_bot.sandbox.plex_tv import Fault
+    from plexlink_bot.sandbox.plex_tv import Fault, Pin
     from processes import BotProcess
     from small_discord import Message, User
 
@@ -201,6 +202,40 @@ async def test_call_that_hangs_is_given_up_and_made_again(place: Deployment) -> 
     assert len(stored_tokens(place)) == 2
     assert await bot.terminate() == 0
     assert_tidy(bot)
+
+
+async def test_question_that_hangs_holds_up_no_press_and_loses_no_token(place: Deployment) -> None:
+    bot = await place.start(PLEXLINK_PLEX_RATE="200")
+    pressing, patient, leaving = (place.join(name) for name in ("pressing", "patient", "leaving"))
+    card = await place.waiting_card(pressing)
+    place.plex.fail(Hang(), calls=Operation.GET_PIN)
+    await hung(place, Operation.GET_PIN)
+    await place.press(card, "I've approved it", pressing)
+    await card_in_the_end(place, pressing, "Plex has not seen your approval yet")
+    assert [one.status for one in place.plex.requests].count(None) == 1, "the question still hangs"
+    await place.press(card, "Cancel", pressing)
+    await card_in_the_end(place, pressing, "Cancelled")
+
+    cards = [await place.waiting_card(user) for user in (patient, leaving)]
+    place.plex.fail(Hang(), calls=Operation.GET_PIN, times=None)
+    for pin in list(place.plex.pins.values())[-2:]:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await place.plex.until(lambda pin=pin: questions_about(place, pin) > 1)  # type: ignore[misc] # bound at once
+    kept, left = (place.plex.approve(code_of(card), account_of(code_of(card))) for card in cards)
+    await place.press(cards[1], "Cancel", leaving)
+    await card_in_the_end(place, leaving, "Cancelled")
+    place.plex.heal()
+    place.plex.fail(ServerError(503), calls=Operation.GET_PIN, times=None)
+    await card_in_the_end(place, patient, "Linked as")
+    await signed_out(place, [left])
+    assert stored_tokens(place) == {kept}
+    assert await bot.terminate() == 0
+    assert_tidy(bot)
+
+
+def questions_about(place: Deployment, pin: Pin) -> int:
+    """Return how often the bot has asked about a code, and got no answer."""
+    return sum(one.path.endswith(f"/pins/{pin.id}") and one.status is None for one in place.plex.requests)
 
 
 @dataclass

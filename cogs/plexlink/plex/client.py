@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiohttp
 
-from ..errors import PlexSlowDownError, PlexUnavailableError
+from ..errors import PlexSilentError, PlexSlowDownError, PlexUnavailableError
 from .answers import (
     MAX_BODY_BYTES,
     MAX_DEVICES_BYTES,
@@ -41,7 +41,8 @@ T = TypeVar("T")
 
 _API = "/api/v2"
 _XML = {"Accept": "application/xml"}
-_MOST_CONNECTIONS = 8
+_MOST_CONNECTIONS = 32
+"""More than calls that are made at once: one that hangs keeps its connection until its time is over."""
 
 
 class PlexClient:
@@ -172,7 +173,9 @@ class PlexClient:
                 allow_redirects=False,
             ) as response:
                 answer = await _receive(response, limit)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except TimeoutError:
+            raise PlexSilentError("plex.tv does not answer in time") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             # The library's own text may hold the URL, and with it the PIN id.
             raise PlexUnavailableError(f"plex.tv cannot be reached: {type(error).__name__}") from None
         try:

@@ -16,6 +16,7 @@ from ..errors import (
     IllegalTransitionError,
     PlexError,
     PlexRefusedError,
+    PlexSilentError,
     PlexSlowDownError,
     StaleAttemptError,
     StoreError,
@@ -23,6 +24,7 @@ from ..errors import (
 )
 from ..models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
 from .agenda import Key, Kind
+from .inquiries import Inquiries
 from .order import Question
 from .shares import Presses, Purpose
 
@@ -52,6 +54,12 @@ _LONGEST_LATER_SECONDS = 600.0
 
 REJECTED_TWICE_SECONDS = 300.0
 """A token counts as dead after two refusals at least this far apart."""
+
+REFUSED_FOR_SECONDS = 60.0
+"""How long plex.tv must refuse a code, or to make one, to be believed: a gateway says such things as well."""
+
+GONE_TWICE_SECONDS = 4.0
+"""A code that plex.tv does not know before its time counts as gone when it says so again, this much later."""
 
 _PURPOSES = {
     flow.Call.CREATE_PIN: Purpose.CREATE,
@@ -87,6 +95,9 @@ class Asker:
         self._pressed: set[str] = set()
         self._made: dict[str, Pin] = {}
         self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
+        self._inquiries = Inquiries(plex=plex, came_late=self._came_late)
+        self._gone_since: dict[str, float] = {}
+        self._refused_since: dict[str, float] = {}
         self._rejected_since: dict[str, float] = {}
         self._told: set[str] = set()
         self._presses: dict[str, Presses] = {}
@@ -121,10 +132,15 @@ class Asker:
         self._pressed.add(attempt.id)
         if self._agenda.pace.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
+        self._inquiries.hurry(attempt.id)
         heard_from = self._presses.get(attempt.id, Presses()).next_at
         last_chance = self._deadlines.get(attempt.id, inf) - LAST_CHANCE_SECONDS - now
         key = Key(Kind.ATTEMPT, attempt.id)
         self._agenda.put(key, Purpose.PRESSED, heard_from - now, last_chance_seconds=last_chance)
+
+    async def stop(self) -> None:
+        """Wait for no late answer any more."""
+        await self._inquiries.stop()
 
     async def close(self, attempt_id: str) -> None:
         """Let an attempt that has waited for its code for too long be ended now; that takes no request."""
@@ -198,6 +214,7 @@ class Asker:
                 _known(attempt.client_identifier), device_name=attempt.device_name, style=self._pin_style
             )
             self._deadlines[attempt.id] = self._clock.monotonic() + pin.expires_in.total_seconds()
+            self._refused_since.pop(attempt.id, None)
         pin = self._made[attempt.id]
         left = timedelta(seconds=self._deadlines[attempt.id] - self._clock.monotonic())
         await self._commit(attempt, flow.PinCreated(pin.id, pin.code, self._clock.now() + left), tells=is_new)
@@ -210,7 +227,8 @@ class Asker:
         asked = self._clock.monotonic()
         if was_pressed:
             self._presses[attempt.id] = self._presses.get(attempt.id, Presses()).after(asked)
-        answer = await self._plex.ask(_known(attempt.pin_id), _known(attempt.client_identifier))
+        answer = await self._inquiries.ask(attempt)
+        self._refused_since.pop(attempt.id, None)
         self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
         match answer:
             case Approved(token):
@@ -219,9 +237,27 @@ class Asker:
                     self._agenda.learn(self._questions[attempt.id], approved_by=asked)
                 await self._keep(attempt, tells=True)
             case Expired():
-                await self._advance(attempt, flow.RanOut())
+                await self._seems_gone(attempt, asked, was_pressed=was_pressed)
             case Pending(expires_in):
+                self._gone_since.pop(attempt.id, None)
                 await self._still_pending(attempt, asked, expires_in, was_pressed=was_pressed)
+
+    def _came_late(self, attempt: Attempt, token: Secret) -> None:
+        """Keep a token for which nobody waited any more; the attempt's next step commits or disowns it."""
+        self._in_hand.setdefault(attempt.id, (attempt, token))
+        self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.FREE)
+
+    async def _seems_gone(self, attempt: Attempt, asked: float, *, was_pressed: bool) -> None:
+        """End a code that has run out; before its time, only when plex.tv has said twice that it does not know it."""
+        since = self._gone_since.setdefault(attempt.id, asked)
+        deadline = self._deadlines.get(attempt.id, asked + self._left_by_the_clock(attempt).total_seconds())
+        is_its_time = asked >= deadline - LAST_CHANCE_SECONDS
+        if is_its_time or asked - since >= GONE_TWICE_SECONDS:
+            await self._advance(attempt, flow.RanOut())
+            return
+        if was_pressed:
+            self._pressed.add(attempt.id)  # the next answer is for them
+        self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.POLL, since + GONE_TWICE_SECONDS - asked)
 
     async def _keep(self, attempt: Attempt, *, tells: bool) -> None:
         """Commit a token before anything else is done with it; sign it out if nobody wants it any more.
@@ -329,22 +365,29 @@ class Asker:
     async def _failed(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
         _log.info("plex.no_answer attempt=%s: %s", attempt.id, error)
         call = flow.next_call(attempt)
-        if isinstance(error, PlexRefusedError) and call is not flow.Call.READ_ACCOUNT:
+        if isinstance(error, PlexRefusedError) and call is not flow.Call.READ_ACCOUNT and self._is_refused(attempt):
             await self._advance(attempt, flow.Failed(Reason.PLEX_REFUSED))
         elif call is flow.Call.ASK and self._is_hopeless(attempt):
             await self._advance(attempt, flow.RanOut())
         elif call is flow.Call.READ_ACCOUNT and self._clock.now() >= attempt.requested_at + _ACCOUNT_GIVES_UP_AFTER:
             await self._advance(attempt, flow.Rejected(Reason.UNTOLD))
         else:
-            self._try_again(attempt)
+            self._try_again(attempt, error)
             self._tell_of_silence(attempt, error, was_pressed=was_pressed)
+
+    def _is_refused(self, attempt: Attempt) -> bool:
+        """Tell whether plex.tv has refused for so long that it means it."""
+        now = self._clock.monotonic()
+        return now - self._refused_since.setdefault(attempt.id, now) >= REFUSED_FOR_SECONDS
 
     def _is_hopeless(self, attempt: Attempt) -> bool:
         return attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at + flow.GRACE
 
-    def _try_again(self, attempt: Attempt) -> None:
+    def _try_again(self, attempt: Attempt, error: PlexError) -> None:
         key = Key(Kind.ATTEMPT, attempt.id)
         call = flow.next_call(attempt) or flow.Call.ASK
+        # Somebody who waits for a code has waited long enough already.
+        is_at_once = call is flow.Call.CREATE_PIN and isinstance(error, PlexSilentError)
         now = self._clock.monotonic()
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
         pause = max(0.0, self._agenda.pace.paused_until() - now)
@@ -353,7 +396,7 @@ class Asker:
         self._agenda.retry(
             key,
             _PURPOSES[call],
-            first_seconds=ASKED_AGAIN_SECONDS,
+            first_seconds=0.0 if is_at_once else ASKED_AGAIN_SECONDS,
             longest_seconds=_LONGEST_SECONDS if is_looked_at else _LONGEST_LATER_SECONDS,
             not_before_seconds=pause,
             last_chance_seconds=left - LAST_CHANCE_SECONDS,
@@ -396,8 +439,10 @@ class Asker:
         self._made.pop(attempt_id, None)
         self._planned.pop(attempt_id, None)
         self._asked_about.pop(attempt_id, None)
-        for memory in (self._deadlines, self._questions, self._rejected_since, self._presses):
-            memory.pop(attempt_id, None)
+        for instants in (self._deadlines, self._gone_since, self._refused_since, self._rejected_since):
+            instants.pop(attempt_id, None)
+        self._questions.pop(attempt_id, None)
+        self._presses.pop(attempt_id, None)
 
 
 def _known(secret: Secret | None) -> Secret:
