@@ -248,3 +248,16 @@ async def test_a_discord_that_refuses_cards_is_asked_less_and_less(world: World)
     await world.advance(64)
     edits = [call for call in world.env.http_requests[before:] if call.method == "PATCH"]
     assert 4 <= len(edits) <= 7
+
+
+async def test_a_card_that_discord_never_takes_is_tried_by_the_sweep_alone(world: World) -> None:
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
+    world.plex.fail(ServerError(503), calls=Operation.USER, times=None)
+    world.approve()
+    await world.advance(900)
+    before = len(world.env.http_requests)
+    asked = len(world.plex.requests)
+    await world.advance(900)
+    edits = [call for call in world.env.http_requests[before:] if call.method == "PATCH"]
+    assert len(world.plex.requests) - asked > len(edits) == 3
