@@ -156,7 +156,8 @@ def open_environment() -> FileAwareEnv:
 def read_setting(env: FileAwareEnv, name: str) -> str | None:
     """Return one variable's text, or nothing where it is missing or empty.
 
-    Editors, shells and containers' env files add marks, white space and quotes around it, which are taken off.
+    Editors, shells and containers' env files add marks, white space and quotes around it, which are taken off; white
+    space, a file's last line break most of all, without a word.
 
     Raises:
         SettingError: its `…_FILE` twin names no readable file.
@@ -166,9 +167,12 @@ def read_setting(env: FileAwareEnv, name: str) -> str | None:
         text: str | None = env.str(name, None)
     except (EnvError, ValueError, OSError):
         raise SettingError(f"{name}_FILE must name a readable text file in UTF-8.") from None
-    plain = (text or "").removeprefix(_BYTE_ORDER_MARK).strip()
+    plain = (text or "").strip()
+    if plain.startswith(_BYTE_ORDER_MARK):
+        _log.warning("settings.taken_off a byte order mark from %s; save it as plain UTF-8", name)
+        plain = plain.removeprefix(_BYTE_ORDER_MARK).strip()
     if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in _QUOTES:
-        _log.warning("settings.quotes_taken_off %s: they are not part of the value", name)
+        _log.warning("settings.taken_off the quotes around %s; they are not part of the value", name)
         plain = plain[1:-1].strip()
     return plain or None
 

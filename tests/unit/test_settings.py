@@ -259,10 +259,12 @@ def test_without_a_home_folder_the_data_folder_must_be_named(tmp_path: Path, mon
 
 @pytest.mark.parametrize("around", ['"{}"', "'{}'", "\ufeff{}", " {}\r\n", '\ufeff"{}"\n', '" {} "'])
 def test_what_editors_and_env_files_put_around_a_secret_is_taken_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, around: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, around: str
 ) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", around.format(TOKEN))
     assert bot().discord_token == Secret(TOKEN)
+    assert ("the quotes around DISCORD_TOKEN" in caplog.text) is bool({"'", '"'} & set(around))
+    assert ("byte order mark from DISCORD_TOKEN" in caplog.text) is ("\ufeff" in around)
     monkeypatch.delenv("DISCORD_TOKEN")
     (file := tmp_path / "token").write_text(around.format(TOKEN), encoding="utf-8")
     monkeypatch.setenv("DISCORD_TOKEN_FILE", str(file))
