@@ -156,6 +156,11 @@ class PlantedPlex(PlexTV):
         """Meet the next such calls of one attempt with faults."""
         self._aimed[client_identifier, operation] += aimed
 
+    def spare(self, client_identifier: str, operation: Operation) -> None:
+        """Meet no more such calls of one attempt."""
+        self._aimed.pop((client_identifier, operation), None)
+        self._met.set()
+
     def aim_at_newcomers(self, *aimed: faults.Fault) -> None:
         """Meet the next calls that make a PIN with faults."""
         self._creating += aimed

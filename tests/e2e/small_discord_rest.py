@@ -83,6 +83,7 @@ class Rest:
             ("GET", channel + "/messages", self._history),
             ("POST", channel + "/messages", self._send),
             ("PATCH", message, self._edit),
+            ("DELETE", message, self._delete),
             ("POST", r"/interactions/{interaction:\d+}/{token}/callback", self._callback),
             ("POST", webhook, self._follow_up),
             ("GET", answer, self._get_answer),
@@ -285,6 +286,10 @@ class Rest:
     async def _edit(self, request: web.Request) -> web.Response:
         body = self._body(request)
         return self._edited(self._message_of(request), body)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self._message_of(request).deleted = True
+        return web.Response(status=204)
 
     def _described(self, message: Message) -> web.Response:
         return answer_json(message_json(self._world, message))

@@ -282,6 +282,7 @@ async def test_the_link_to_the_message_leads_to_the_card(sandbox: Sandbox, conte
     discord = await Conversation.open(page, sandbox.addresses["discord"])
     await discord.say("/plexlink")
     code = (await discord.see("Your code:")).get_by_text("Your code:")
+    await discord.say("/plexlink")
     link = page.get_by_role("link", name="Go to the message")
     await discord.settle()
     await link.scroll_into_view_if_needed()
@@ -292,9 +293,8 @@ async def test_the_link_to_the_message_leads_to_the_card(sandbox: Sandbox, conte
 
 
 async def test_whoever_is_at_the_end_of_the_conversation_stays_there(sandbox: Sandbox, context: BrowserContext) -> None:
-    page = await context.new_page()
-    await page.set_viewport_size({"width": 900, "height": 400})
-    discord = await Conversation.open(page, sandbox.addresses["discord"])
+    discord = await a_long_conversation(sandbox, context, messages=20)
+    await discord.page.set_viewport_size({"width": 900, "height": 800})  # the buttons are in view at the end, too
     await discord.say("/plexlink")
     for label, end in (("Cancel", "Nothing was stored"), ("Start again", "You asked for this")):
         await discord.press(label)

@@ -123,9 +123,12 @@ async def cancel(place: PlantedDeployment, user: User) -> Message:
 
 async def fail(place: PlantedDeployment, user: User) -> Message:
     card = await start(place, user)
-    place.plex.aim(place.pins_of(user)[-1].client_identifier, Operation.GET_PIN, Echo(400))
+    question = (place.pins_of(user)[-1].client_identifier, Operation.GET_PIN)
+    place.plex.aim(*question, *[Echo(400)] * 20)  # it is believed when it says so for a minute
     await place.press(card, CHECK, user)
-    return await place.says(user, "Plex said no")
+    refused = await place.says(user, "Plex said no")
+    place.plex.spare(*question)
+    return refused
 
 
 async def renew(place: PlantedDeployment, user: User) -> Message:
@@ -193,8 +196,8 @@ DISCORD_FAULTS: list[DiscordFault] = [
 async def be_failed_by_discord(place: PlantedDeployment, user: User, fault: DiscordFault) -> Message:
     method, path, status, before, code = fault
     place.discord.echo(method, path, status, user=user, before=before, code=code)
-    if "webhooks" in path:
-        user.dms_closed = 50007
+    if "webhooks" in path or (method == "POST" and status in {400, 403}):
+        user.dms_closed = 50007  # the card is in the answer
     return await cancel(place, user)
 
 
@@ -310,7 +313,7 @@ class Diary:
         place = self._place
         unlucky = next(one for one in place.guild.members if one.name == "unlucky")
         card = await place.says(unlucky, WAITS)
-        place.plex.aim(place.pins_of(unlucky)[-1].client_identifier, Operation.GET_PIN, JsonError(410, 1020))
+        place.plex.aim(place.pins_of(unlucky)[-1].client_identifier, Operation.GET_PIN, *[JsonError(410, 1020)] * 2)
         await place.press(card, CHECK, unlucky)
         self._ended["after a kill"] = await place.says(unlucky, "The code ran out")
 

@@ -46,6 +46,11 @@ After an error of Discord's, discord.py sends it again after one second and thre
 _NEWEST = 20
 """How many messages of a conversation are looked at for one that is out though nobody told us so."""
 
+_MESSAGE_GONE = {
+    10003,  # unknown channel
+    10008,  # unknown message
+    50001,  # no access
+}
 _CLIENT_ERROR, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
 
 
@@ -84,11 +89,18 @@ class DiscordNotifier:
         if showing.place.lane is Lane.DM:
             return await self._edit_message(showing)
         is_in_answer = showing.place.lane is Lane.ANSWER or showing.prefers_answer
-        is_drawn = is_in_answer and showing.answer is not None and await self._draw_in(showing.answer, showing)
-        if is_drawn and showing.is_perhaps_out:
-            with suppress(discord.HTTPException):  # the member sees the card all the same
-                await self._found(showing)
-        return is_drawn
+        return is_in_answer and showing.answer is not None and await self._draw_in(showing.answer, showing)
+
+    async def take_away(self, user_id: int, attempt_id: str) -> None:
+        """Delete the direct message of an attempt whose card is in an answer; see `showing.Notifier`."""
+        async with _in_time():
+            try:
+                message = await self._found(user_id, attempt_id)
+                if message is not None:
+                    await message.delete()
+            except discord.HTTPException as error:
+                if not _is_final(error):
+                    raise
 
     async def _send_soon(self, showing: Showing, answer: Answer, *, nonce: str) -> Place | None:
         """Send a direct message within a few seconds, or draw in the answer that somebody is looking at."""
@@ -98,18 +110,18 @@ class DiscordNotifier:
                 sent = await persist(lambda: self._send(showing, nonce=nonce), is_acknowledged=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is another way; raised if that fails too
             _log.warning("message.late user=%s: %s", showing.user_id, type(error).__name__)
-            trouble, sent = error, await self._found_soon(showing)
+            trouble, sent = error, await self._adopted_soon(showing)
         if sent is not None:
             return sent
         if not await self._draw_in(answer, showing) and trouble is not None:
             raise trouble
         return Place(lane=Lane.ANSWER)
 
-    async def _found_soon(self, showing: Showing) -> Place | None:
+    async def _adopted_soon(self, showing: Showing) -> Place | None:
         """Look for a message whose sending failed; where Discord does not let us look, there is none."""
         try:
             async with asyncio.timeout(_SOON_SECONDS):
-                return await self._found(showing)
+                return await self._adopted(showing)
         except Exception as error:  # noqa: BLE001 - as in `_send_soon`
             _log.warning("message.not_looked_for user=%s: %s", showing.user_id, type(error).__name__)
             return None
@@ -155,34 +167,39 @@ class DiscordNotifier:
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if not _is_final(error):
-                raise
-            _log.info("card.message_gone code=%s", error.code)
+            if _code(error) not in _MESSAGE_GONE:
+                raise  # a member may refuse messages for a while, and has this one
             return False
         return True
 
     async def _send(self, showing: Showing, *, nonce: str) -> Place | None:
         """Send a direct message; nothing where Discord does not let us, or the member takes none."""
-        if showing.is_perhaps_out and (found := await self._found(showing)) is not None:
-            return found
+        if showing.is_perhaps_out and (place := await self._adopted(showing)) is not None:
+            return place
         url = self._url(showing)
         view = self._view(showing, url, is_ephemeral=False)
         message = await self._message(showing.user_id, view, files=_picture(url), nonce=nonce)
         return None if message is None else await self._with_card(message, view, url)
 
-    async def _found(self, showing: Showing) -> Place | None:
-        """Find a message that is out though nobody told us so, by the attempt in its buttons, and bring its card up.
+    async def _adopted(self, showing: Showing) -> Place | None:
+        """Bring a message up to date that is out though nobody told us so; return its place, if there is one."""
+        if not isinstance(showing.content, AttemptCard):
+            return None
+        message = await self._found(showing.user_id, showing.content.attempt.id)
+        url = self._url(showing)
+        view = self._view(showing, url, is_ephemeral=False)
+        return None if message is None else await self._with_card(message, view, url)
+
+    async def _found(self, user_id: int, attempt_id: str) -> discord.Message | None:
+        """Return the message that shows an attempt, by its buttons.
 
         Discord forgets a nonce after some minutes; a process may be down for longer.
         """
-        if not isinstance(showing.content, AttemptCard):
-            return None
-        channel = await self._bot.create_dm(discord.Object(showing.user_id))
+        channel = await self._bot.create_dm(discord.Object(user_id))
         me = self._bot.user.id if self._bot.user else 0
         async for message in channel.history(limit=_NEWEST):
-            if message.author.id == me and showing.content.attempt.id in views.subjects(message):
-                url = self._url(showing)
-                return await self._with_card(message, self._view(showing, url, is_ephemeral=False), url)
+            if message.author.id == me and attempt_id in views.subjects(message):
+                return message
         return None
 
     async def _with_card(self, message: discord.Message, view: views.CardView, url: Secret | None) -> Place:

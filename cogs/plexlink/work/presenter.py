@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 from .. import cards, flow
@@ -26,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 HELD_BACK_SECONDS = 2.0
 """How long a card is held back that the next one mostly overtakes: in line, approved."""
+
+_LATE_SECONDS = 30.0
+"""How long after a card went into an answer its direct message may still come: Discord was slow to store it."""
 
 _MOST_TRIES = 10
 
@@ -53,6 +57,7 @@ class Presenter:
         self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
         self._may_come_late: dict[str, Attempt] = {}
         self._given_up: dict[str, Card] = {}
+        self._looked_after_at: dict[str, float] = {}
 
     def hear(self, attempt: Attempt) -> None:
         """Plan to draw a card of which something has changed; while it is drawn, that is looked at in the end.
@@ -71,6 +76,8 @@ class Presenter:
 
         A code that is over by the clock is first asked about, then shown as what it is.
         """
+        if attempt.place.lane is Lane.ANSWER and attempt.requested_at < self._began:
+            self._looked_after_at.setdefault(attempt.id, self._clock.monotonic())
         is_overdue = attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at
         if not (is_overdue and flow.next_call(attempt) is flow.Call.ASK):
             self._plan_at_leisure(attempt)
@@ -95,6 +102,8 @@ class Presenter:
             self._agenda.put(key, Purpose.FREE, HELD_BACK_SECONDS if is_held_back else 0.0)
         elif (changes_at := cards.changes_at(attempt, now)) is not None:
             self._agenda.put_sooner(key, Purpose.FREE, (changes_at - now).total_seconds())
+        if attempt.place.lane is Lane.ANSWER and attempt.id in self._looked_after_at:
+            self._agenda.put_sooner(key, Purpose.FREE, self._looked_after_at[attempt.id] - self._clock.monotonic())
 
     def note(self, attempt: Attempt, note: Note) -> None:
         """Draw the card again with a passing line, from `attempt` where its row cannot be read."""
@@ -122,7 +131,7 @@ class Presenter:
                 if attempt is not None:
                     await self._draw(attempt)
         if attempt is None:
-            for memory in (self._notes, self._drawn, self._may_come_late, self._given_up):
+            for memory in (self._notes, self._drawn, self._may_come_late, self._given_up, self._looked_after_at):
                 memory.pop(attempt_id, None)
 
     async def _current(self, attempt_id: str) -> Attempt | None:
@@ -158,10 +167,21 @@ class Presenter:
             drawn, card, place = self._drawn[attempt.id]
             attempt = await self._ledger.shown(drawn, card, place)
             self._drawn.pop(attempt.id, None)
+            if drawn.place.lane is None and place.lane is Lane.ANSWER:
+                self._looked_after_at[attempt.id] = self._clock.monotonic() + _LATE_SECONDS
         if attempt.place.lane is Lane.DM and attempt.answer is not None:
             await self._notifier.show(_pointer(attempt, attempt.answer))
             attempt = await self._ledger.answered(attempt, attempt.answer)
+        if attempt.place.lane is Lane.ANSWER:
+            await self._look_after(attempt)
         return attempt
+
+    async def _look_after(self, attempt: Attempt) -> None:
+        """See that the direct message did not come after all: it would keep a dead code."""
+        is_late = self._clock.monotonic() >= self._looked_after_at.get(attempt.id, inf)
+        if is_late or flow.is_over(attempt):
+            await self._notifier.take_away(attempt.user_id, attempt.id)
+            self._looked_after_at.pop(attempt.id, None)
 
     async def _draw_what_differs(self, attempt: Attempt) -> None:
         card = cards.card_for(attempt, self._clock.now())
@@ -199,20 +219,14 @@ class Presenter:
             answer=attempt.answer,
             nonce=_nonce(attempt, card),
             prefers_answer=card in _STAYS_IN_ANSWER and attempt.deadline_at is None,
-            is_perhaps_out=self._is_perhaps_out(attempt, card),
+            is_perhaps_out=self._is_perhaps_out(attempt),
         )
 
-    def _is_perhaps_out(self, attempt: Attempt, card: Card) -> bool:
-        """Tell whether to look for a message of which we were not told.
-
-        A try has failed, or another process made it; a card that is in the answer after such a try is looked after
-        at its end.
-        """
+    def _is_perhaps_out(self, attempt: Attempt) -> bool:
+        """Tell whether a message may be out of which we were not told: a try has failed, or another process made it."""
         is_older = attempt.requested_at < self._began
         has_failed = self._agenda.failures(Key(Kind.CARD, attempt.id)) > 0
-        return (attempt.place.lane is None and (is_older or has_failed)) or (
-            attempt.place.lane is Lane.ANSWER and card in cards.ENDS
-        )
+        return attempt.place.lane is None and (is_older or has_failed)
 
     def _ready_at(self, attempt: Attempt) -> datetime:
         wait = self._agenda.expected_wait_seconds(Key(Kind.ATTEMPT, attempt.id))

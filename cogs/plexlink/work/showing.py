@@ -22,6 +22,15 @@ class Notifier(Protocol):
         """
         ...
 
+    async def take_away(self, user_id: int, attempt_id: str) -> None:
+        """Delete a direct message that came after all, when the card of its attempt was in an answer already.
+
+        Raises:
+            NotifyError: it may still be there; try again.
+
+        """
+        ...
+
 
 class Turns:
     """Whoever draws on a message does it alone: an edit may be on its way for long, and the next one comes after it."""
