@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where things go is said here: what the user set for other programs keeps out, an index of theirs stays.
+unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT UV_REQUIRE_HASHES
 # As pip does: whoever has a proxy with a certificate of its own has told the system of it.
 export UV_SYSTEM_CERTS ?= 1
 
@@ -20,6 +22,11 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 
 # $(call step,what it does,how): one line a step, and the time it took.
 step = @printf '%s … ' '$(1)'; start=$$(date +%s); { $(2); } && echo "$$(($$(date +%s) - start)) s"
+
+# Scripts of an environment name its place and its Python: moved, copied or without that Python it is made anew.
+SPOILED := $(shell [ -e $(VENV) ] || exit; \
+             grep -qsF " $$(pwd -P)/$(VENV)" $(VENV)/pyvenv.cfg || { echo it was made in another folder; exit; }; \
+             $(BIN)/python -Ic 'import pip, ssl' 2>/dev/null || echo its Python is gone or another one)
 
 .PHONY: sandbox run test proof coverage soak fuzz bench lint format pictures lock clean FORCE
 .DELETE_ON_ERROR:
@@ -89,18 +96,19 @@ $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(VENV)/files $(UV)
 	@touch $@ $(VENV)/sandbox.stamp $(VENV)/run.stamp
 
 # A strict editable install links each file: a new or moved file asks for a new install, an edit does not.
-$(VENV)/files: FORCE | $(BIN)/pip
+$(VENV)/files: FORCE $(BIN)/pip
 	@find bot cogs -type f ! -name '*.pyc' | LC_ALL=C sort | cmp -s - $@ || \
 	 find bot cogs -type f ! -name '*.pyc' | LC_ALL=C sort > $@
 
-$(UV): requirements-installer.lock | $(BIN)/pip
+$(UV): requirements-installer.lock $(BIN)/pip
 	$(call step,Installing the installer,rm -rf $(VENV)/installer && \
-	 $(BIN)/python -m pip install --quiet --require-hashes --target $(VENV)/installer -r requirements-installer.lock)
+	 $(BIN)/python -m pip install --quiet --no-user --prefix= --require-hashes \
+	  --target $(VENV)/installer -r requirements-installer.lock)
 	@touch $@
 
-$(BIN)/pip:
+$(BIN)/pip: $(if $(SPOILED),FORCE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	 { echo "PlexLink needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	 { echo "Python's venv is missing; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	$(call step,Making $(VENV),$(PYTHON) -m venv $(VENV))
+	$(call step,Making $(VENV)$(if $(SPOILED), anew: $(SPOILED)),rm -rf $(VENV) && $(PYTHON) -m venv $(VENV))
