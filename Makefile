@@ -3,16 +3,18 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+LOWEST := $(VENV)/lowest
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Where things go is said here: what the user set for other programs keeps out, an index of theirs stays.
+# Where things are installed is said here: what users set for other programs stays out, but for their index.
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT UV_REQUIRE_HASHES
 # As pip does: whoever has a proxy with a certificate of its own has told the system of it.
 export UV_SYSTEM_CERTS ?= 1
 
 # pip, of whatever age, installs one pinned package: uv. That installs all others, exactly as the locks have them.
 UV      := $(VENV)/installer/bin/uv
-INSTALL  = $(UV) pip install --quiet --python $(BIN)/python
+INTO     = $(BIN)/python
+INSTALL  = $(UV) pip install --quiet --python $(INTO)
 LOCKED   = $(INSTALL) --require-hashes -r
 PROJECT  = $(INSTALL) --no-deps --no-build-isolation --config-settings editable_mode=strict -e .
 
@@ -28,7 +30,7 @@ SPOILED := $(shell [ -e $(VENV) ] || exit; \
              grep -qsF " $$(pwd -P)/$(VENV)" $(VENV)/pyvenv.cfg || { echo it was made in another folder; exit; }; \
              $(BIN)/python -Ic 'import pip, ssl' 2>/dev/null || echo its Python is gone or another one)
 
-.PHONY: sandbox run test proof coverage soak fuzz bench lint format pictures lock clean FORCE
+.PHONY: sandbox run test lowest proof coverage soak fuzz bench lint format pictures lock clean FORCE
 .DELETE_ON_ERROR:
 
 sandbox: $(VENV)/sandbox.stamp
@@ -42,6 +44,9 @@ PYTEST = $(BIN)/pytest -n 4 --dist worksteal
 
 test: $(VENV)/dev.stamp
 	$(PYTEST) $(ARGS)
+
+lowest: $(VENV)/lowest.stamp
+	$(LOWEST)/bin/pytest -n 4 --dist worksteal tests/unit $(ARGS)
 
 proof: $(VENV)/dev.stamp
 	$(PYTEST) tests/proof tests/benchmarks $(ARGS)
@@ -76,6 +81,9 @@ lock: $(UV)
 	$(COMPILE) pyproject.toml --extra bot --group build -o requirements.lock
 	$(COMPILE) pyproject.toml --extra bot --extra sandbox --group build -o requirements-sandbox.lock
 	$(COMPILE) pyproject.toml --extra bot --extra sandbox --group dev -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra bot -c .ci/red.txt --resolution lowest-direct -o $(VENV)/lowest.txt
+	$(COMPILE) pyproject.toml --extra bot --extra sandbox --group dev -c .ci/red.txt -c $(VENV)/lowest.txt \
+	 -o requirements-lowest.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
@@ -94,6 +102,13 @@ $(VENV)/dev.stamp: requirements-dev.lock pyproject.toml $(VENV)/files $(UV)
 	$(call step,Installing what the tests need,$(LOCKED) requirements-dev.lock)
 	$(call step,Installing the bot,$(PROJECT))
 	@touch $@ $(VENV)/sandbox.stamp $(VENV)/run.stamp
+
+$(VENV)/lowest.stamp: INTO = $(LOWEST)/bin/python
+$(VENV)/lowest.stamp: requirements-lowest.lock pyproject.toml $(VENV)/files $(UV)
+	$(call step,Installing the lowest versions,$(UV) venv --quiet --clear --python $(BIN)/python $(LOWEST) && \
+	 $(LOCKED) requirements-lowest.lock)
+	$(call step,Installing the bot,$(PROJECT))
+	@touch $@
 
 # A strict editable install links each file: a new or moved file asks for a new install, an edit does not.
 $(VENV)/files: FORCE $(BIN)/pip

@@ -108,7 +108,7 @@ def read_json(raw: bytes) -> dict[str, object] | None:
 async def read_fields(request: web.Request) -> Mapping[str, str]:
     """Return body, query and X-Plex-* headers as one; headers win over the query, that over the body."""
     fields = CIMultiDict(await _read_body(request))
-    fields.update(request.query)
+    fields.update(tuple(request.query.items()))  # as pairs: multidict 6.1 kept the case of a dict's keys
     fields.update({key: _text(value) for key, value in request.headers.items() if key.lower().startswith("x-plex-")})
     return fields
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,7 @@ WANTS = {
     "requirements.lock": ({"bot"}, {"build"}),
     "requirements-sandbox.lock": ({"bot", "sandbox"}, {"build"}),
     "requirements-dev.lock": ({"bot", "sandbox"}, {"dev"}),
+    "requirements-lowest.lock": ({"bot", "sandbox"}, {"dev"}),
     "requirements-installer.lock": (set(), {"installer"}),
 }
 """The extras of the project and the dependency groups that each lock is made of."""
@@ -30,6 +32,11 @@ def locked(name: str) -> dict[str, set[str]]:
     """Return the packages that a lock pins, with the extras that stand beside them."""
     pins = [Requirement(found[0]) for found in PIN.findall((ROOT / name).read_text())]
     return {canonicalize_name(pin.name): pin.extras for pin in pins}
+
+
+def versions(name: str) -> Iterator[tuple[str, str]]:
+    """Give each package that a file pins, and its version; what it pins twice, for two Pythons, comes twice."""
+    return ((Requirement(found[0]).name, found[1]) for found in PIN.findall((ROOT / name).read_text()))
 
 
 def wanted_by(package: str, extras: set[str]) -> Iterator[Requirement]:
@@ -75,3 +82,19 @@ def test_all_that_a_lock_names_is_pinned_with_hashes(name: str) -> None:
 
 def test_every_lock_is_known_here() -> None:
     assert {path.name for path in ROOT.glob("*.lock")} == WANTS.keys()
+
+
+def test_the_lowest_lock_has_each_bound_that_we_declare_and_all_that_red_pins() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [Requirement(one) for one in (*project["dependencies"], *project["optional-dependencies"]["bot"])]
+    bounds = {
+        canonicalize_name(one.name): Version(bound.version)
+        for one in declared
+        for bound in one.specifier
+        if bound.operator == ">="
+    }
+    red = {canonicalize_name(name): Version(version) for name, version in versions(".ci/red.txt")}
+    pins = {canonicalize_name(name): Version(version) for name, version in versions("requirements-lowest.lock")}
+    assert len(bounds) == len(declared)
+    assert [one for one in (bounds | red).items() if one not in pins.items()] == []
+    assert [one for one in bounds.items() if one[0] in red and one not in red.items()] == []
