@@ -361,6 +361,19 @@ async def test_member_with_closed_messages_links_in_the_answer_whatever_is_resta
     assert place.discord.dm(place.alice) == []
 
 
+async def test_what_changes_while_the_bot_looks_for_a_late_message_is_shown_at_once(place: Deployment) -> None:
+    place.alice.dms_closed = 50007
+    bot = await place.start(arguments=run_with("plexlink.work.presenter", _LATE_SECONDS=0.5))
+    command = await place.plexlink()
+    card = await place.answer_saying(command, "Your code:")
+    looking = place.discord.hold("GET", "/channels/*/messages")
+    await looking.caught()
+    await place.press(card, "Cancel")
+    await bot.logged("link.cancelled")
+    looking.release()
+    await place.answer_saying(command, "Cancelled")
+
+
 # Discord is away.
 
 

@@ -88,6 +88,16 @@ async def test_a_press_waits_for_a_young_question_only(pressed_after: float, wai
 
 
 @in_virtual_time
+async def test_a_stop_waits_a_moment_for_a_late_token() -> None:
+    desk = Desk(6.0, Approved(Secret("token")))
+    await desk.waited()
+    assert desk.inquiries.is_asking(ATTEMPT.id)
+    await desk.inquiries.stop()
+    assert desk.late == ["token"]
+    assert not desk.inquiries.is_asking(ATTEMPT.id)
+
+
+@in_virtual_time
 async def test_a_stop_leaves_no_question_behind() -> None:
     desk = Desk(60.0, Approved(Secret("token")))
     await desk.waited()

@@ -51,6 +51,9 @@ _MESSAGE_GONE = {
     10008,  # unknown message
     50001,  # no access
 }
+_MISTAKES = (AssertionError, AttributeError, LookupError, TypeError)
+"""They are ours, not Discord's, and their traceback is wanted."""
+
 _CLIENT_ERROR, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
 
 
@@ -108,6 +111,8 @@ class DiscordNotifier:
         try:
             async with asyncio.timeout(_SOON_SECONDS):
                 sent = await persist(lambda: self._send(showing, nonce=nonce), is_acknowledged=False)
+        except _MISTAKES:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, there is another way; raised if that fails too
             _log.warning("message.late user=%s: %s", showing.user_id, type(error).__name__)
             trouble, sent = error, await self._adopted_soon(showing)
@@ -122,6 +127,8 @@ class DiscordNotifier:
         try:
             async with asyncio.timeout(_SOON_SECONDS):
                 return await self._adopted(showing)
+        except _MISTAKES:
+            raise
         except Exception as error:  # noqa: BLE001 - as in `_send_soon`
             _log.warning("message.not_looked_for user=%s: %s", showing.user_id, type(error).__name__)
             return None
@@ -348,7 +355,7 @@ async def _in_time() -> AsyncIterator[None]:
             yield
     except discord.HTTPException as error:
         raise NotifyError(f"Discord answered HTTP {error.status}, code {_code(error)}") from None
-    except (AssertionError, AttributeError, LookupError, TypeError):
-        raise  # a mistake of ours is not Discord's, and its traceback is wanted
+    except _MISTAKES:
+        raise
     except Exception as error:  # noqa: BLE001 - HTTP libraries raise what they like; all of it means: try again
         raise NotifyError(f"Discord cannot be reached: {type(error).__name__}") from None

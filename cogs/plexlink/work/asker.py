@@ -132,15 +132,20 @@ class Asker:
         self._pressed.add(attempt.id)
         if self._agenda.pace.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
-        self._inquiries.hurry(attempt.id)
         heard_from = self._presses.get(attempt.id, Presses()).next_at
         last_chance = self._deadlines.get(attempt.id, inf) - LAST_CHANCE_SECONDS - now
         key = Key(Kind.ATTEMPT, attempt.id)
         self._agenda.put(key, Purpose.PRESSED, heard_from - now, last_chance_seconds=last_chance)
+        self._inquiries.hurry(attempt.id)
 
     async def stop(self) -> None:
-        """Wait for no late answer any more."""
+        """Wait a moment for late answers, and commit the tokens that came with them."""
         await self._inquiries.stop()
+        for attempt, _ in list(self._in_hand.values()):
+            try:
+                await self._keep(attempt, tells=False)
+            except (StaleAttemptError, IllegalTransitionError, StoreError) as error:
+                _log.info("link.not_kept attempt=%s: %s", attempt.id, error)
 
     async def close(self, attempt_id: str) -> None:
         """Let an attempt that has waited for its code for too long be ended now; that takes no request."""
@@ -230,6 +235,9 @@ class Asker:
         answer = await self._inquiries.ask(attempt)
         self._refused_since.pop(attempt.id, None)
         self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
+        if attempt.id in self._in_hand:  # an earlier question was answered meanwhile
+            await self._keep(attempt, tells=True)
+            return
         match answer:
             case Approved(token):
                 self._in_hand[attempt.id] = (attempt, token)
@@ -251,13 +259,14 @@ class Asker:
         """End a code that has run out; before its time, only when plex.tv has said twice that it does not know it."""
         since = self._gone_since.setdefault(attempt.id, asked)
         deadline = self._deadlines.get(attempt.id, asked + self._left_by_the_clock(attempt).total_seconds())
-        is_its_time = asked >= deadline - LAST_CHANCE_SECONDS
-        if is_its_time or asked - since >= GONE_TWICE_SECONDS:
+        is_over = asked >= deadline - LAST_CHANCE_SECONDS or asked - since >= GONE_TWICE_SECONDS
+        if is_over and not self._inquiries.is_asking(attempt.id):  # a question that was put in time may bring a token
             await self._advance(attempt, flow.RanOut())
             return
         if was_pressed:
             self._pressed.add(attempt.id)  # the next answer is for them
-        self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.POLL, since + GONE_TWICE_SECONDS - asked)
+        key, left = Key(Kind.ATTEMPT, attempt.id), since + GONE_TWICE_SECONDS - asked
+        self._agenda.put(key, Purpose.POLL, max(ASKED_AGAIN_SECONDS, left))
 
     async def _keep(self, attempt: Attempt, *, tells: bool) -> None:
         """Commit a token before anything else is done with it; sign it out if nobody wants it any more.
@@ -365,7 +374,9 @@ class Asker:
     async def _failed(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
         _log.info("plex.no_answer attempt=%s: %s", attempt.id, error)
         call = flow.next_call(attempt)
-        if isinstance(error, PlexRefusedError) and call is not flow.Call.READ_ACCOUNT and self._is_refused(attempt):
+        if call is flow.Call.ASK and attempt.id in self._in_hand:
+            await self._keep(attempt, tells=True)
+        elif isinstance(error, PlexRefusedError) and call is not flow.Call.READ_ACCOUNT and self._is_refused(attempt):
             await self._advance(attempt, flow.Failed(Reason.PLEX_REFUSED))
         elif call is flow.Call.ASK and self._is_hopeless(attempt):
             await self._advance(attempt, flow.RanOut())
@@ -387,7 +398,8 @@ class Asker:
         key = Key(Kind.ATTEMPT, attempt.id)
         call = flow.next_call(attempt) or flow.Call.ASK
         # Somebody who waits for a code has waited long enough already.
-        is_at_once = call is flow.Call.CREATE_PIN and isinstance(error, PlexSilentError)
+        is_hang = call is flow.Call.CREATE_PIN and isinstance(error, PlexSilentError)
+        is_at_once = is_hang and self._agenda.failures(key) == 0
         now = self._clock.monotonic()
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
         pause = max(0.0, self._agenda.pace.paused_until() - now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ ANSWERED_WITHIN_SECONDS = 5.0
 PRESSED_WITHIN_SECONDS = 1.0
 """How old a question may be for a press to wait for it."""
 
+_DRAIN_SECONDS = 2.0
+
 
 class Inquiries:
     """Ask plex.tv about codes.
@@ -32,7 +35,7 @@ class Inquiries:
         self._plex = plex
         self._came_late = came_late
         self._patience: dict[str, tuple[asyncio.Timeout, float]] = {}
-        self._unanswered: set[asyncio.Task[PinAnswer]] = set()
+        self._unanswered: dict[asyncio.Task[PinAnswer], str] = {}
 
     async def ask(self, attempt: Attempt) -> PinAnswer:
         """Ask whether an attempt's code has been approved.
@@ -51,7 +54,7 @@ class Inquiries:
                 self._patience[attempt.id] = patience, now + PRESSED_WITHIN_SECONDS
                 return await asyncio.shield(question)
         except TimeoutError:
-            self._unanswered.add(question)
+            self._unanswered[question] = attempt.id
             question.add_done_callback(partial(self._is_answered, attempt))
             raise PlexSilentError("plex.tv lets a question hang") from None
         except asyncio.CancelledError:
@@ -64,16 +67,24 @@ class Inquiries:
         """Let nobody wait any longer for a question that hangs: its member has pressed, and it is asked anew."""
         patience, enough_at = self._patience.get(attempt_id, (None, 0.0))
         if patience is not None:
-            patience.reschedule(enough_at)
+            with suppress(RuntimeError):  # its time is over this very moment
+                patience.reschedule(enough_at)
+
+    def is_asking(self, attempt_id: str) -> bool:
+        """Tell whether a question is open that nobody waits for any more."""
+        return attempt_id in self._unanswered.values()
 
     async def stop(self) -> None:
-        """Give up what is still unanswered."""
-        for question in self._unanswered:
+        """Wait a moment for what is still unanswered, and give it up."""
+        if not self._unanswered:
+            return
+        _, late = await asyncio.wait(self._unanswered, timeout=_DRAIN_SECONDS)
+        for question in late:
             question.cancel()
-        await asyncio.gather(*self._unanswered, return_exceptions=True)
+        await asyncio.gather(*late, return_exceptions=True)
 
     def _is_answered(self, attempt: Attempt, question: asyncio.Task[PinAnswer]) -> None:
-        self._unanswered.discard(question)
+        self._unanswered.pop(question, None)
         if question.cancelled() or question.exception() is not None:
             return
         answer = question.result()

@@ -31,6 +31,9 @@ HELD_BACK_SECONDS = 2.0
 _LATE_SECONDS = 30.0
 """How long after a card went into an answer its direct message may still come: Discord was slow to store it."""
 
+_LATE_AGAIN_SECONDS = 120.0
+"""And how long after a look that Discord did not let us take, the next one is."""
+
 _MOST_TRIES = 10
 
 
@@ -155,6 +158,8 @@ class Presenter:
             self._given_up.pop(attempt.id, None)
             self._agenda.succeeded(key)
             self._plan(shown)
+            if attempt.id in self._heard_meanwhile:
+                self._agenda.put(key, Purpose.FREE)  # what was just looked at may be outdated
 
     async def _show(self, attempt: Attempt) -> Attempt:
         late = self._may_come_late.get(attempt.id)
@@ -180,8 +185,12 @@ class Presenter:
         """See that the direct message did not come after all: it would keep a dead code."""
         is_late = self._clock.monotonic() >= self._looked_after_at.get(attempt.id, inf)
         if is_late or flow.is_over(attempt):
-            await self._notifier.take_away(attempt.user_id, attempt.id)
             self._looked_after_at.pop(attempt.id, None)
+            try:
+                await self._notifier.take_away(attempt.user_id, attempt.id)
+            except NotifyError as error:  # the card itself is true
+                _log.info("card.not_looked_after attempt=%s: %s", attempt.id, error)
+                self._looked_after_at[attempt.id] = self._clock.monotonic() + _LATE_AGAIN_SECONDS
 
     async def _draw_what_differs(self, attempt: Attempt) -> None:
         card = cards.card_for(attempt, self._clock.now())
