@@ -178,7 +178,10 @@ def read_setting(env: FileAwareEnv, name: str) -> str | None:
 
 
 def _default_folder() -> Path:
-    folder = Path(platformdirs.user_data_dir("plexlink", appauthor=False))
+    try:
+        folder = Path(platformdirs.user_data_dir("plexlink", appauthor=False))
+    except RuntimeError:
+        folder = Path()  # some releases leave the ~ in its place, others raise
     if not folder.is_absolute():
         raise SettingError("PLEXLINK_DATA_DIR is missing, and there is no home folder to keep the data in; set it.")
     return folder

@@ -18,7 +18,7 @@ from plexlink.settings import PlexLinkSettings, open_environment
 from plexlink_bot.settings import BotSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TOKEN = "planted-discord-token"
 KEY = base64.b64encode(b"planted" * 4 + b"keys").decode()
@@ -249,8 +249,15 @@ def test_truth_has_several_words(monkeypatch: pytest.MonkeyPatch, value: str, *,
     assert plexlink().user_install is expected
 
 
-def test_without_a_home_folder_the_data_folder_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platformdirs, "user_data_dir", lambda *_, **__: "~/.local/share/plexlink")
+def no_home(*_: object, **__: object) -> str:
+    raise RuntimeError("could not determine the home directory")
+
+
+@pytest.mark.parametrize("says", [lambda *_, **__: "~/.local/share/plexlink", no_home])
+def test_without_a_home_folder_the_data_folder_must_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: Callable[..., str]
+) -> None:
+    monkeypatch.setattr(platformdirs, "user_data_dir", says)
     with pytest.raises(SettingError, match="PLEXLINK_DATA_DIR is missing"):
         plexlink()
     monkeypatch.setenv("PLEXLINK_DATA_DIR", str(tmp_path))
