@@ -157,9 +157,10 @@ class Presenter:
             self._may_come_late.pop(attempt.id, None)
             self._given_up.pop(attempt.id, None)
             self._agenda.succeeded(key)
-            self._plan(shown)
-            if attempt.id in self._heard_meanwhile:
-                self._agenda.put(key, Purpose.FREE)  # what was just looked at may be outdated
+            # What was looked at before Discord was asked may be outdated.
+            newest = await self._ledger.get(attempt.id) if attempt.id in self._heard_meanwhile else shown
+            if newest is not None:
+                self._plan(newest)
 
     async def _show(self, attempt: Attempt) -> Attempt:
         late = self._may_come_late.get(attempt.id)
