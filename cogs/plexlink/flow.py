@@ -201,6 +201,11 @@ def is_over(attempt: Attempt) -> bool:
     return attempt.state not in OPEN
 
 
+def left(attempt: Attempt, now: datetime) -> timedelta:
+    """Return how much of the attempt's time is left by the clock; less than nothing once it is over."""
+    return timedelta(0) if attempt.deadline_at is None else attempt.deadline_at - now
+
+
 def next_call(attempt: Attempt) -> Call | None:
     """Return what the attempt wants from plex.tv; nothing once it is over, or while it cannot be read."""
     if attempt.trouble is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,9 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         monotonic=clock.monotonic,
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
     )
-    async with Database.open(_place(settings)) as database, client as plex:
+    async with AsyncExitStack() as resources:
+        database = await resources.enter_async_context(Database.open(_place(settings)))
+        plex = await resources.enter_async_context(client)
         bell = Bell()
         store = Store(database=database, vault=await open_vault(database, settings))
         _warn_of_others(database, settings)
@@ -81,39 +83,67 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
         )
-        agenda = Agenda(pace=pace)
-        turns = Turns()
-        presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock)
-        asker = Asker(ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=pin_style)
-        worker = Worker(
-            ledger=ledger,
-            agenda=agenda,
-            asker=asker,
-            presenter=presenter,
-            sign_outs=SignOuts(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
-            given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
-            notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
-            health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
-            clock=clock,
-            audit_days=settings.audit_days,
+        bell.listen(_publisher(bot))
+        worker = await resources.enter_async_context(
+            _working(
+                ledger=ledger,
+                plex=plex,
+                agenda=Agenda(pace=pace),
+                notifier=notifier,
+                bell=bell,
+                clock=clock,
+                pin_style=pin_style,
+                audit_days=settings.audit_days,
+            )
         )
         tokens = Tokens(store=store, clock=clock)
-        bell.listen(worker.hear)
-        bell.listen(_publisher(bot))
-        agenda.start(worker.work)
-        try:
-            yield Desk(
-                linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
-                links=Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days),
-                tokens=tokens,
-                notifier=notifier,
-                clock=clock,
-                resume=worker.resume,
-            )
-        finally:
-            await tokens.stop()
-            await agenda.stop()
-            await asker.stop()
+        resources.push_async_callback(tokens.stop)
+        yield Desk(
+            linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
+            links=Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days),
+            tokens=tokens,
+            notifier=notifier,
+            clock=clock,
+            resume=worker.resume,
+        )
+
+
+@asynccontextmanager
+async def _working(
+    *,
+    ledger: Ledger,
+    plex: PlexClient,
+    agenda: Agenda,
+    notifier: DiscordNotifier,
+    bell: Bell,
+    clock: Clock,
+    pin_style: PinStyle,
+    audit_days: int,
+) -> AsyncIterator[Worker]:
+    """Do for a while what exactly one process does."""
+    turns = Turns()
+    presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock)
+    asker = Asker(ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=pin_style)
+    worker = Worker(
+        ledger=ledger,
+        agenda=agenda,
+        asker=asker,
+        presenter=presenter,
+        sign_outs=SignOuts(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
+        given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
+        notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
+        health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
+        clock=clock,
+        audit_days=audit_days,
+    )
+    stop_hearing = bell.listen(worker.hear)
+    agenda.start(worker.work)
+    try:
+        yield worker
+    finally:
+        await agenda.stop()
+        await asker.stop()
+        stop_hearing()
 
 
 async def check(settings: PlexLinkSettings) -> None:

@@ -1,4 +1,4 @@
-"""What an attempt does with plex.tv by itself: a PIN is made, asked about, and its account read.
+"""What an attempt does with plex.tv by itself: a PIN is made, asked about, and once approved left to `accounts`.
 
 Each job takes the attempt as it is, makes one call, commits what came of it, and plans the next. A call without an
 answer is made again; a token that plex.tv gave is never dropped because the database had a bad moment.
@@ -20,9 +20,9 @@ from ..errors import (
     PlexSlowDownError,
     StaleAttemptError,
     StoreError,
-    TokenRejectedError,
 )
 from ..models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
+from .accounts import Accounts
 from .agenda import Key, Kind
 from .inquiries import Inquiries
 from .order import Question
@@ -44,16 +44,10 @@ ASKED_AGAIN_SECONDS = 3.0
 LAST_CHANCE_SECONDS = 1.0
 """plex.tv forgets a PIN at its deadline: the last question that can bring a token comes this much earlier."""
 
-_ACCOUNT_GIVES_UP_AFTER = timedelta(days=1)
-"""For so long plex.tv is asked whose account was approved."""
-
 _IS_LOOKED_AT_FOR = timedelta(minutes=30)
 _LONGEST_SECONDS = 30.0
 _LONGEST_LATER_SECONDS = 600.0
 """Between two tries; once nobody looks at the card any more, a silent plex.tv is asked more seldom."""
-
-REJECTED_TWICE_SECONDS = 300.0
-"""A token counts as dead after two refusals at least this far apart."""
 
 REFUSED_FOR_SECONDS = 60.0
 """How long plex.tv must refuse a code, or to make one, to be believed: a gateway says such things as well."""
@@ -96,9 +90,9 @@ class Asker:
         self._made: dict[str, Pin] = {}
         self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
         self._inquiries = Inquiries(plex=plex, came_late=self._came_late)
+        self._accounts = Accounts(ledger=ledger, plex=plex, agenda=agenda, clock=clock)
         self._gone_since: dict[str, float] = {}
         self._refused_since: dict[str, float] = {}
-        self._rejected_since: dict[str, float] = {}
         self._told: set[str] = set()
         self._presses: dict[str, Presses] = {}
 
@@ -203,9 +197,9 @@ class Asker:
             case flow.Call.ASK:
                 await self._ask(attempt, was_pressed=was_pressed)
             case flow.Call.READ_ACCOUNT:
-                await self._read_account(attempt)
+                await self._accounts.read(attempt)
             case flow.Call.DECIDE:
-                await self._wait_for_decision(attempt)
+                await self._accounts.leave(attempt)
             case _:
                 await self._cannot_read(attempt)
 
@@ -258,7 +252,7 @@ class Asker:
     async def _seems_gone(self, attempt: Attempt, asked: float, *, was_pressed: bool) -> None:
         """End a code that has run out; before its time, only when plex.tv has said twice that it does not know it."""
         since = self._gone_since.setdefault(attempt.id, asked)
-        deadline = self._deadlines.get(attempt.id, asked + self._left_by_the_clock(attempt).total_seconds())
+        deadline = self._deadlines.get(attempt.id, asked + flow.left(attempt, self._clock.now()).total_seconds())
         is_over = asked >= deadline - LAST_CHANCE_SECONDS or asked - since >= GONE_TWICE_SECONDS
         if is_over and not self._inquiries.is_asking(attempt.id):  # a question that was put in time may bring a token
             await self._advance(attempt, flow.RanOut())
@@ -308,12 +302,9 @@ class Asker:
         if known is None:
             if attempt.deadline_at is not None and expires_in is not None:
                 self._clock.suppose(attempt.deadline_at - expires_in)
-            left = expires_in if expires_in is not None else self._left_by_the_clock(attempt)
+            left = expires_in if expires_in is not None else flow.left(attempt, self._clock.now())
             known = self._deadlines[attempt.id] = asked + left.total_seconds()
         return known
-
-    def _left_by_the_clock(self, attempt: Attempt) -> timedelta:
-        return timedelta(0) if attempt.deadline_at is None else attempt.deadline_at - self._clock.now()
 
     def _shown_at(self, attempt: Attempt, asked: float) -> float:
         """Return the monotonic instant at which a code was there; of an earlier process's, when it was asked for."""
@@ -333,35 +324,6 @@ class Asker:
         else:
             self._agenda.put_sooner(key, Purpose.POLL, deadline - self._clock.monotonic())
 
-    async def _read_account(self, attempt: Attempt) -> None:
-        try:
-            account = await self._plex.account(_known(attempt.token), _known(attempt.client_identifier))
-        except TokenRejectedError:
-            await self._token_rejected(attempt)
-            return
-        await self._ledger.decide(attempt, account)
-        self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
-
-    async def _wait_for_decision(self, attempt: Attempt) -> None:
-        """Leave a contested account where it is, once its member has had the time to say otherwise."""
-        left = self._left_by_the_clock(attempt).total_seconds()
-        if left > 0:
-            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.FREE, left)
-            return
-        await self._advance(attempt, flow.Rejected(Reason.TAKEN))
-
-    async def _token_rejected(self, attempt: Attempt) -> None:
-        """Ask again within seconds: one refusal says little of a token that plex.tv gave a moment ago."""
-        key, now = Key(Kind.ATTEMPT, attempt.id), self._clock.monotonic()
-        left = self._rejected_since.setdefault(attempt.id, now) + REJECTED_TWICE_SECONDS - now
-        if left <= 0:
-            await self._advance(attempt, flow.Rejected(Reason.REVOKED))
-            return
-        delay = self._agenda.retry(key, Purpose.ACCOUNT, first_seconds=ASKED_AGAIN_SECONDS, longest_seconds=60.0)
-        if delay > left:
-            self._agenda.put(key, Purpose.ACCOUNT, left)
-        _log.warning("link.token_rejected attempt=%s: plex.tv did not accept it yet, asking again", attempt.id)
-
     async def _cannot_read(self, attempt: Attempt) -> None:
         """End an attempt whose secrets are broken; leave one whose key is missing to the operator."""
         if attempt.trouble is Trouble.UNAVAILABLE:
@@ -380,8 +342,6 @@ class Asker:
             await self._advance(attempt, flow.Failed(Reason.PLEX_REFUSED))
         elif call is flow.Call.ASK and self._is_hopeless(attempt):
             await self._advance(attempt, flow.RanOut())
-        elif call is flow.Call.READ_ACCOUNT and self._clock.now() >= attempt.requested_at + _ACCOUNT_GIVES_UP_AFTER:
-            await self._advance(attempt, flow.Rejected(Reason.UNTOLD))
         else:
             self._try_again(attempt, error)
             self._tell_of_silence(attempt, error, was_pressed=was_pressed)
@@ -392,7 +352,7 @@ class Asker:
         return now - self._refused_since.setdefault(attempt.id, now) >= REFUSED_FOR_SECONDS
 
     def _is_hopeless(self, attempt: Attempt) -> bool:
-        return attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at + flow.GRACE
+        return flow.left(attempt, self._clock.now()) <= -flow.GRACE
 
     def _try_again(self, attempt: Attempt, error: PlexError) -> None:
         key = Key(Kind.ATTEMPT, attempt.id)
@@ -451,10 +411,11 @@ class Asker:
         self._made.pop(attempt_id, None)
         self._planned.pop(attempt_id, None)
         self._asked_about.pop(attempt_id, None)
-        for instants in (self._deadlines, self._gone_since, self._refused_since, self._rejected_since):
+        for instants in (self._deadlines, self._gone_since, self._refused_since):
             instants.pop(attempt_id, None)
         self._questions.pop(attempt_id, None)
         self._presses.pop(attempt_id, None)
+        self._accounts.forget(attempt_id)
 
 
 def _known(secret: Secret | None) -> Secret:
