@@ -137,12 +137,11 @@ async def _working(
         audit_days=audit_days,
     )
     stop_hearing = bell.listen(worker.hear)
-    agenda.start(worker.work)
+    await worker.start()
     try:
         yield worker
     finally:
-        await agenda.stop()
-        await asker.stop()
+        await worker.stop()
         stop_hearing()
 
 

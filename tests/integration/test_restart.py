@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import Card
+from plexlink.work.order import People
 from plexlink_bot.sandbox.plex_tv import Hang, Operation, ServerError
 
 if TYPE_CHECKING:
@@ -44,6 +45,39 @@ async def test_what_could_not_be_done_before_a_restart_is_done_after_it(world: W
     await world.advance(4)
     assert is_done()
     assert await world.stored_token() == token
+
+
+async def test_what_was_learned_of_how_long_people_take_outlives_a_restart(world: World) -> None:
+    await world.link()
+    assert not world.rows("learned")
+    await world.stop()
+    learned = {row["name"]: row["value"] for row in world.rows("learned")}
+    assert learned["never"] == People().never
+    assert sum(learned.values()) == pytest.approx(sum(People().numbers().values()) + 1)
+    for name in learned:
+        world.write("UPDATE plexlink_learned SET value = ? WHERE name = ?", 190.0 if name == "step_60" else 0.1, name)
+    await world.start()
+    slow = await questions_in_a_minute(world, "bob")
+    await world.stop()
+    world.write("DELETE FROM plexlink_learned")
+    await world.start()
+    assert slow < await questions_in_a_minute(world, "carol") / 2
+
+
+async def questions_in_a_minute(world: World, name: str) -> int:
+    """Count what a new member is asked about who does not approve."""
+    member = world.join(name)
+    asked = world.asked()
+    await world.plexlink(member)
+    await world.advance(60)
+    await world.press("Cancel", member)
+    return world.asked() - asked
+
+
+async def test_what_was_learned_is_kept_while_the_bot_runs(world: World) -> None:
+    await world.link()
+    await world.advance(301)
+    assert world.rows("learned")
 
 
 async def test_a_settled_attempt_is_left_alone_after_a_restart(world: World) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from plexlink.store import tables
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(path.name for path in ROOT.glob("*.md"))
 TEST = re.compile(r"`(test_\w+)`")
@@ -42,3 +44,15 @@ def test_the_threat_model_names_a_test_beside_each_claim() -> None:
     claims = [claim for table in tables for claim in table.splitlines()]
     assert len(claims) > 20
     assert [claim for claim in claims if not TEST.search(claim.rsplit(" | ", 1)[1])] == []
+
+
+def test_the_privacy_document_names_every_column_and_whether_it_is_encrypted() -> None:
+    described = re.findall(r"^\| `(plexlink_\w+)` \| (.*) \| (.*) ?\|$", written("PRIVACY.md"), re.MULTILINE)
+    columns = {name: [re.findall(r"`(\w+)`", half) for half in halves] for name, *halves in described}
+    assert columns == {
+        table.name: [
+            [column.name for column in table.c if column.name.endswith("_envelope") is is_sealed]
+            for is_sealed in (False, True)
+        ]
+        for table in tables.metadata.tables.values()
+    }

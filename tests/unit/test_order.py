@@ -202,3 +202,19 @@ def test_all_questions_have_a_place_whatever_they_are(
     questions = {name: Question(0.0, min(times)) for name, times in asked.items()}
     now = max(max(times) for times in asked.values())
     assert sorted(ranked(people, questions, now, crowd=len(questions), rate=rate)) == sorted(questions)
+
+
+# --- what is kept ---
+
+
+@given(people=populations)
+def test_what_was_learned_is_recalled(people: People) -> None:
+    assert People().recalling(people.numbers()) == people
+
+
+@pytest.mark.parametrize("count", [math.nan, math.inf, -math.inf, -1.0, 0.0, 1e9, None])
+@pytest.mark.parametrize("name", People().numbers())
+def test_what_cannot_have_been_learned_is_not_recalled(name: str, count: float | None) -> None:
+    kept = {**People().numbers(), "never": 3.0, name: count}
+    numbers = {each: value for each, value in kept.items() if value is not None}
+    assert People().recalling(numbers) == People()

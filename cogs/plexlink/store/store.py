@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .attempts import AttemptRows
 from .audit import AuditRows
 from .given_up import GivenUpRows
+from .learned import LearnedNumbers
 from .links import LinkRows
 from .notices import NoticeRows
 from .sign_outs import SignOutRows
@@ -31,6 +32,7 @@ class Transaction:
         self.given_up = GivenUpRows(connection, vault)
         self.notices = NoticeRows(connection, vault)
         self.audit = AuditRows(connection)
+        self.learned = LearnedNumbers(connection)
 
 
 class Store:

@@ -8,7 +8,20 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text, TypeDecorator, false
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    false,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect
@@ -146,6 +159,13 @@ given_up_codes = Table(
     Column("client_identifier_envelope", Text, nullable=False),
     Column("pin_id_envelope", Text, nullable=False),
     Column("deadline_at", Instant, nullable=False),
+)
+
+learned = Table(
+    "plexlink_learned",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Float, nullable=False),
 )
 
 keys = Table(

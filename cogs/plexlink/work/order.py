@@ -77,6 +77,19 @@ class People:
         )
         return waited / (self.never + sum(count * _pending(asked / step) for step, count in self.by_step_seconds))
 
+    def numbers(self) -> dict[str, float]:
+        """Return what was learned, by name, to be kept."""
+        return {"never": self.never, **{f"step_{step:g}": count for step, count in self.by_step_seconds}}
+
+    def recalling(self, numbers: Mapping[str, float]) -> People:
+        """Return what was learned before; what was not kept whole, or cannot be a count, was not learned."""
+        try:
+            by_step = tuple((step, numbers[f"step_{step:g}"]) for step, _ in self.by_step_seconds)
+            recalled = replace(self, by_step_seconds=by_step, never=numbers["never"])
+        except KeyError:
+            return self
+        return recalled if all(0.0 < count <= _MEMORY for count in recalled.numbers().values()) else self
+
     def after_approval(self, asked: float, age: float) -> People:
         """Return what is expected after somebody has approved between two ages."""
         chances = [count * (_pending(asked / step) - _pending(age / step)) for step, count in self.by_step_seconds]

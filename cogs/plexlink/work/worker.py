@@ -65,7 +65,28 @@ class Worker:
         self._notices = notices
         self._health = health
         self._clock = clock
+        self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
+
+    async def start(self) -> None:
+        """Recall what was learned, and begin to work.
+
+        Raises:
+            StoreError: the database cannot be used.
+
+        """
+        async with self._ledger.change() as change:
+            self._kept = self._agenda.people = self._agenda.people.recalling(await change.tx.learned.all())
+        self._agenda.start(self.work)
+
+    async def stop(self) -> None:
+        """Finish what is under way, and keep what was learned."""
+        await self._agenda.stop()
+        await self._asker.stop()
+        try:
+            await self._keep_learned()
+        except StoreError as error:
+            _log.info("worker.not_kept: %s", error)
 
     def resume(self) -> None:
         """Let everything that is unfinished be planned, now or as soon as the database can be used."""
@@ -105,12 +126,21 @@ class Worker:
         for attempt in unfinished:
             self._asker.hear(attempt)
             self._presenter.find(attempt)
+        await self._keep_learned()
         self._agenda.succeeded(_SWEEP)
 
     async def _prune(self, tx: Transaction) -> None:
         now = self._clock.now()
         await tx.audit.prune(now - self._audit_kept)
         await tx.notices.prune(messages_before=now - MESSAGES_KEPT, cards_before=now - CARDS_KEPT)
+
+    async def _keep_learned(self) -> None:
+        """Keep what was learned since the last time; the few minutes that a crash forgets are learned anew."""
+        people = self._agenda.people
+        if people != self._kept:
+            async with self._ledger.change() as change:
+                await change.tx.learned.keep(people.numbers())
+            self._kept = people
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""

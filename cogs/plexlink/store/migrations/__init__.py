@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
 
-HEAD = "0005"
+HEAD = "0006"
 VERSION_TABLE = "plexlink_version"
 
 
