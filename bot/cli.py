@@ -89,7 +89,7 @@ def run() -> None:
 def confirm_dead() -> None:
     """Believe plex.tv's refusals that the bot holds back.
 
-    When plex.tv refuses many tokens within an hour, the bot suspects plex.tv and tells nobody. If you know that the sign-ins really ended, say so here; a running bot tells their owners within a few minutes.
+    When plex.tv refuses many tokens within an hour, the bot suspects plex.tv and tells nobody. If you know that the sign-ins really ended, say so here: for a day refusals are believed, and a running bot tells their owners within a few minutes.
     """  # noqa: E501 - the terminal wraps it
     from plexlink.errors import PlexLinkError  # noqa: PLC0415 - so that --help need not wait
     from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415

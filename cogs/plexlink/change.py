@@ -251,6 +251,7 @@ class Change:
             linked_at=self._clock.now(),
         )
         await self.tx.links.add(link)
+        await self.tx.notices.remove_about(link.user_id, Topic.LINK_MOVED)
         await self.note(Deed.LINKED, link.user_id, actor_id=link.user_id)
         self.tell(Linked(user_id=link.user_id, link_id=link.id, at=link.linked_at))
 
@@ -292,6 +293,7 @@ class Change:
         await self.note(_DEEDS[reason], link.user_id, actor_id=actor_id or link.user_id)
         self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
         if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole
+            await self.notify(link.user_id, Topic.NOT_SIGNED_OUT)
             return None
         return await self._sign_out(link.user_id, link.token, link.client_identifier)
 

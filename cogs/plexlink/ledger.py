@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from . import cards, flow
 from .change import Change
 from .errors import StoreError
-from .models import CheckWanted, Lane, Reason, State, TokenDead, Unlinked, Unsure
+from .models import CheckWanted, Lane, Reason, State, TokenDead, Trouble, Unlinked, Unsure
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from .bell import Bell
     from .clock import Clock
-    from .models import Account, Answer, Attempt, Card, Place, Secret
+    from .models import Account, Answer, Attempt, Card, Notice, Place, Secret
     from .store import Store
 
 _log = logging.getLogger(__name__)
@@ -83,6 +83,13 @@ class Ledger:
             rival = None if holder is None or holder.user_id == newest.user_id else holder
             if account.is_managed:
                 return await change.move(newest, flow.Rejected(Reason.MANAGED))
+            mine = await change.tx.links.of(newest.user_id)
+            if any(link and link.trouble is Trouble.UNAVAILABLE for link in (mine, rival)):
+                # It could not be signed out, and with its key it lives again: that is the host's to mend.
+                _log.error(
+                    "link.key_missing attempt=%s: it would replace a link whose key is not in the ring", newest.id
+                )
+                return await change.move(newest, flow.Rejected(Reason.KEY_MISSING))
             is_anothers = rival is not None and not (rival.is_dead and rival.trouble is None)
             if rival is not None and is_anothers and newest.reason is not Reason.MOVING:
                 change.tell(CheckWanted(rival.id))
@@ -129,6 +136,16 @@ class Ledger:
                 return await change.surface(see(newest))
             message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
             return await change.outdate(message_id) or newest or drawn
+
+    async def held_for(self, user_id: int) -> list[Notice]:
+        """Return what a member could not be told by direct message, oldest first."""
+        async with self._store.transaction() as tx:
+            return await tx.notices.held_for(user_id)
+
+    async def heard(self, notices: Sequence[Notice]) -> None:
+        """Forget what a member was told."""
+        async with self._store.transaction() as tx:
+            await tx.notices.remove([each.id for each in notices])
 
     async def account_name(self, attempt: Attempt) -> Secret | None:
         """Return the name of the account that an attempt linked, while the link lives."""

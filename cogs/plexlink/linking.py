@@ -24,6 +24,9 @@ _T = TypeVar("_T")
 MOST_STARTS = 5
 START_WINDOW = timedelta(minutes=10)
 
+CODE_LIVES = timedelta(minutes=15)
+"""How long plex.tv keeps a code, as far as is known when only its end is."""
+
 MOST_RENEWALS = 2
 RENEWAL_WINDOW = timedelta(hours=1)
 """Who has renewed a code so often in so long, and asks once more, gives the place to others when all are taken."""
@@ -229,11 +232,10 @@ class Linking:
             # Pressed before the successor was drawn: the card is the successor's, which has ended since.
             return Gone()
         link = await change.tx.links.of(wish.user_id)
-        if link is not None and not wish.origin.is_card and link.trouble is not Trouble.BROKEN:
-            if link.trouble is Trouble.UNAVAILABLE:
-                raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
-            if not link.is_dead:
-                return Status(link=link, last_use=await change.tx.audit.last_use(link.user_id, since=link.linked_at))
+        if link is not None and link.trouble is Trouble.UNAVAILABLE:
+            raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
+        if link is not None and not wish.origin.is_card and link.trouble is None and not link.is_dead:
+            return Status(link=link, last_use=await change.tx.audit.last_use(link.user_id, since=link.linked_at))
         if await self._is_full(change) or await self._has_share(change, wish.guild_id):
             return await self._too_busy(change)
         return await self._too_many(change, wish.user_id)
@@ -255,7 +257,11 @@ class Linking:
         return len(starts) > MOST_RENEWALS
 
     async def _too_many(self, change: Change, user_id: int) -> TooManyStarts | None:
-        starts = await change.tx.attempts.requested_since(user_id, self._clock.now() - START_WINDOW)
+        now = self._clock.now()
+        starts = await change.tx.attempts.requested_since(user_id, now - START_WINDOW)
+        # Who has everything deleted begins anew, but for codes that are still out at plex.tv.
+        starts += [min(now, ends_at - CODE_LIVES) for ends_at in await change.tx.given_up.of_forgotten(user_id)]
+        starts = sorted(at for at in starts if at > now - START_WINDOW)
         return TooManyStarts(starts[-MOST_STARTS] + START_WINDOW) if len(starts) >= MOST_STARTS else None
 
     def _begin(self, wish: Wish) -> Attempt:

@@ -35,11 +35,15 @@ class NotLinked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The member's link, and when and why other code last used its token; `finding` is a check made just now."""
+    """The member's link, and when and why other code last used its token.
+
+    `finding` is what a check has just brought; `is_asking` tells that one is still under way.
+    """
 
     link: Link
     last_use: AuditEntry | None
     finding: Finding | None = None
+    is_asking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,10 @@ class Links:
             return before
         finding = await self._finding(before.link)
         after = await self.status(user_id)
-        return replace(after, finding=finding) if isinstance(after, Status) else after
+        return replace(after, finding=finding, is_asking=finding is None) if isinstance(after, Status) else after
 
-    async def _finding(self, link: Link) -> Finding:
-        """Return what a check brings that is made now, or was just made; silence after a few seconds."""
+    async def _finding(self, link: Link) -> Finding | None:
+        """Return what a check brings that is made now, or was just made; nothing if it takes long."""
         health = link.health
         if health.finding and health.checked_at and self._clock.now() < health.checked_at + FRESH:
             return health.finding
@@ -103,7 +107,7 @@ class Links:
             await asyncio.wait({checked}, timeout=PATIENCE_SECONDS)
         finally:
             stop()
-        return checked.result() if checked.done() else Finding.SILENT
+        return checked.result() if checked.done() else None
 
     async def unlink(self, wish: Wish) -> Done | NotLinked:
         """Erase the member's link, sign it out at Plex, and tell about both on the card that was pressed.
@@ -115,7 +119,8 @@ class Links:
         async with self._ledger.change() as change:
             link = await change.tx.links.of(wish.user_id)
             if link is None:
-                return NotLinked()
+                # The second press of a double click: the card tells already how it goes.
+                return Done() if await change.tx.notices.drawn_in(wish.answer.message_id) else NotLinked()
             await change.end_link(link, Reason.UNLINKED, place=wish.card, answer=wish.answer)
         return Done()
 
@@ -139,7 +144,7 @@ class Links:
             "attempts": [_exported_attempt(attempt) for attempt in attempts],
             "waiting_sign_outs": [{"requested_at": _text(requested_at)} for requested_at in waiting],
             "given_up_codes": [{"ends_at": _text(deadline_at)} for deadline_at in given_up],
-            "notices": [{"at": _text(each.at), "topic": each.topic} for each in notices],
+            "notices": [_exported_notice(notice) for notice in notices],
             "audit": [_exported_entry(entry, user_id) for entry in entries],
         }
 
@@ -150,25 +155,25 @@ class Links:
         """
         user_id = wish.user_id
         async with self._ledger.change() as change:
-            await change.tx.notices.forget(user_id)
-            link = await change.tx.links.of(user_id)
+            tx = change.tx
+            link = await tx.links.of(user_id)
+            is_known = link is not None or await tx.attempts.all_of(user_id) or await tx.notices.of(user_id)
+            await tx.notices.forget(user_id)
             if link is not None:
                 await change.end_link(link, Reason.FORGOTTEN, place=wish.card, answer=wish.answer)
             await change.forget_attempts(user_id)
-            if await change.tx.audit.forget(user_id):
+            if await tx.audit.forget(user_id) or is_known:
                 await change.note(Deed.FORGOTTEN, user_id, actor_id=user_id)
         _log.info("member.forgotten user=%s", user_id)
         return Forgotten() if link is None else Done()
 
     async def held_for(self, user_id: int) -> list[Notice]:
         """Return what the member could not be told by direct message."""
-        async with self._ledger.change() as change:
-            return await change.tx.notices.held_for(user_id)
+        return await self._ledger.held_for(user_id)
 
     async def heard(self, notices: Sequence[Notice]) -> None:
         """Forget what the member was told."""
-        async with self._ledger.change() as change:
-            await change.tx.notices.remove([each.id for each in notices])
+        await self._ledger.heard(notices)
 
 
 def _exported_link(link: Link) -> dict[str, Any]:
@@ -180,6 +185,10 @@ def _exported_link(link: Link) -> dict[str, Any]:
         "checked_at": _text(health.checked_at),
         "check_result": health.finding,
         "refused_since": _text(health.rejected_at),
+        "believed_to_be": health.verdict,
+        "is_held_back": health.is_held,
+        "told_at": _text(health.told_at),
+        "next_check_at": _text(health.next_check_at),
         "is_readable": link.trouble is None,
     }
 
@@ -190,14 +199,41 @@ def _exported_attempt(attempt: Attempt) -> dict[str, Any]:
         "ended_at": _text(attempt.ended_at),
         "state": attempt.state,
         "reason": attempt.reason,
-        "discord_server_id": None if attempt.guild_id is None else str(attempt.guild_id),
+        "discord_server_id": _id(attempt.guild_id),
         "device_name_at_plex": attempt.device_name,
+        "ends_at": _text(attempt.deadline_at),
+        "shown_to_you": attempt.shown_state,
+        **_exported_place(attempt),
+    }
+
+
+def _exported_notice(notice: Notice) -> dict[str, Any]:
+    return {
+        "at": _text(notice.at),
+        "topic": notice.topic,
+        "reason": notice.reason,
+        "phase": notice.phase,
+        "shown_to_you": notice.shown,
+        "is_held_back": notice.is_held,
+        **_exported_place(notice),
+    }
+
+
+def _exported_place(drawn: Attempt | Notice) -> dict[str, Any]:
+    """Return where in Discord something is shown."""
+    answer = drawn.answer
+    return {
+        "lane": drawn.place.lane,
+        "channel_id": _id(drawn.place.channel_id),
+        "message_id": _id(drawn.place.message_id),
+        "answer_id": None if answer is None else _id(answer.message_id),
+        "answered_at": None if answer is None else _text(answer.at),
     }
 
 
 def _exported_entry(entry: AuditEntry, user_id: int) -> dict[str, Any]:
     """Return an entry as its member may see it: of another one who took part, only that there was one."""
-    actors = {None: "the bot", user_id: "you"}
+    actors = {None: "the bot's host" if entry.deed is Deed.BELIEVED else "the bot", user_id: "you"}
     return {
         "at": _text(entry.at),
         "who": actors.get(entry.actor_id, "another member"),
@@ -205,6 +241,11 @@ def _exported_entry(entry: AuditEntry, user_id: int) -> dict[str, Any]:
         "to": "you" if entry.user_id == user_id else "another member",
         "detail": entry.detail,
     }
+
+
+def _id(snowflake: int | None) -> str | None:
+    """Return an id as text: JSON's numbers are too short for Discord's."""
+    return None if snowflake is None else str(snowflake)
 
 
 def _text(instant: datetime | None) -> str | None:

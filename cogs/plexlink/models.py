@@ -81,6 +81,7 @@ class Reason(StrEnum):
     PLEX_REFUSED = "plex_refused"
     PLEX_SILENT = "plex_silent"
     UNREADABLE = "unreadable"
+    KEY_MISSING = "key_missing"
     UNDONE = "undone"
     UNLINKED = "unlinked"
     REPLACED = "replaced"
@@ -170,6 +171,8 @@ class Phase(StrEnum):
 
     SIGNING_OUT = "signing_out"
     DELAYED = "delayed"
+    CHECKING = "checking"
+    UNCHECKED = "unchecked"
     SIGNED_OUT = "signed_out"
     DEAD_ALREADY = "dead_already"
     DEVICE_REMOVED = "device_removed"
@@ -198,6 +201,7 @@ class Deed(StrEnum):
     UNDONE = "undone"
     USED = "used"
     DIED = "died"
+    BELIEVED = "believed"
     EXPORTED = "exported"
     FORGOTTEN = "forgotten"
 
@@ -378,13 +382,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptCard:
-    """An attempt's card and all that is written on it."""
+    """An attempt's card and all that is written on it; `news` stands in front where it is an answer."""
 
     attempt: Attempt
     card: Card
     account_name: Secret | None = None
     note: Note | None = None
     ready_at: datetime | None = None
+    news: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from .store import Database, Store
 from .surface.cog import Desk, PlexLink
 from .surface.notifier import DiscordNotifier
 from .tokens import Tokens
+from .work import health
 from .work.agenda import Agenda
 from .work.asker import Asker
 from .work.given_up import GivenUpCodes
@@ -153,11 +154,11 @@ async def check(settings: PlexLinkSettings) -> None:
 
 
 async def believe_refusals(settings: PlexLinkSettings) -> int:
-    """Let the bot believe what it held back as a wave of refusals; return how many. Raise as `running` does."""
+    """Let the bot believe what it held back as a wave of refusals; return how much. Raise as `running` does."""
     async with Database.visit(_place(settings)) as database:
         store = Store(database=database, vault=await open_vault(database, settings))
         async with store.transaction() as tx:
-            return await tx.links.believe()
+            return await health.believe(tx, discord.utils.utcnow())
 
 
 def _publisher(bot: commands.Bot) -> Callable[[Happened], None]:

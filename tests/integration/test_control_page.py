@@ -280,7 +280,7 @@ async def test_the_tables_of_the_plugin_are_shown_as_they_are(lived: Lived) -> N
         "plexlink_keys": 4,
         "plexlink_notices": 1,
         "plexlink_audit": 3,
-        "plexlink_learned": 0,
+        "plexlink_numbers": 0,
     }
     for name, table in lived.tables.items():
         stored = lived.world.rows(name.removeprefix("plexlink_"))

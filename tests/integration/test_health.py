@@ -16,7 +16,7 @@ import pytest
 from accounts import account_of
 from harness import Card, World, a_world
 from plexlink.models import Secret
-from plexlink_bot.sandbox.plex_tv import Empty, Html, JsonError, Operation, RateLimited, ServerError
+from plexlink_bot.sandbox.plex_tv import Empty, Html, JsonError, Operation, RateLimited, Reset, ServerError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,10 +128,10 @@ async def test_an_outage_marks_no_token_dead(tmp_path: Path, fault: Fault) -> No
 async def test_an_outage_that_changes_its_face_marks_none_of_a_thousand_tokens_dead(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         await many(world, MANY)
-        spoil(world, "next_check_at = linked_at")
-        for fault in (ServerError(502), Html(403), Empty(404), Html(401)):
+        for number, fault in enumerate((ServerError(502), Html(403), Empty(404), Html(401), Reset())):
             world.plex.heal()
             world.plex.fail(fault, times=None)
+            spoil(world, f"next_check_at = linked_at WHERE user_id % 5 = {number}")
             await world.advance(301)
         assert verdicts(world) == {"alive": MANY}
         assert not world.rows("notices")
@@ -182,6 +182,16 @@ async def test_where_messages_are_closed_a_dead_token_is_the_first_line_of_the_n
     assert not again.text.startswith("## Your link to Plex stopped working")
 
 
+async def test_where_the_next_answer_is_a_code_the_dead_token_stands_above_it(world: World) -> None:
+    await a_silent_death(world)
+    result = await world.plexlink()
+    text = Card(result.response).text
+    assert text.index("Your link to Plex stopped working") < text.index("Your code:")
+    assert not world.rows("notices")
+    world.open_dms()
+    assert "stopped working" not in Card((await world.alice.slash(world.channel, "plexstatus")).response).text
+
+
 async def test_who_links_again_needs_no_news_of_the_dead_token(world: World) -> None:
     await a_silent_death(world)
     result = await world.plexlink()
@@ -207,6 +217,61 @@ async def test_dead_tokens_are_told_one_a_second(tmp_path: Path) -> None:
         )
         assert len(sent) == 4
         assert all(later - earlier >= timedelta(seconds=0.9) for earlier, later in pairwise(sent))
+
+
+async def test_a_hold_up_at_discord_does_not_let_them_all_go_at_once(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        members = [world.join(f"member{number}") for number in range(4)]
+        for member in members:
+            world.plex.revoke(await linked(world, member))
+        before = {member.id: len(world.messages(member)) for member in members}
+        await check_all(world)
+        world.env.inject_error("POST", "/channels/*/messages", status=500, times=None)
+        await pass_hours(world, 2)
+        world.open_dms()
+        await world.advance(900)
+        sent = sorted(
+            datetime.fromisoformat(message.timestamp)
+            for member in members
+            for message in world.messages(member)[before[member.id] :]
+        )
+        assert len(sent) == 4
+        assert all(later - earlier >= timedelta(seconds=0.9) for earlier, later in pairwise(sent))
+
+
+async def test_a_stop_between_a_dead_tokens_commit_and_its_message_neither_loses_nor_repeats_it(world: World) -> None:
+    world.plex.revoke(await linked(world))
+    world.env.inject_error("POST", "/channels/*/messages", status=503, times=None)
+    await check_all(world)
+    await pass_hours(world, 2)
+    (notice,) = world.rows("notices")
+    await world.stop()
+    world.open_dms()
+    await world.start()
+    await world.advance(30)
+    assert "Plex ended our sign-in" in Card(world.messages()[-1]).text
+    await world.stop()  # now as if it had been killed before it noted that the message is out
+    places = ", ".join("?" for _ in notice)
+    world.write(f"INSERT INTO plexlink_notices ({', '.join(notice)}) VALUES ({places})", *notice.values())  # noqa: S608
+    await world.start()
+    await world.advance(30)
+    assert len(world.messages()) == 2
+    assert not world.rows("notices")
+
+
+async def test_what_nobody_was_told_yet_is_taken_back_when_plex_accepts_the_token_again(world: World) -> None:
+    token = await linked(world)
+    status = (await world.alice.slash(world.channel, "plexstatus")).response
+    device = world.plex.tokens.pop(token)
+    world.close_dms()
+    await check_all(world)
+    await pass_hours(world, 2)
+    assert [row["topic"] for row in world.rows("notices")] == ["link_dead"]
+    world.plex.tokens[token] = device
+    text = Card((await world.alice.click(status, label="Check now")).response).text
+    assert "stopped working" not in text
+    assert "it works" in text
+    assert not world.rows("notices")
 
 
 async def a_wave(world: World) -> None:
@@ -268,6 +333,46 @@ async def test_the_operator_can_confirm_that_a_wave_is_real(tmp_path: Path) -> N
         await world.advance(301)
         assert len(world.messages()) == 2
         assert len([row for row in world.rows("links") if row["told_at"]]) == 20
+        assert sum(row["deed"] == "believed" for row in world.rows("audit")) == 20
+
+
+async def test_the_operators_word_holds_for_those_who_are_refused_after_it(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await many(world, 30)
+        for operation in (Operation.PING, Operation.USER):
+            world.plex.fail(REFUSED, calls=operation, times=None)
+        await check_all(world, "user_id < 20")
+        await asyncio.to_thread(confirm_dead, tmp_path)
+        world.write("UPDATE plexlink_numbers SET value = ?", world.env.now().timestamp())  # the clock of this world
+        await check_all(world)
+        assert not any(row["is_held"] for row in world.rows("links"))
+        await world.advance(301)
+        assert all(row["told_at"] for row in world.rows("links"))
+
+
+async def test_checks_without_an_answer_do_not_hide_a_wave(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await many(world, 60)
+        world.plex.fail(ServerError(503), times=None)
+        await check_all(world, "user_id >= 12")
+        world.plex.heal()
+        for operation in (Operation.PING, Operation.USER):
+            world.plex.fail(REFUSED, calls=operation, times=None)
+        await check_all(world, "user_id < 12")
+        assert sum(row["is_held"] for row in world.rows("links")) == 11
+
+
+async def test_who_was_refused_before_a_wave_is_not_told_during_it(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        await many(world, 30)
+        for operation in (Operation.PING, Operation.USER):
+            world.plex.fail(REFUSED, calls=operation, times=None)
+        await check_all(world, "user_id = 1")
+        await world.advance(2700)
+        await check_all(world, "user_id BETWEEN 2 AND 21")
+        assert sum(row["is_held"] for row in world.rows("links")) == 21
+        await pass_hours(world, 2)
+        assert not [row for row in world.rows("links") if row["told_at"]]
 
 
 def test_there_is_nothing_to_confirm_before_the_first_start(tmp_path: Path) -> None:

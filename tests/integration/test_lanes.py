@@ -269,7 +269,7 @@ async def test_a_code_that_came_into_an_answer_is_not_drawn_over_by_what_was_tol
     first_press = world.env.http_requests[-1].path
     world.env.backend.faults[:] = [fault for fault in world.env.backend.faults if fault["path"] != "/webhooks/*"]
     world.env.inject_error("PATCH", first_press, status=503, times=None)
-    await world.alice.click(question.response, label="Unlink")
+    await world.alice.click(question.response, label="Keep it")
     world.env.backend.faults[:] = [fault for fault in world.env.backend.faults if fault["path"] != first_press]
     await world.alice.click(question.response, label="Link your Plex account")
     await world.advance(60)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from harness import Card
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, ServerError
 
@@ -183,3 +185,43 @@ async def test_a_token_whose_key_is_missing_is_not_lost_over_a_dead_rival(world:
     await world.press("Move it here", bob)
     await world.advance(6)
     assert await world.stored_token(bob) == second
+
+
+async def test_a_first_member_who_links_again_is_not_told_any_more_that_the_account_is_gone(world: World) -> None:
+    bob, *_ = await contested(world)
+    world.close_dms()
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    assert [row["topic"] for row in world.rows("notices")] == ["link_moved"]
+    world.open_dms()
+    await world.link(account=BOB)
+    assert not world.rows("notices")
+
+
+@pytest.mark.parametrize("whose", ["the first member's", "their own"])
+async def test_what_would_replace_a_link_whose_key_is_missing_is_signed_out(world: World, whose: str) -> None:
+    if whose == "their own":
+        await world.link()
+        status = (await world.alice.slash(world.channel, "plexstatus")).response
+        await world.alice.click(status, label="Link another account")
+        second, member = world.approve(BOB), world.alice
+    else:
+        member, _, second = await contested(world)
+    world.write("UPDATE plexlink_links SET token_envelope = 'plk1:other:AAAA'")
+    if whose != "their own":
+        await world.press("Move it here", member)
+    await world.advance(10)
+    assert "only the bot's host can mend" in Card(world.messages(member)[-1]).text
+    assert not world.plex.is_alive(second)
+    assert owners(world) == [world.alice.id]
+
+
+async def test_a_token_that_can_be_read_no_more_is_told_to_be_alive_at_plex(world: World) -> None:
+    first = await world.link()
+    world.write("UPDATE plexlink_links SET token_envelope = 'plk1:nonsense'")
+    await world.plexlink()
+    second = world.approve()
+    await world.advance(6)
+    assert await world.stored_token() == second
+    assert world.plex.is_alive(first)
+    assert "I could not sign out at Plex" in Card(world.messages()[-1]).text

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from harness import Card
+from plexlink.store import tables
 from plexlink_bot.sandbox.plex_tv import ServerError
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ async def test_an_open_code_is_ended_and_leaves_the_card_and_the_database(world:
     card = world.card()
     assert code not in str(card.parts)
     assert card.attachments == []
-    assert set(mentions(world, world.alice.id)) == {"plexlink_leftovers"}
+    assert set(mentions(world, world.alice.id)) == {"plexlink_leftovers", "plexlink_audit"}
     await world.advance(900)
-    assert mentions(world, world.alice.id) == {}
+    assert mentions(world, world.alice.id) == {"plexlink_audit": 1}
 
 
 async def test_an_approved_code_is_signed_out(world: World) -> None:
@@ -92,7 +93,37 @@ async def test_an_approved_code_is_signed_out(world: World) -> None:
     await world.advance(60)
     assert not world.plex.is_alive(token)
     assert "Deleted" in world.card().text
-    assert mentions(world, world.alice.id) == {}
+    assert mentions(world, world.alice.id) == {"plexlink_audit": 1}
+
+
+async def test_who_deletes_everything_again_and_again_gets_no_more_codes_for_it(world: World) -> None:
+    for _ in range(5):
+        assert "Too many tries" not in Card((await world.plexlink()).response).text
+        await forget(world)
+        await world.advance(1)
+    assert "Too many tries" in Card((await world.plexlink()).response).text
+    assert len(world.plex.pins) == 5
+    await world.advance(601)
+    assert "Too many tries" not in Card((await world.plexlink()).response).text
+
+
+async def test_what_a_forgotten_member_did_to_another_stays_in_that_ones_list(world: World) -> None:
+    await world.link()
+    bob = world.join("bob")
+    await world.plexlink(bob)
+    world.approve()
+    await world.advance(6)
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    response = (await bob.slash(world.channel, "plexprivacy")).response
+    question = await bob.click(response, label="Delete everything")
+    await bob.click(question.response, label="Delete everything")
+    await world.advance(6)
+    assert mentions(world, bob.id) == {"plexlink_audit": 1}
+    assert not [row for row in world.rows("audit") if row["actor_id"] == bob.id and row["deed"] != "forgotten"]
+    await world.alice.click(await privacy(world), label="Export")
+    entries = [(entry["who"], entry["did"]) for entry in exported(world, world.messages()[-1])["audit"]]
+    assert entries == [("you", "linked"), ("another member", "moved")]
 
 
 async def test_a_waiting_sign_out_goes_when_it_is_done(world: World) -> None:
@@ -184,3 +215,58 @@ async def test_the_export_does_not_name_the_other_member_of_a_move(world: World)
     assert ("another member", "moved", "you") in [
         (entry["who"], entry["did"], entry["to"]) for entry in export["audit"]
     ]
+
+
+HELD_BACK = {
+    "account_lookup": "a keyed hash of the account's number, which is there",
+    "signature": "of the row",
+    "attempt_id": "the attempt is there",
+    "id": "of the row",
+    "user_id": "at the top",
+    "name": "of nobody",
+    "value": "of nobody",
+}
+
+
+EXPORTED_AS = {
+    "guild_id": "discord_server_id",
+    "device_name": "device_name_at_plex",
+    "deadline_at": "ends_at",
+    "shown_state": "shown_to_you",
+    "shown": "shown_to_you",
+    "is_held": "is_held_back",
+    "answer_message_id": "answer_id",
+    "answer_at": "answered_at",
+    "verdict": "believed_to_be",
+    "finding": "check_result",
+    "rejected_at": "refused_since",
+    "actor_id": "who",
+    "deed": "did",
+}
+
+
+def names_in(exported: Any) -> set[str]:
+    if isinstance(exported, dict):
+        return set(exported).union(*map(names_in, exported.values()))
+    return set().union(*map(names_in, exported)) if isinstance(exported, list) else set()
+
+
+async def test_the_export_holds_every_column_that_is_about_a_member(world: World) -> None:
+    """A new column is exported, or it is said above why not."""
+    plexlink: Any = world.env.bot.get_cog("PlexLink")
+    await world.link()
+    whole = names_in(await plexlink._desk.links.export(world.alice.id))
+    world.plex.fail(ServerError(503), calls="sign_out", times=None)
+    response = (await world.alice.slash(world.channel, "plexunlink")).response
+    await world.alice.click(response, label="Unlink")
+    await world.plexlink()
+    await world.press("Cancel")
+    export = await plexlink._desk.links.export(world.alice.id)
+    assert all(export[name] for name in ("attempts", "waiting_sign_outs", "given_up_codes", "notices", "audit"))
+    columns = {
+        column.name
+        for table in tables.metadata.tables.values()
+        for column in table.c
+        if not column.name.endswith("_envelope")
+    }
+    assert {EXPORTED_AS.get(name, name) for name in columns - set(HELD_BACK)} - whole - names_in(export) == set()

@@ -49,17 +49,19 @@ async def test_what_could_not_be_done_before_a_restart_is_done_after_it(world: W
 
 async def test_what_was_learned_of_how_long_people_take_outlives_a_restart(world: World) -> None:
     await world.link()
-    assert not world.rows("learned")
+    assert not world.rows("numbers")
     await world.stop()
-    learned = {row["name"]: row["value"] for row in world.rows("learned")}
-    assert learned["never"] == People().never
+    learned = {row["name"]: row["value"] for row in world.rows("numbers")}
+    assert learned["people_never"] == People().never
     assert sum(learned.values()) == pytest.approx(sum(People().numbers().values()) + 1)
     for name in learned:
-        world.write("UPDATE plexlink_learned SET value = ? WHERE name = ?", 190.0 if name == "step_60" else 0.1, name)
+        world.write(
+            "UPDATE plexlink_numbers SET value = ? WHERE name = ?", 190.0 if name == "people_step_60" else 0.1, name
+        )
     await world.start()
     slow = await questions_in_a_minute(world, "bob")
     await world.stop()
-    world.write("DELETE FROM plexlink_learned")
+    world.write("DELETE FROM plexlink_numbers")
     await world.start()
     assert slow < await questions_in_a_minute(world, "carol") / 2
 
@@ -77,7 +79,7 @@ async def questions_in_a_minute(world: World, name: str) -> int:
 async def test_what_was_learned_is_kept_while_the_bot_runs(world: World) -> None:
     await world.link()
     await world.advance(301)
-    assert world.rows("learned")
+    assert world.rows("numbers")
 
 
 async def test_a_settled_attempt_is_left_alone_after_a_restart(world: World) -> None:

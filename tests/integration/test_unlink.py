@@ -55,6 +55,7 @@ async def test_every_step_is_done_checked_and_told(world: World) -> None:
     response = await unlink(world)
     await world.advance(1)
     text = shown(world, response)
+    assert "Link erased here ✓" in text
     assert "Token erased here ✓" in text
     assert "Signed out at Plex ✓" in text
     assert "no longer accepts the token ✓" in text
@@ -92,7 +93,46 @@ async def test_an_answer_that_was_lost_is_understood_at_the_next_try(world: Worl
     response = await unlink(world)
     await world.advance(40)
     assert not world.plex.is_alive(token)
-    assert "Signed out at Plex ✓" in shown(world, response)
+    assert "does not know our sign-in any more ✓" in shown(world, response)
+
+
+async def test_one_refusal_of_the_token_is_not_believed(world: World) -> None:
+    token = await world.link()
+    world.plex.fail(JsonError(401, 1001), calls=Operation.SIGN_OUT)
+    response = await unlink(world)
+    await world.advance(2)
+    assert "Removed this bot from your devices" in shown(world, response)
+    assert not world.plex.is_alive(token)
+
+
+async def test_what_is_signed_out_but_cannot_be_checked_is_told_as_that(world: World) -> None:
+    token = await world.link()
+    world.plex.fail(ServerError(503), calls=Operation.USER, times=None)
+    response = await unlink(world)
+    await world.advance(1)
+    text = shown(world, response)
+    assert "Signed out at Plex ✓" in text
+    assert "does not tell yet" in text
+    assert "Token erased" not in text
+    assert not world.plex.is_alive(token)
+    assert world.rows("sign_outs")
+    world.plex.heal()
+    await world.advance(60)
+    assert "no longer accepts the token ✓\nToken erased here ✓" in shown(world, response)
+    assert "Signed out at Plex ✓" in Card(world.messages()[-1]).text, "as was promised"
+
+
+async def test_a_token_whose_key_is_missing_is_erased_after_a_day_too(world: World) -> None:
+    await world.link()
+    world.plex.fail(ServerError(503), times=None)
+    await unlink(world)
+    world.write("UPDATE plexlink_sign_outs SET token_envelope = 'plk1:other:AAAA'")
+    await world.advance(3600)
+    assert world.rows("sign_outs")
+    for _ in range(24):
+        await world.advance(3600)
+    assert not any(world.rows(table) for table in ("sign_outs", "notices"))
+    assert "I could not sign out at Plex" in Card(world.messages()[-1]).text
 
 
 async def test_while_plex_is_down_the_member_is_told_and_hears_how_it_ended(world: World) -> None:

@@ -13,7 +13,7 @@ from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.ledger import Ledger
 from plexlink.linking import AlreadyOpen, Begun, Linking, TooBusy
-from plexlink.links import Done, Links
+from plexlink.links import Done, Links, NotLinked, Status
 from plexlink.models import (
     Account,
     Answer,
@@ -39,6 +39,7 @@ from plexlink.models import (
     Wish,
 )
 from plexlink.store import Database, Store
+from plexlink.surface import messages
 from plexlink.vault import Key, KeyRing, Vault
 
 if TYPE_CHECKING:
@@ -217,3 +218,19 @@ async def test_who_stumbles_over_what_happened_is_heard_of_and_harms_nobody(
     caplog.clear()
     await desk.linking.start(a_wish(2))
     assert "bell.not_heard" not in caplog.text
+
+
+async def test_the_second_press_of_a_double_click_leaves_the_card_to_tell_how_it_goes(desk: Desk) -> None:
+    await desk.linked()
+    wish = a_wish(9, Origin.ANSWER)
+    assert await desk.links.unlink(wish) == await desk.links.unlink(wish) == Done()
+    assert await desk.links.unlink(a_wish(10, Origin.ANSWER)) == NotLinked()
+
+
+async def test_a_check_that_takes_long_is_told_to_be_under_way(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.linked()
+    monkeypatch.setattr("plexlink.links.PATIENCE_SECONDS", 0.01)
+    status = await desk.links.check(42)
+    assert isinstance(status, Status)
+    assert status.is_asking
+    assert "I am asking Plex" in messages.status(status.link, None, status.finding, is_asking=status.is_asking)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import delete, insert, or_, select, update
 
 from ..models import AuditEntry, Deed
 from .tables import audit
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+SOMEBODY = 0
+"""Who did something and has had everything about them deleted; nobody at Discord has this id."""
 
 
 class AuditRows:
@@ -47,10 +51,9 @@ class AuditRows:
         return None if row is None else _load(row)
 
     async def forget(self, user_id: int) -> int:
-        """Delete all entries about a member or by them; return how many."""
-        result = await self._connection.execute(
-            delete(audit).where(or_(audit.c.user_id == user_id, audit.c.actor_id == user_id))
-        )
+        """Delete all entries about a member; what they did to others stays, as somebody's. Return how many."""
+        result = await self._connection.execute(delete(audit).where(audit.c.user_id == user_id))
+        await self._connection.execute(update(audit).where(audit.c.actor_id == user_id).values(actor_id=SOMEBODY))
         return result.rowcount
 
     async def prune(self, before: datetime) -> None:

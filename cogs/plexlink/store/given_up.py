@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, exists, insert, select
 
 from ..models import GivenUp
 from .cells import Opening, Sealing
-from .tables import given_up_codes
+from .tables import attempts, given_up_codes
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,6 +50,14 @@ class GivenUpRows:
             select(given_up_codes.c.deadline_at)
             .where(given_up_codes.c.user_id == user_id)
             .order_by(given_up_codes.c.deadline_at)
+        )
+        return list(rows.scalars())
+
+    async def of_forgotten(self, user_id: int) -> list[datetime]:
+        """Return when those given-up codes of a member run out of whose attempts nothing is known any more."""
+        is_forgotten = ~exists().where(attempts.c.id == given_up_codes.c.id)
+        rows = await self._connection.execute(
+            select(given_up_codes.c.deadline_at).where(given_up_codes.c.user_id == user_id, is_forgotten)
         )
         return list(rows.scalars())
 

@@ -97,8 +97,8 @@ class LinkRows:
         await self._connection.execute(update(links).where(links.c.id == link_id).values(**_health_columns(health)))
 
     async def checked_since(self, since: datetime) -> int:
-        """Return how many links were checked since an instant."""
-        return await self._count(links.c.checked_at >= since)
+        """Return of how many links plex.tv has said since an instant how they are."""
+        return await self._count(and_(links.c.checked_at >= since, links.c.finding != Finding.SILENT))
 
     async def rejected_since(self, since: datetime) -> int:
         """Return how many links were refused for the first time in a row since an instant."""
@@ -108,11 +108,11 @@ class LinkRows:
         """Return how many refusals are held."""
         return await self._count(links.c.is_held)
 
-    async def hold(self, rejected_since: datetime, *, next_check_at: datetime) -> None:
-        """Keep refusals since an instant that nobody was told of from being believed."""
+    async def hold(self, *, next_check_at: datetime) -> None:
+        """Keep refusals that nobody was told of from being believed."""
         await self._connection.execute(
             update(links)
-            .where(links.c.rejected_at >= rejected_since, links.c.told_at.is_(None), links.c.is_held.is_(False))
+            .where(links.c.rejected_at.is_not(None), links.c.told_at.is_(None), links.c.is_held.is_(False))
             .values(is_held=True, next_check_at=next_check_at)
         )
 
@@ -125,10 +125,11 @@ class LinkRows:
         )
         return result.rowcount
 
-    async def believe(self) -> int:
-        """Take all refusals that were held for true; return how many."""
-        result = await self._connection.execute(update(links).where(links.c.is_held).values(is_held=False))
-        return result.rowcount
+    async def believe(self) -> list[int]:
+        """Take all refusals that were held for true; return whose links they are."""
+        user_ids = await self._connection.execute(select(links.c.user_id).where(links.c.is_held))
+        await self._connection.execute(update(links).where(links.c.is_held).values(is_held=False))
+        return list(user_ids.scalars())
 
     async def untold(self, rejected_before: datetime) -> list[Link]:
         """Return the dead links whose members were not told, refused before an instant and not held."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from .attempts import AttemptRows
 from .audit import AuditRows
 from .given_up import GivenUpRows
-from .learned import LearnedNumbers
 from .links import LinkRows
 from .notices import NoticeRows
+from .numbers import Numbers
 from .sign_outs import SignOutRows
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Transaction:
         self.given_up = GivenUpRows(connection, vault)
         self.notices = NoticeRows(connection, vault)
         self.audit = AuditRows(connection)
-        self.learned = LearnedNumbers(connection)
+        self.numbers = Numbers(connection)
 
 
 class Store:

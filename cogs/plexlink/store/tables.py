@@ -161,8 +161,8 @@ given_up_codes = Table(
     Column("deadline_at", Instant, nullable=False),
 )
 
-learned = Table(
-    "plexlink_learned",
+numbers = Table(
+    "plexlink_numbers",
     metadata,
     Column("name", String(32), primary_key=True),
     Column("value", Float, nullable=False),

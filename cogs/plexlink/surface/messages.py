@@ -65,11 +65,12 @@ FORGOTTEN = "## Deleted\nNothing is stored here any more."
 NOT_LINKED = "## Not linked\nYou have no Plex account linked here."
 ASK_UNLINK = (
     "## Unlink your Plex account?\n"
-    "I erase your token here at once and sign out at Plex. Features that use it stop working for you."
+    "I erase your link here at once, sign out at Plex, and then erase the token. Features that use it stop working for "
+    "you."
 )
 ASK_FORGET = (
     "## Delete everything about you?\n"
-    "I erase your link and sign out at Plex, and delete your tries and the list of uses. "
+    "I erase your link and sign out at Plex, and delete your tries and the list of deeds. "
     "What stays is one line: that you had it deleted, and when."
 )
 UNREADABLE_LINK = "## Your link must be made anew\nI can no longer read your token. Link again; that takes a minute."
@@ -109,6 +110,11 @@ REFUSED = {
         "## Plex does not say who you are\n"
         "You approved, but for a day Plex has not told me whose account it is. "
         "I am signing out at Plex; nothing was stored."
+    ),
+    Reason.KEY_MISSING: (
+        "## This cannot be linked at the moment\n"
+        "A link that this one would replace is stored here, and the key for it is missing, which only the bot's host "
+        "can mend. I am signing out at Plex; nothing has changed."
     ),
     Reason.REVOKED: (
         "## Plex ended the sign-in\n"
@@ -211,12 +217,13 @@ def linked(account_name: str) -> str:
     )
 
 
-def status(link: Link, last_use: AuditEntry | None, finding: Finding | None) -> str:
-    """Return the card of a member who has a link; `finding` is a check made just now."""
+def status(link: Link, last_use: AuditEntry | None, finding: Finding | None, *, is_asking: bool) -> str:
+    """Return the card of a member who has a link; `finding` is a check made just now, or one is under way."""
     if link.trouble is not None:
         return UNREADABLE_LINK if link.trouble is Trouble.BROKEN else KEY_MISSING
     who = name(link.account_name.reveal()) or "somebody"
-    lines = [f"Since {format_dt(link.linked_at, 'D')}.", _health(link, finding)]
+    health = ASKING if is_asking and not link.is_dead else _health(link, finding)
+    lines = [f"Since {format_dt(link.linked_at, 'D')}.", health]
     if last_use is None:
         lines.append("No feature of this bot has used it yet.")
     else:
@@ -227,11 +234,13 @@ def status(link: Link, last_use: AuditEntry | None, finding: Finding | None) -> 
 def _health(link: Link, finding: Finding | None) -> str:
     health = link.health
     if link.is_dead:
-        return f"**{LINK_DEAD}** Link again to go on."
+        since = "" if health.rejected_at is None else f" It has refused it since {when(health.rejected_at)}."
+        return f"**{LINK_DEAD}**{since} Link again to go on."
     if finding is Finding.SILENT:
         return "**Plex did not answer just now.** That says nothing about your link; I check it daily."
     if health.rejected_at is not None:
-        return f"**Plex did not accept our sign-in** {when(health.rejected_at)}. I ask again to be sure."
+        since = "" if health.finding is Finding.REJECTED else " Since then it has not answered."
+        return f"**Plex did not accept our sign-in** {when(health.rejected_at)}.{since} I ask again to be sure."
     if health.checked_at is None:
         return "Not checked yet; I do that once a day."
     if health.finding is Finding.SILENT:
@@ -245,37 +254,48 @@ def notice(notice: Notice) -> str:
 
 
 def _unlinking(notice: Notice) -> str:
-    """Return the card of an unlinking, step by step."""
+    """Return the card of an unlinking, step by step; the token is kept, encrypted, for as long as it is signed out."""
     is_all = notice.reason is Reason.FORGOTTEN
     headline = "Undone" if notice.reason is Reason.UNDONE else "Deleted" if is_all else "Unlinked"
-    erased = "Everything about you erased ✓" if is_all else "Token erased here ✓"
-    return f"## {headline}\n" + _STEPS[notice.phase or Phase.SIGNING_OUT].format(erased=erased)
+    erased = "Everything about you erased ✓" if is_all else "Link erased here ✓"
+    return f"## {headline}\n{erased}\n{_STEPS[notice.phase or Phase.SIGNING_OUT]}"
 
+
+UNDER_WAY = {None, Phase.SIGNING_OUT, Phase.DELAYED, Phase.CHECKING, Phase.UNCHECKED}
 
 _STEPS = {
-    Phase.SIGNING_OUT: "{erased}\nSigning out at Plex…",
-    Phase.DELAYED: (
-        "{erased}\n"
-        "**Plex does not answer, so you are not signed out there yet.** I keep trying for 24 hours and tell you by "
-        f"direct message how it ends. You can do it yourself at any time: remove this bot from your {DEVICES}."
+    Phase.SIGNING_OUT: "Signing out at Plex…",
+    Phase.CHECKING: "Signed out at Plex ✓\nAsking Plex whether it still accepts the token…",
+    Phase.UNCHECKED: (
+        "Signed out at Plex ✓\n"
+        "**Plex does not tell yet whether it still accepts the token.** I keep it, encrypted, to ask again for "
+        f"24 hours, and tell you by direct message how it ends. Or look yourself: your {DEVICES}."
     ),
-    Phase.SIGNED_OUT: "{erased}\nSigned out at Plex ✓\nAsked Plex: it no longer accepts the token ✓",
-    Phase.DEAD_ALREADY: "{erased}\nPlex had ended our sign-in already ✓",
+    Phase.DELAYED: (
+        "**Plex does not answer, so you are not signed out there yet.** I keep the token, encrypted, to try again for "
+        "24 hours, and tell you by direct message how it ends. You can do it yourself at any time: "
+        f"remove this bot from your {DEVICES}."
+    ),
+    Phase.SIGNED_OUT: "Signed out at Plex ✓\nAsked Plex: it no longer accepts the token ✓\nToken erased here ✓",
+    Phase.DEAD_ALREADY: "Plex does not know our sign-in any more ✓\nToken erased here ✓",
     Phase.DEVICE_REMOVED: (
-        "{erased}\nRemoved this bot from your devices at Plex ✓\nAsked Plex: it no longer accepts the token ✓"
+        "Removed this bot from your devices at Plex ✓\nAsked Plex: it no longer accepts the token ✓\n"
+        "Token erased here ✓"
     ),
     Phase.GIVEN_UP: (
-        "{erased}\n"
-        f"**Plex did not let me sign out for 24 hours, and I gave up.** Please remove this bot from your {DEVICES}."
+        "Token erased here ✓\n"
+        "**For 24 hours Plex has not said that I am signed out, and I gave up.** "
+        f"Please remove this bot from your {DEVICES}."
     ),
     Phase.UNREADABLE: (
-        "{erased}\n"
+        "Token erased here ✓\n"
         "**I could not read the token any more, so I could not sign out at Plex.** "
         f"Please remove this bot from your {DEVICES}."
     ),
 }
 
 
+ASKING = f"**I am asking Plex.** That takes longer than usual; press **{RECHECK}** again in a minute."
 LINK_DEAD = "Plex ended our sign-in, usually after a password change."
 
 _NOTICES = {
@@ -299,12 +319,17 @@ def privacy(audit_days: int) -> str:
     return (
         "## What is stored about you\n"
         "**While you are linked**: the token with which features of this bot reach Plex for you, and your Plex "
-        "account's number and name; all three encrypted. When it was checked, and what came of it.\n"
-        "**Your tries to link**: when, where, how they ended. A day; the one that led to your link stays with it.\n"
-        f"**A list of deeds**: linked, unlinked, which feature used your token and when. {audit_days} days.\n"
+        "account's number and name, to show whose it is; all three encrypted. When the token was checked, and what "
+        "came of it, so that I can tell you when it stops working.\n"
+        "**Your tries to link**: when, where, how they ended, so that the buttons of their cards work. A day, or a "
+        "week where I could not tell you the end; the one that led to your link stays with it. A code that you gave "
+        "up: encrypted until it runs out, because it could still be approved.\n"
+        f"**A list of deeds**: linked, unlinked, which feature used your token and when, so that you can see it. "
+        f"{audit_days} days.\n"
+        "**What I still have to tell you**: until you know it, 30 days at most.\n"
         "**After unlinking**: the encrypted token until Plex has signed it out, 24 hours at most.\n"
-        "Who can read it: this bot and its host, who has the key. Nobody else; never your Plex password, which "
-        "you only ever give to Plex."
+        "**Who can read it**: this bot with its other features, and its host, who has the key. Nobody else. "
+        "Your Plex password never comes here; you only ever give it to Plex."
     )
 
 

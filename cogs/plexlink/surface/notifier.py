@@ -7,12 +7,13 @@ import io
 import logging
 import secrets
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
 from ..errors import NotifyError
-from ..models import AttemptCard, Card, Lane, Place, Pointer, Secret
+from ..models import AttemptCard, Card, Lane, Notice, Place, Pointer, Secret
 from ..plex import PinStyle, verification_url
 from . import messages, qr, views
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from ..clock import Clock
-    from ..models import Answer, Notice, Showing
+    from ..models import Answer, Showing
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ _SOON_SECONDS = 8.0
 After an error of Discord's, discord.py sends it again after one second and three more.
 """
 
+_CLOCKS_DIFFER = timedelta(minutes=1)
 _NEWEST = 20
 """How many messages of a conversation are looked at for one that is out though nobody told us so."""
 
@@ -98,7 +100,7 @@ class DiscordNotifier:
         """Delete the direct message of an attempt whose card is in an answer; see `showing.Notifier`."""
         async with _in_time():
             try:
-                message = await self._found(user_id, attempt_id)
+                message = await self._found(user_id, lambda message: attempt_id in views.subjects(message))
                 if message is not None:
                     await message.delete()
             except discord.HTTPException as error:
@@ -190,22 +192,20 @@ class DiscordNotifier:
 
     async def _adopted(self, showing: Showing) -> Place | None:
         """Bring a message up to date that is out though nobody told us so; return its place, if there is one."""
-        if not isinstance(showing.content, AttemptCard):
-            return None
-        message = await self._found(showing.user_id, showing.content.attempt.id)
         url = self._url(showing)
         view = self._view(showing, url, is_ephemeral=False)
+        message = await self._found(showing.user_id, lambda message: _is_about(message, showing.content, view))
         return None if message is None else await self._with_card(message, view, url)
 
-    async def _found(self, user_id: int, attempt_id: str) -> discord.Message | None:
-        """Return the message that shows an attempt, by its buttons.
+    async def _found(self, user_id: int, is_it: Callable[[discord.Message], bool]) -> discord.Message | None:
+        """Return the message that we have sent already.
 
         Discord forgets a nonce after some minutes; a process may be down for longer.
         """
         channel = await self._bot.create_dm(discord.Object(user_id))
         me = self._bot.user.id if self._bot.user else 0
         async for message in channel.history(limit=_NEWEST):
-            if message.author.id == me and attempt_id in views.subjects(message):
+            if message.author.id == me and is_it(message):
                 return message
         return None
 
@@ -292,6 +292,20 @@ class DiscordNotifier:
             return None
         guild = self._bot.get_guild(guild_id)
         return "a server" if guild is None else guild.name
+
+
+def _is_about(message: discord.Message, content: AttemptCard | Notice | Pointer, view: views.CardView) -> bool:
+    """Tell whether a message of ours shows an attempt, by its buttons, or a notice, by its words.
+
+    An earlier notice may have had the same ones.
+    """
+    match content:
+        case AttemptCard(attempt=attempt):
+            return attempt.id in views.subjects(message)
+        case Notice(at=at):
+            return message.created_at >= at - _CLOCKS_DIFFER and views.shows(message, view)
+        case _:
+            return False
 
 
 def _picture(url: Secret | None) -> list[discord.File]:

@@ -182,7 +182,7 @@ def not_linked(user_id: int, text: str = messages.NOT_LINKED) -> CardView:
 def status(status: Status) -> CardView:
     """Return the card of a member who has a link."""
     link, subject = status.link, str(status.link.user_id)
-    text = ui.TextDisplay[CardView](messages.status(link, status.last_use, status.finding))
+    text = ui.TextDisplay[CardView](messages.status(link, status.last_use, status.finding, is_asking=status.is_asking))
     if link.trouble is Trouble.UNAVAILABLE:
         return CardView(RED, text, ui.ActionRow(_button(messages.PRIVACY, Action.PRIVACY, subject)))
     if link.is_dead or link.trouble is not None:
@@ -220,7 +220,7 @@ def notice(notice: Notice) -> CardView:
     text = ui.TextDisplay[CardView](messages.notice(notice))
     again = _button(messages.LINK_AGAIN, Action.ANOTHER, subject, _PRIMARY)
     match notice.topic:
-        case Topic.UNLINKING if notice.phase in {Phase.SIGNING_OUT, Phase.DELAYED}:
+        case Topic.UNLINKING if notice.phase in messages.UNDER_WAY:
             return CardView(AMBER, text)
         case Topic.UNLINKING:
             colour = RED if notice.phase in {Phase.GIVEN_UP, Phase.UNREADABLE} else GREY
@@ -274,7 +274,8 @@ def _waiting(showing: AttemptCard, surroundings: Surroundings) -> CardView:
         is_short=surroundings.is_short,
         product=surroundings.product,
     )
-    items: list[ui.Item[CardView]] = [ui.TextDisplay(upper)]
+    news = [messages.notice(each) for each in showing.news] if surroundings.is_ephemeral else []
+    items: list[ui.Item[CardView]] = [ui.TextDisplay("\n".join([*news, upper]))]
     if showing.note is not None:
         items.append(ui.TextDisplay(messages.note(showing.note, surroundings.now)))
     # A phone cannot scan its own screen: what it needs is not below the picture.

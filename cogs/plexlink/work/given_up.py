@@ -60,10 +60,13 @@ class GivenUpCodes:
         """Ask about one code; sign its token out if there is one."""
         async with self._ledger.change() as change:
             given_up = await change.tx.given_up.get(attempt_id)
-        if given_up is None or given_up.trouble is Trouble.UNAVAILABLE:
+        if given_up is None:
             return
-        if given_up.trouble is Trouble.BROKEN:
+        is_late = self._clock.now() >= given_up.deadline_at + _GIVES_UP_AFTER
+        if given_up.trouble is Trouble.BROKEN or (given_up.trouble is Trouble.UNAVAILABLE and is_late):
             await self._finish(given_up, "unreadable")
+            return
+        if given_up.trouble is Trouble.UNAVAILABLE:
             return
         try:
             await self._ask(given_up)

@@ -11,11 +11,12 @@ import logging
 import random
 from dataclasses import replace
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 from .. import flow
 from ..errors import PlexError, TokenRejectedError
-from ..models import Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
+from ..models import AuditEntry, Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
 from .agenda import Key, Kind
 from .shares import Purpose
 
@@ -39,6 +40,12 @@ WAVE = timedelta(hours=1)
 LEAST_IN_A_WAVE = 5
 SHARE_OF_A_WAVE = 5
 """One in so many."""
+
+BELIEVED_FOR = DAY
+"""For so long after its host's word every refusal is believed: by then each link has been checked."""
+
+_BELIEVED_AT = "refusals_believed_at"
+"""When the host gave it, in seconds since 1970."""
 
 _MOST_AT_ONCE = 300
 """Checks planned by one sweep: what one request a second can do until the next one, five minutes later."""
@@ -143,7 +150,9 @@ class HealthCheck:
             if finding is Finding.REJECTED:
                 await self._hold_a_wave(tx, now)
                 await self._confirm_or_conclude(change, before=link)
-            elif finding is Finding.ALIVE and link.health.is_held:
+            elif finding is Finding.ALIVE and link.health.told_at is not None:
+                await tx.notices.remove_about(link.user_id, Topic.LINK_DEAD)
+            if finding is Finding.ALIVE and link.health.is_held:
                 released = await tx.links.release(next_check_at=now)
                 _log.warning("health.released links=%d: plex.tv accepts tokens again that it refused", released)
         _log.debug("health.checked link=%s finding=%s", link_id, finding)
@@ -161,13 +170,15 @@ class HealthCheck:
                     await change.move(attempt, flow.Reconsidered())
 
     async def _hold_a_wave(self, tx: Transaction, now: datetime) -> None:
-        """Hold what was refused within an hour, if it is too much, or if a wave goes on."""
+        """Hold what nobody was told of, if too much was refused within an hour, or if a wave goes on."""
+        if await _is_believed(tx, now):
+            return
         rejected = await tx.links.rejected_since(now - WAVE)
         checked = await tx.links.checked_since(now - WAVE)
         goes_on = await tx.links.held()
         if not (goes_on or is_wave(rejected=rejected, checked=checked)):
             return
-        await tx.links.hold(now - WAVE, next_check_at=now + WAVE)
+        await tx.links.hold(next_check_at=now + WAVE)
         if not goes_on:
             _log.warning(
                 "health.held: plex.tv refused %d of the %d tokens checked within an hour. Nobody is told unless it "
@@ -177,9 +188,26 @@ class HealthCheck:
             )
 
 
+async def believe(tx: Transaction, now: datetime) -> int:
+    """Take the host's word that refusals which are held, and those of the next day, are true; return how many are."""
+    user_ids = await tx.links.believe()
+    if user_ids:
+        await tx.numbers.keep({_BELIEVED_AT: now.timestamp()})
+        await tx.audit.add(*(AuditEntry(at=now, actor_id=None, deed=Deed.BELIEVED, user_id=each) for each in user_ids))
+    return len(user_ids)
+
+
+async def _is_believed(tx: Transaction, now: datetime) -> bool:
+    at = (await tx.numbers.all()).get(_BELIEVED_AT, -inf)
+    return 0 <= now.timestamp() - at <= BELIEVED_FOR.total_seconds()
+
+
 async def _tell_of_the_dead(change: Change, now: datetime) -> None:
-    """Let members be told whose token has been dead for an hour."""
-    for link in await change.tx.links.untold(rejected_before=now - WAVE):
+    """Let members be told whose token has been dead for an hour; nobody while a wave is held."""
+    is_believed = await _is_believed(change.tx, now)
+    if not is_believed and await change.tx.links.held():
+        return
+    for link in await change.tx.links.untold(rejected_before=now if is_believed else now - WAVE):
         await change.tx.links.diagnose(link.id, replace(link.health, told_at=now))
         await change.notify(link.user_id, Topic.LINK_DEAD)
         await change.note(Deed.DIED, link.user_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import NotifyError
@@ -29,13 +30,19 @@ _log = logging.getLogger(__name__)
 TAKES_LONG_SECONDS = 15.0
 """After so long, "signing out" is not the whole truth any more."""
 
+NONCE_KNOWN = timedelta(minutes=1)
+"""For so long at least Discord drops what it is sent a second time; what is older is looked for first."""
+
 _APART_SECONDS = 1.0
 """Between two messages: a bad day of plex.tv must not look like spam to Discord."""
 
 _LONGEST_RETRY_SECONDS = 600.0
 _LONGEST_RETRY_ON_CARDS_SECONDS = 30.0
 _MOST_TRIES = 40
-_UNDER_WAY = {Phase.SIGNING_OUT, Phase.DELAYED}
+_LATER = {Phase.SIGNING_OUT: Phase.DELAYED, Phase.CHECKING: Phase.UNCHECKED}
+"""What is said when what should take a moment takes long."""
+
+_UNDER_WAY = {*_LATER, *_LATER.values()}
 _BAD_ENDS = {Phase.GIVEN_UP, Phase.UNREADABLE}
 
 
@@ -58,7 +65,7 @@ class Notices:
                 self._agenda.put(key, Purpose.FREE, self._turn())
         elif notice.shown is None or notice.shown is not notice.phase:
             self._agenda.put(key, Purpose.FREE)
-        elif notice.phase is Phase.SIGNING_OUT:
+        elif notice.phase in _LATER:
             self._agenda.put(key, Purpose.FREE, TAKES_LONG_SECONDS)
 
     async def find(self, change: Change) -> None:
@@ -87,7 +94,7 @@ class Notices:
                 self._agenda.retry(Key(Kind.NOTICE, notice_id), Purpose.FREE, first_seconds=0.5)
                 return
             try:
-                place = None if is_covered else await self._notifier.show(_showing(notice))
+                place = None if is_covered else await self._notifier.show(self._showing(notice))
             except NotifyError as error:
                 if self._tries_again(notice, error):
                     return
@@ -107,8 +114,8 @@ class Notices:
             is_covered = message_id is not None and await change.tx.attempts.shown_in(message_id) is not None
         if notice is None or notice.is_held:
             return None, False
-        if notice.phase is notice.shown is Phase.SIGNING_OUT:
-            return replace(notice, phase=Phase.DELAYED), is_covered
+        if notice.phase is notice.shown and notice.phase in _LATER:
+            return replace(notice, phase=_LATER[notice.phase]), is_covered
         return (None if notice.shown is not None and notice.shown is notice.phase else notice), is_covered
 
     async def _has_moved(self, notice: Notice) -> bool:
@@ -125,9 +132,23 @@ class Notices:
             _log.error("notice.given_up id=%s: %s", notice.id, error)
             return False
         longest = _LONGEST_RETRY_SECONDS if is_message else _LONGEST_RETRY_ON_CARDS_SECONDS
-        delay = self._agenda.retry(key, Purpose.FREE, first_seconds=1.0, longest_seconds=longest)
+        turn = self._turn() if is_message else 0.0
+        delay = self._agenda.retry(
+            key, Purpose.FREE, first_seconds=1.0, longest_seconds=longest, not_before_seconds=turn
+        )
         _log.warning("notice.failed id=%s, trying again in %.0f s: %s", notice.id, delay, error)
         return True
+
+    def _showing(self, notice: Notice) -> Showing:
+        is_message = notice.place.lane is None
+        return Showing(
+            user_id=notice.user_id,
+            content=notice,
+            place=notice.place,
+            answer=notice.answer,
+            nonce=notice.id if is_message else None,
+            is_perhaps_out=is_message and self._clock.now() > notice.at + NONCE_KNOWN,
+        )
 
     async def _told(self, change: Change, notice: Notice, *, has_arrived: bool) -> None:
         """Keep what the member knows; forget what is told to its end."""
@@ -135,7 +156,7 @@ class Notices:
         if newest is None:
             return
         if notice.phase in _UNDER_WAY:
-            phase = notice.phase if newest.phase is Phase.SIGNING_OUT else newest.phase
+            phase = notice.phase if newest.phase in _LATER and _LATER[newest.phase] is notice.phase else newest.phase
             await change.keep(replace(newest, phase=phase, shown=notice.phase))
         elif notice.place.lane is None and not has_arrived:
             await change.keep(replace(newest, is_held=True))
@@ -147,15 +168,4 @@ class Notices:
 
 def _wants_message(notice: Notice, *, has_arrived: bool) -> bool:
     """Tell whether the good end of an unlinking is a message too: it was promised, or the card could not tell it."""
-    return notice.phase not in _BAD_ENDS and (notice.shown is Phase.DELAYED or not has_arrived)
-
-
-def _showing(notice: Notice) -> Showing:
-    is_message = notice.place.lane is None
-    return Showing(
-        user_id=notice.user_id,
-        content=notice,
-        place=notice.place,
-        answer=notice.answer,
-        nonce=notice.id if is_message else None,
-    )
+    return notice.phase not in _BAD_ENDS and (notice.shown in _LATER.values() or not has_arrived)

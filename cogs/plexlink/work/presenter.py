@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from math import inf
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..ledger import Ledger
-    from ..models import Answer, Attempt
+    from ..models import Answer, Attempt, Notice
     from .agenda import Agenda
     from .showing import Notifier, Turns
 
@@ -201,12 +202,21 @@ class Presenter:
         if card == seen.shown_state and note is None:
             return
         try:
-            place = await self._notifier.show(await self._showing(seen, card, note))
+            news = await self._news(attempt, card)
+            place = await self._notifier.show(await self._showing(seen, card, note, news))
         except (NotifyError, StoreError):
             if noted is not None:
                 self._notes.setdefault(attempt.id, noted)
             raise
         self._drawn[attempt.id] = attempt, card, place or seen.place
+        if news and place is not None and place.lane is Lane.ANSWER:
+            with suppress(StoreError):  # told twice at worst
+                await self._ledger.heard(news)
+
+    async def _news(self, attempt: Attempt, card: Card) -> tuple[Notice, ...]:
+        """Return what no direct message could tell, where the card is the next answer that can."""
+        is_answer = card is Card.WAITING and attempt.answer is not None
+        return tuple(await self._ledger.held_for(attempt.user_id)) if is_answer else ()
 
     def _as_seen(self, attempt: Attempt) -> Attempt:
         """Return an attempt with the card that its member sees, committed or not."""
@@ -215,7 +225,7 @@ class Presenter:
         _, card, place = self._drawn[attempt.id]
         return replace(attempt, shown_state=card, place=place)
 
-    async def _showing(self, attempt: Attempt, card: Card, note: Note | None) -> Showing:
+    async def _showing(self, attempt: Attempt, card: Card, note: Note | None, news: tuple[Notice, ...]) -> Showing:
         return Showing(
             user_id=attempt.user_id,
             content=AttemptCard(
@@ -224,6 +234,7 @@ class Presenter:
                 account_name=await self._ledger.account_name(attempt),
                 note=note,
                 ready_at=self._ready_at(attempt) if card is Card.QUEUED else None,
+                news=news,
             ),
             place=attempt.place,
             answer=attempt.answer,

@@ -6,7 +6,7 @@
         │           └ it still works ─▶ find our device ──▶ remove it ──▶ verify
         └ plex.tv will not ──────────────────▲
 
-Each step is one request. A restart begins at the first one, which for a token that is dead already is also the last.
+Each step is one request. A restart begins at the first one; a token that plex.tv does not know there is verified too.
 """
 
 from __future__ import annotations
@@ -42,9 +42,14 @@ _TRIES_BEFORE_THE_OTHER_WAY = 3
 class _Step(Enum):
     SIGN_OUT = auto()
     VERIFY = auto()
+    VERIFY_DEAD = auto()
     FIND_DEVICE = auto()
     REMOVE_DEVICE = auto()
     VERIFY_REMOVAL = auto()
+
+
+_VERIFIES = {_Step.VERIFY, _Step.VERIFY_DEAD}
+_ENDS = {_Step.VERIFY: Phase.SIGNED_OUT, _Step.VERIFY_REMOVAL: Phase.DEVICE_REMOVED}
 
 
 class SignOuts:
@@ -79,10 +84,13 @@ class SignOuts:
         """Take the next step in making plex.tv forget one credential; after the last one, erase it here."""
         async with self._ledger.change() as change:
             row = await change.tx.sign_outs.get(row_id)
-        if row is None or row.trouble is Trouble.UNAVAILABLE:
+        if row is None:
             return
-        if row.trouble is Trouble.BROKEN:
+        is_late = self._clock.now() >= row.requested_at + GIVES_UP_AFTER
+        if row.trouble is Trouble.BROKEN or (row.trouble is Trouble.UNAVAILABLE and is_late):
             await self._finish(row, Phase.UNREADABLE)
+        elif row.trouble is Trouble.UNAVAILABLE:
+            _log.error("sign_out.key_missing id=%s: the key of its token is not in the ring", row.id)
         else:
             await self._try(row)
 
@@ -91,26 +99,25 @@ class SignOuts:
         try:
             following = await self._take(step, row)
         except TokenRejectedError:
-            await self._finish(row, self._meaning(step, row))
+            await self._finish(row, _ENDS.get(step, Phase.DEAD_ALREADY))
         except PlexError as error:
             await self._failed(row, step, error)
         else:
             self._steps[row.id] = following
             self._plan(row.id)
-
-    def _meaning(self, step: _Step, row: SignOut) -> Phase:
-        """Return what a dead token means; where an earlier answer was lost, most likely that we have signed out."""
-        if step is _Step.SIGN_OUT and self._agenda.failures(Key(Kind.SIGN_OUT, row.id)) == 0:
-            return Phase.DEAD_ALREADY
-        return Phase.DEVICE_REMOVED if step is _Step.VERIFY_REMOVAL else Phase.SIGNED_OUT
+            if step is _Step.SIGN_OUT and following is _Step.VERIFY:
+                await self._tell(row, Phase.CHECKING)
 
     async def _take(self, step: _Step, row: SignOut) -> _Step:
         """Take one step and return the next one. Raise TokenRejectedError where plex.tv knows the token no more."""
         match step:
             case _Step.SIGN_OUT:
-                await self._plex.sign_out(row.token, row.client_identifier)
+                try:
+                    await self._plex.sign_out(row.token, row.client_identifier)
+                except TokenRejectedError:
+                    return _Step.VERIFY_DEAD
                 return _Step.VERIFY
-            case _Step.VERIFY:
+            case _Step.VERIFY | _Step.VERIFY_DEAD:
                 await self._plex.account(row.token, row.client_identifier)
                 return _Step.FIND_DEVICE
             case _Step.FIND_DEVICE:
@@ -147,10 +154,18 @@ class SignOuts:
             longest_seconds=_LONGEST_RETRY_SECONDS,
             last_chance_seconds=(row.requested_at + GIVES_UP_AFTER - self._clock.now()).total_seconds(),
         )
+        await self._tell(row, Phase.UNCHECKED if step is _Step.VERIFY else Phase.DELAYED)
+
+    async def _tell(self, row: SignOut, phase: Phase) -> None:
+        """Let the card tell how far it has come, where there is one; once it has promised a message, it goes on to."""
         async with self._ledger.change() as change:
             notice = await change.tx.notices.get(row.id)
-            if notice is not None and notice.phase is Phase.SIGNING_OUT:
-                await change.keep(replace(notice, phase=Phase.DELAYED))
+            if notice is None:
+                return
+            if phase is Phase.CHECKING and notice.phase is not Phase.SIGNING_OUT:
+                phase = Phase.UNCHECKED
+            if notice.phase is not phase:
+                await change.keep(replace(notice, phase=phase))
 
     async def _finish(self, row: SignOut, phase: Phase) -> None:
         async with self._ledger.change() as change:
@@ -166,8 +181,8 @@ class SignOuts:
 
 def _after_failure(step: _Step, error: PlexError, failures: int) -> _Step:
     """Return where to go on: the first way again, the other one where plex.tv refuses the first or keeps silent."""
-    if step is _Step.VERIFY:
-        return _Step.VERIFY
+    if step in _VERIFIES:
+        return step
     is_stuck = failures % (2 * _TRIES_BEFORE_THE_OTHER_WAY) >= _TRIES_BEFORE_THE_OTHER_WAY
     goes_the_other_way = is_stuck or isinstance(error, PlexRefusedError)
     return _Step.FIND_DEVICE if step is _Step.SIGN_OUT and goes_the_other_way else _Step.SIGN_OUT

@@ -76,7 +76,7 @@ class Worker:
 
         """
         async with self._ledger.change() as change:
-            self._kept = self._agenda.people = self._agenda.people.recalling(await change.tx.learned.all())
+            self._kept = self._agenda.people = self._agenda.people.recalling(await change.tx.numbers.all())
         self._agenda.start(self.work)
 
     async def stop(self) -> None:
@@ -139,7 +139,7 @@ class Worker:
         people = self._agenda.people
         if people != self._kept:
             async with self._ledger.change() as change:
-                await change.tx.learned.keep(people.numbers())
+                await change.tx.numbers.keep(people.numbers())
             self._kept = people
 
     async def work(self, key: Key) -> None:

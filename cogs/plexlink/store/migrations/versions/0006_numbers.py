@@ -1,4 +1,4 @@
-"""What the installation has learned about how long people take outlives a restart."""
+"""What the installation has learned about how long people take, and what its host has said, outlives a restart."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,9 +8,9 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Create the table; nothing has been learned."""
+    """Create the table."""
     op.create_table(
-        "plexlink_learned",
+        "plexlink_numbers",
         sa.Column("name", sa.String(32), primary_key=True),
         sa.Column("value", sa.Float, nullable=False),
     )
