@@ -204,6 +204,15 @@ def test_all_questions_have_a_place_whatever_they_are(
     assert sorted(ranked(people, questions, now, crowd=len(questions), rate=rate)) == sorted(questions)
 
 
+def test_who_pressed_in_vain_is_expected_to_approve_within_the_next_minute() -> None:
+    at = 400.0
+    waiting, pressed = Question(0.0, at), Question(0.0, at, pressed_at=at)
+    assert due_at(People(), pressed) < due_at(People(), waiting)
+    assert order_of({"waiting": Question(0.0, at - 10), "pressed": pressed}, at + 5) == ["pressed", "waiting"]
+    later = at + 300
+    assert due_at(People(), Question(0.0, later, pressed_at=at)) == due_at(People(), Question(0.0, later))
+
+
 # --- what is kept ---
 
 
@@ -215,6 +224,6 @@ def test_what_was_learned_is_recalled(people: People) -> None:
 @pytest.mark.parametrize("count", [math.nan, math.inf, -math.inf, -1.0, 0.0, 1e9, None])
 @pytest.mark.parametrize("name", People().numbers())
 def test_what_cannot_have_been_learned_is_not_recalled(name: str, count: float | None) -> None:
-    kept = {**People().numbers(), "never": 3.0, name: count}
+    kept = {**People().numbers(), "people_never": 3.0, name: count}
     numbers = {each: value for each, value in kept.items() if value is not None}
     assert People().recalling(numbers) == People()

@@ -290,7 +290,9 @@ class Asker:
             await self._advance(attempt, flow.RanOut())
             return
         is_first = attempt.id not in self._asked_about
-        self._plan_question(attempt, self._shown_at(attempt, asked), asked)
+        known = self._questions.get(attempt.id)
+        pressed_at = asked if was_pressed else known.pressed_at if known else -inf
+        self._plan_question(attempt, self._shown_at(attempt, asked), asked, pressed_at)
         if was_pressed:
             self._presenter.note(attempt, Note.NOT_YET)
         elif is_first:
@@ -313,10 +315,10 @@ class Asker:
             return known.shown_at
         return asked - max(0.0, (self._clock.now() - attempt.requested_at).total_seconds())
 
-    def _plan_question(self, attempt: Attempt, shown_at: float, asked_at: float) -> None:
+    def _plan_question(self, attempt: Attempt, shown_at: float, asked_at: float, pressed_at: float = -inf) -> None:
         """Plan the next question: when it is worth a request, just before the deadline, and right at it."""
         key, deadline = Key(Kind.ATTEMPT, attempt.id), self._deadlines[attempt.id]
-        question = Question(shown_at, asked_at, last_at=deadline - LAST_CHANCE_SECONDS)
+        question = Question(shown_at, asked_at, deadline - LAST_CHANCE_SECONDS, pressed_at)
         self._questions[attempt.id] = question
         self._asked_about[attempt.id] = attempt
         if asked_at < question.last_at:

@@ -50,12 +50,14 @@ _MEMORY = 200.0
 class Question:
     """What is known of one pending code; instants are monotonic.
 
-    `asked_at` is when plex.tv was last asked in vain, `last_at` when it is asked for the last time that may help.
+    `asked_at` is when plex.tv was last asked in vain, `last_at` when it is asked for the last time that may help,
+    `pressed_at` when the member pressed *I've approved it* and had not.
     """
 
     shown_at: float
     asked_at: float
     last_at: float = inf
+    pressed_at: float = -inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,13 @@ class People:
 
     def numbers(self) -> dict[str, float]:
         """Return what was learned, by name, to be kept."""
-        return {"never": self.never, **{f"step_{step:g}": count for step, count in self.by_step_seconds}}
+        return {"people_never": self.never, **{f"people_step_{step:g}": count for step, count in self.by_step_seconds}}
 
     def recalling(self, numbers: Mapping[str, float]) -> People:
         """Return what was learned before; what was not kept whole, or cannot be a count, was not learned."""
         try:
-            by_step = tuple((step, numbers[f"step_{step:g}"]) for step, _ in self.by_step_seconds)
-            recalled = replace(self, by_step_seconds=by_step, never=numbers["never"])
+            by_step = tuple((step, numbers[f"people_step_{step:g}"]) for step, _ in self.by_step_seconds)
+            recalled = replace(self, by_step_seconds=by_step, never=numbers["people_never"])
         except KeyError:
             return self
         return recalled if all(0.0 < count <= _MEMORY for count in recalled.numbers().values()) else self
@@ -115,6 +117,18 @@ class People:
         )
 
 
+PRESSERS = People(((5.0, 2.0), (15.0, 2.0)), 1.0)
+"""Who presses *I've approved it* and has not is at it: most approve within the next minute."""
+
+
+def gain(people: People, question: Question, now: float) -> float:
+    """Return the seconds of waiting that asking a question now ends on average."""
+    by_age = people.gain(question.asked_at - question.shown_at, now - question.shown_at)
+    if question.pressed_at == -inf:
+        return by_age
+    return max(by_age, PRESSERS.gain(question.asked_at - question.pressed_at, now - question.pressed_at))
+
+
 def _pending(steps: float) -> float:
     """Return the share that has not approved after a time, given in mean lengths of a step."""
     return exp(-steps) * (1.0 + steps + steps * steps / 2.0)
@@ -129,8 +143,8 @@ def due_at(people: People, question: Question) -> float:
     """Return from when on a question is worth its request."""
     if question.asked_at <= question.shown_at:
         return min(question.shown_at + FIRST_AFTER_SECONDS, question.last_at)
-    asked, wait = question.asked_at - question.shown_at, AGAIN_AFTER_SECONDS
-    while wait < _AT_LATEST_SECONDS and people.gain(asked, asked + wait) < WORTH_SECONDS:
+    wait = AGAIN_AFTER_SECONDS
+    while wait < _AT_LATEST_SECONDS and gain(people, question, question.asked_at + wait) < WORTH_SECONDS:
         wait *= 1.2
     return min(question.asked_at + min(wait, _AT_LATEST_SECONDS), question.last_at)
 
@@ -143,12 +157,7 @@ def ranked(people: People, questions: Mapping[K, Question], now: float, *, crowd
     """
     if _is_pressing(questions.values(), now, crowd, rate):
         return sorted(questions, key=lambda key: -questions[key].asked_at)
-
-    def gain(key: K) -> float:
-        question = questions[key]
-        return people.gain(question.asked_at - question.shown_at, now - question.shown_at)
-
-    return sorted(questions, key=gain)
+    return sorted(questions, key=lambda key: gain(people, questions[key], now))
 
 
 def _is_pressing(questions: Collection[Question], now: float, crowd: int, rate: float) -> bool:
