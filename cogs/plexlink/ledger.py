@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import cards, flow
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawable:
+    """An attempt, the name of the account that it linked while the link lives, and what its member was not told yet.
+
+    The last where the card is an answer with a code: otherwise it is told elsewhere.
+    """
+
+    attempt: Attempt
+    account_name: Secret | None = None
+    news: tuple[Notice, ...] = ()
+
+
 class Ledger:
     """Read what is kept, and commit what becomes of it; the bell tells of it afterwards."""
 
@@ -41,8 +53,10 @@ class Ledger:
             return await tx.attempts.get(attempt_id)
 
     @asynccontextmanager
-    async def change(self) -> AsyncIterator[Change]:
+    async def change(self, *, must_last: bool = True) -> AsyncIterator[Change]:
         """Give a change to be filled in; it is committed at the end of the block, and then told.
+
+        What a card shows need not last through a crash of the machine: it is drawn again.
 
         Raises:
             StoreError: nothing was kept, or what was kept is found in the rows before long.
@@ -50,7 +64,7 @@ class Ledger:
         """
         change = None
         try:
-            async with self._store.transaction() as tx:
+            async with self._store.transaction(must_last=must_last) as tx:
                 change = Change(tx=tx, clock=self._clock)
                 yield change
         except StoreError:
@@ -108,7 +122,7 @@ class Ledger:
 
     async def answered(self, attempt: Attempt, answer: Answer) -> Attempt:
         """Commit that nothing is owed through an interaction any more; one that came meanwhile stays."""
-        async with self.change() as change:
+        async with self.change(must_last=False) as change:
             newest = await change.newest(attempt.id)
             if newest is None or newest.answer != answer or cards.has_left(newest):
                 return newest or attempt
@@ -130,12 +144,26 @@ class Ledger:
             answer = None if is_final and not is_outdated and place.lane is not Lane.DM else newest.answer
             return replace(newest, shown_state=None if is_outdated else card, place=place, answer=answer)
 
-        async with self.change() as change:
+        async with self.change(must_last=False) as change:
             newest = await change.newest(drawn.id)
             if newest is not None and not cards.has_left(newest):
                 return await change.surface(see(newest))
             message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
             return await change.outdate(message_id) or newest or drawn
+
+    async def drawable(self, attempt_id: str) -> Drawable | None:
+        """Return an attempt as it is now, with what stands on its card besides."""
+        async with self._store.transaction() as tx:
+            attempt = await tx.attempts.get(attempt_id)
+            if attempt is None:
+                return None
+            is_code_in_answer = attempt.state is State.PENDING and attempt.answer is not None
+            link = await tx.links.from_attempt(attempt) if attempt.state is State.LINKED else None
+            return Drawable(
+                attempt=attempt,
+                account_name=None if link is None or link.trouble else link.account_name,
+                news=tuple(await tx.notices.held_for(attempt.user_id)) if is_code_in_answer else (),
+            )
 
     async def held_for(self, user_id: int) -> list[Notice]:
         """Return what a member could not be told by direct message, oldest first."""
@@ -146,11 +174,3 @@ class Ledger:
         """Forget what a member was told."""
         async with self._store.transaction() as tx:
             await tx.notices.remove([each.id for each in notices])
-
-    async def account_name(self, attempt: Attempt) -> Secret | None:
-        """Return the name of the account that an attempt linked, while the link lives."""
-        if attempt.state is not State.LINKED:
-            return None
-        async with self._store.transaction() as tx:
-            link = await tx.links.from_attempt(attempt)
-        return None if link is None or link.trouble else link.account_name

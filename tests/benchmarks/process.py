@@ -63,13 +63,21 @@ def answering(self, *args, **kwargs):
     return answer(self, *args, **kwargs)
 AsyncWebhookAdapter.create_interaction_response = answering
 
+script = aiosqlite.Connection.executescript
+async def scripting(self, text):
+    if "synchronous" in text:
+        self.lasts = "FULL" in text
+    return await script(self, text)
+aiosqlite.Connection.executescript = scripting
+
 commit = aiosqlite.Connection.commit
 async def committing(self):
     before, began = self.total_changes, time.perf_counter()
     await commit(self)
     if before > getattr(self, "seen_changes", 0):
         self.seen_changes = before
-        seen["commits"].append(time.perf_counter() - began)
+        if getattr(self, "lasts", True):
+            seen["commits"].append(time.perf_counter() - began)
 aiosqlite.Connection.commit = committing
 
 def report(*_):
@@ -83,6 +91,28 @@ from plexlink_bot.cli import main
 main()
 """
 """The bot, which tells on SIGUSR1 what it saw since the last time: CPU to each defer, commits, long callbacks."""
+
+BARE = """
+import os
+import discord
+from discord.ext import commands
+
+discord.http.Route.BASE = os.environ["PLEXLINK_DISCORD_API_URL"]
+
+class Bot(commands.AutoShardedBot):
+    async def setup_hook(self):
+        await self.tree.sync()
+
+bot = Bot(commands.when_mentioned, intents=discord.Intents(guilds=True))
+
+@bot.tree.command(description="Answers")
+async def plexlink(interaction: discord.Interaction) -> None:
+    await interaction.response.defer(ephemeral=True)
+    await interaction.edit_original_response(content="Here is the answer.")
+
+bot.run(os.environ["DISCORD_TOKEN"], log_handler=None)
+"""
+"""The least that a bot can do for a command: it defers, and edits what it promised."""
 
 
 @asynccontextmanager
@@ -151,6 +181,26 @@ async def get_card(place: Deployment, member: User) -> None:
         return answer is not None and "I sent you" in answer.text and any("Your code:" in one.text for one in messages)
 
     await place.discord.until(is_done, what="a card and the answer that points to it", timeout=PATIENCE_SECONDS)
+
+
+async def bare() -> dict[str, float]:
+    """Return what the least command costs, alone."""
+    async with fresh_deployment() as place:
+        bot = await place.start(arguments=("-c", BARE))
+
+        async def ask() -> None:
+            command = await place.plexlink()
+            await place.discord.until(
+                lambda: command.answer is not None and "Here is" in command.answer.content,
+                what="an answer",
+                timeout=PATIENCE_SECONDS,
+            )
+
+        await ask()
+        began = cpu_seconds(bot.pid)
+        for _ in range(MEMBERS):
+            await ask()
+        return {"bare_ms": (cpu_seconds(bot.pid) - began) / MEMBERS * 1000}
 
 
 class Watch:

@@ -11,12 +11,12 @@ import asyncio
 import math
 import random
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from plexlink.plex.pace import Pace
 from plexlink.work.agenda import Agenda, Key, Kind
-from plexlink.work.order import Question
+from plexlink.work.order import People, Question
 from plexlink.work.shares import Purpose
 from virtual_time import play
 
@@ -99,11 +99,55 @@ def members(scenario: Scenario, seed: int) -> list[Member]:
     return found
 
 
+@dataclass(frozen=True)
+class Knowing(People):
+    """What is expected by an order that was told how people approve; it has nothing to learn."""
+
+    scenario: Scenario = Scenario(0)
+
+    def gain(self, asked: float, age: float) -> float:
+        """Return the seconds of waiting that a question ends on average."""
+        approved = _approved(self.scenario, asked)
+        waited = _waited(self.scenario, age) - _waited(self.scenario, asked) - approved * (age - asked)
+        return waited / (1.0 - approved)
+
+    def after_approval(self, asked: float, age: float) -> People:  # noqa: ARG002
+        """Return what is known already."""
+        return self
+
+    def after_silence(self, age: float) -> People:  # noqa: ARG002
+        """Return what is known already."""
+        return self
+
+
+def _approved(scenario: Scenario, age: float) -> float:
+    """Return the share of all members that has approved at an age: log-normal, but for those who never do."""
+    return (1.0 - scenario.never) * _phi(_steps(scenario, age))
+
+
+def _waited(scenario: Scenario, age: float) -> float:
+    """Return the integral of `_approved` up to an age."""
+    steps = _steps(scenario, age)
+    mean = scenario.median_seconds * math.exp(scenario.sigma**2 / 2)
+    return (1.0 - scenario.never) * (age * _phi(steps) - mean * _phi(steps - scenario.sigma))
+
+
+def _steps(scenario: Scenario, age: float) -> float:
+    return math.log(max(age, 1e-9) / scenario.median_seconds) / scenario.sigma
+
+
+def _phi(deviations: float) -> float:
+    return 0.5 * math.erfc(-deviations / math.sqrt(2))
+
+
 class Run:
     """One way of polling, and the members that it meets."""
 
-    def __init__(self, crowd: Iterable[Member], plan: Callable[[Run, Key, Member], None], rate: float) -> None:
+    def __init__(
+        self, crowd: Iterable[Member], plan: Callable[[Run, Key, Member], None], rate: float, people: People
+    ) -> None:
         self.agenda = Agenda(pace=Pace(rate))
+        self.agenda.people = people
         self.outcome = Outcome()
         self._plan = plan
         self._crowd = {f"{number}": member for number, member in enumerate(crowd)}
@@ -186,10 +230,29 @@ ROUND_ROBIN = every(1.0)
 """Whoever has waited longest goes next, with every request that the pace grants."""
 
 
-def simulate(scenario: Scenario, plan: Callable[[Run, Key, Member], None], seed: int, *, rate: float = 1.0) -> Outcome:
-    """Return what one way of polling makes of a scenario."""
+def simulate(
+    scenario: Scenario,
+    plan: Callable[[Run, Key, Member], None],
+    seed: int,
+    *,
+    rate: float = 1.0,
+    people: People | None = None,
+) -> Outcome:
+    """Return what one way of polling makes of a scenario, with what is expected of people at the beginning."""
 
     async def scene() -> Outcome:
-        return await Run(members(scenario, seed), plan, rate).play()
+        return await Run(members(scenario, seed), plan, rate, people or People()).play()
+
+    return play(scene)
+
+
+def learned(scenario: Scenario, approvals: int, seed: int) -> People:
+    """Return what PlexLink expects after so many approvals."""
+
+    async def scene() -> People:
+        hours = approvals / (1.0 - scenario.never) / scenario.starts_a_minute / 60
+        run = Run(members(replace(scenario, hours=hours), seed), by_gain, 1.0, People())
+        await run.play()
+        return run.agenda.people
 
     return play(scene)

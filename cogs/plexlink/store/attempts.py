@@ -20,7 +20,7 @@ from .tables import attempts, links
 from .words import read_optional_word, read_word, readable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Row
@@ -176,9 +176,8 @@ class AttemptRows:
         is_it = attempts.c.id == attempt_id
         row = (await self._connection.execute(select(attempts).where(is_it).with_for_update())).first()
         if row is not None:
-            await self._connection.execute(
-                update(attempts).where(is_it).values(resigned(self._vault, attempts, row, columns))
-            )
+            written = update(attempts).where(is_it).values(resigned(self._vault, attempts, row, columns))
+            await self._connection.execute(written.execution_options(erases=_erases(row, columns)))
 
     async def _select(self, where: ColumnElement[bool]) -> list[Attempt]:
         rows = await self._connection.execute(
@@ -239,6 +238,14 @@ class AttemptRows:
         if attempt.trouble is None and not flow.is_whole(attempt):
             return replace(attempt, trouble=Trouble.BROKEN)
         return attempt
+
+
+def _erases(row: Row[Any], columns: Mapping[str, Any]) -> bool:
+    """Tell whether an update takes a secret away; one that is sealed anew stays."""
+    is_other_answer = columns.get("answer_message_id", row.answer_message_id) != row.answer_message_id
+    erased = [name for name, value in columns.items() if name.endswith("_envelope") and value is None]
+    erased += ["answer_token_envelope"] * is_other_answer
+    return any(row._mapping[name] is not None for name in erased)  # noqa: SLF001 - public in all but name
 
 
 def _is_in(message_ids: Collection[int]) -> ColumnElement[bool]:

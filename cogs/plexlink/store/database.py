@@ -13,7 +13,7 @@ from ..errors import StoreError, StoreUnavailableError
 from . import tables
 from .migrations import is_current, migrate
 from .signatures import sign_all
-from .sqlite import WRITES_NOTHING_NEW, SqliteFile, strangers
+from .sqlite import WRITES_NOTHING_NEW, SqliteFile, strangers, wait_for_disk
 from .troubles import translated, translated_files
 
 if TYPE_CHECKING:
@@ -97,8 +97,11 @@ class Database:
         self._looks.append(look)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, *, must_last: bool = True) -> AsyncIterator[AsyncConnection]:
         """Give a connection inside a writing transaction, committed at the end of the block.
+
+        What need not last is not waited for until the disk has it: a crash of the machine may lose it, one of the
+        process does not.
 
         Raises:
             StoreUnavailableError: the machine does not let us at present; nothing of the block was kept.
@@ -109,7 +112,7 @@ class Database:
             if self._is_closed:
                 raise StoreError("The database is closed.")
             try:
-                async with self._transaction() as connection:
+                async with self._transaction(must_last=must_last) as connection:
                     yield connection
             except StoreUnavailableError as error:
                 self._tell(str(error))
@@ -118,11 +121,13 @@ class Database:
                 await self._recover()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, *, must_last: bool = True) -> AsyncIterator[AsyncConnection]:
         await self._stay_in_place()
         with translated():
-            async with self._engine.begin() as connection:
-                yield connection
+            async with self._engine.connect() as connection:
+                await wait_for_disk(connection, at_commits=must_last)
+                async with connection.begin():
+                    yield connection
         # What was committed into a deleted file is not kept yet.
         await self._stay_in_place()
         await self._file.forget_erased(self._engine)

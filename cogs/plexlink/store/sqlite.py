@@ -31,18 +31,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, MetaData
-    from sqlalchemy.engine.interfaces import DBAPICursor
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _URL = re.compile(r"sqlite(?:\+\w+)?:///(?P<path>.+)", re.DOTALL)
 
 _PATIENT = "PRAGMA busy_timeout = 5000"
 _EMPTY_LOG = f"PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE); {_PATIENT}"
 
+_SYNCHRONOUS = "synchronous"
+_FULL, _NORMAL = "FULL", "NORMAL"
+
 _PRAGMAS = (
     _PATIENT,
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
+    f"PRAGMA synchronous = {_FULL}",
     "PRAGMA foreign_keys = ON",
     # What was erased shall not be found in the file's free pages.
     "PRAGMA secure_delete = ON",
@@ -79,12 +82,12 @@ class SqliteFile:
         engine = create_async_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
         event.listen(engine.sync_engine, "connect", _prepare)
         event.listen(engine.sync_engine, "begin", _begin)
-        event.listen(engine.sync_engine, "after_cursor_execute", self._note)
+        event.listen(engine.sync_engine, "after_cursor_execute", self._note, named=True)
         return engine
 
-    def _note(self, _connection: object, cursor: DBAPICursor, statement: str, *_: object) -> None:
+    def _note(self, *, cursor: DBAPICursor, statement: str, context: ExecutionContext, **_: object) -> None:
         """Remember that something secret may be in the log and nowhere else any more."""
-        erases = statement.startswith("DELETE") or (statement.startswith("UPDATE") and "_envelope" in statement)
+        erases = statement.startswith("DELETE") or context.execution_options.get("erases", False)
         if erases and cursor.rowcount != 0:
             self._has_erased = True
 
@@ -204,6 +207,16 @@ def _make_private(path: Path, lock: Path) -> None:
             continue
         except OSError as error:
             _log.warning("store.not_private file=%s: others may open it; %s", file.name, os.strerror(error.errno or 0))
+
+
+async def wait_for_disk(connection: AsyncConnection, *, at_commits: bool) -> None:
+    """Let commits wait until the disk has them, or not; before a transaction begins, and until it is said otherwise."""
+    raw = await connection.get_raw_connection()
+    synchronous = _FULL if at_commits else _NORMAL
+    if raw.info.get(_SYNCHRONOUS, _FULL) != synchronous:
+        driver: Any = raw.driver_connection
+        await driver.executescript(f"PRAGMA synchronous = {synchronous}")
+        raw.info[_SYNCHRONOUS] = synchronous
 
 
 def strangers(connection: Connection, metadata: MetaData) -> list[str]:

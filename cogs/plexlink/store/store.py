@@ -43,12 +43,12 @@ class Store:
         self._vault = vault
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Give the repositories in one transaction, committed at the end of the block.
+    async def transaction(self, *, must_last: bool = True) -> AsyncIterator[Transaction]:
+        """Give the repositories in one transaction, committed at the end of the block; see `Database.transaction`.
 
         Raises:
             StoreError: the database refused; nothing of the block was kept.
 
         """
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(must_last=must_last) as connection:
             yield Transaction(connection, self._vault)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import cards, flow
 from ..errors import NotifyError, StoreError, StoreUnavailableError
+from ..ledger import Drawable
 from ..models import AttemptCard, Card, Lane, Note, Place, Pointer, Showing
 from .agenda import Key, Kind
 from .shares import Purpose
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..ledger import Ledger
-    from ..models import Answer, Attempt, Notice
+    from ..models import Answer, Attempt
     from .agenda import Agenda
     from .showing import Notifier, Turns
 
@@ -127,30 +128,33 @@ class Presenter:
             self._heard_meanwhile.discard(attempt_id)
 
     async def _draw_in_turn(self, attempt_id: str) -> None:
-        attempt = await self._current(attempt_id)
-        if attempt is not None:
-            async with self._turns.at(attempt.place, attempt.answer, otherwise=attempt_id):
-                # Whoever had the message until now may have left something else to be drawn.
-                attempt = await self._current(attempt_id)
-                if attempt is not None:
-                    await self._draw(attempt)
-        if attempt is None:
+        drawable = await self._current(attempt_id)
+        if drawable is not None:
+            turn = self._turns.at(drawable.attempt.place, drawable.attempt.answer, otherwise=attempt_id)
+            must_wait = turn.locked()
+            async with turn:
+                if must_wait:  # whoever had the message until now may have left something else to be drawn
+                    drawable = await self._current(attempt_id)
+                if drawable is not None:
+                    await self._draw(drawable)
+        if drawable is None:
             for memory in (self._notes, self._drawn, self._may_come_late, self._given_up, self._looked_after_at):
                 memory.pop(attempt_id, None)
 
-    async def _current(self, attempt_id: str) -> Attempt | None:
-        """Return an attempt as its row has it; that nothing can be read or saved must be told all the same."""
+    async def _current(self, attempt_id: str) -> Drawable | None:
+        """Return what is to be drawn; that nothing can be read or saved must be told all the same."""
         try:
-            return await self._ledger.get(attempt_id)
+            return await self._ledger.drawable(attempt_id)
         except StoreUnavailableError:
             if attempt_id not in self._notes:
                 raise
-            return self._notes[attempt_id][1]
+            return Drawable(attempt=self._notes[attempt_id][1])
 
-    async def _draw(self, attempt: Attempt) -> None:
+    async def _draw(self, drawable: Drawable) -> None:
+        attempt = drawable.attempt
         key = Key(Kind.CARD, attempt.id)
         try:
-            shown = await self._show(attempt)
+            shown = await self._show(drawable)
         except NotifyError as error:
             self._may_come_late[attempt.id] = attempt
             self._failed(key, attempt, error)
@@ -163,12 +167,13 @@ class Presenter:
             if newest is not None:
                 self._plan(newest)
 
-    async def _show(self, attempt: Attempt) -> Attempt:
+    async def _show(self, drawable: Drawable) -> Attempt:
+        attempt = drawable.attempt
         late = self._may_come_late.get(attempt.id)
         if late is not None and cards.has_left(attempt):
             # What was given up may have been drawn all the same, over the successor.
             return await self._ledger.shown(late, cards.card_for(attempt, self._clock.now()), late.place)
-        await self._draw_what_differs(attempt)
+        await self._draw_what_differs(drawable)
         if attempt.id in self._drawn:
             # Where this fails, the card is out all the same: the next try commits it and does not send it again.
             drawn, card, place = self._drawn[attempt.id]
@@ -194,7 +199,8 @@ class Presenter:
                 _log.info("card.not_looked_after attempt=%s: %s", attempt.id, error)
                 self._looked_after_at[attempt.id] = self._clock.monotonic() + _LATE_AGAIN_SECONDS
 
-    async def _draw_what_differs(self, attempt: Attempt) -> None:
+    async def _draw_what_differs(self, drawable: Drawable) -> None:
+        attempt = drawable.attempt
         card = cards.card_for(attempt, self._clock.now())
         noted = self._notes.pop(attempt.id, None)
         note = noted[0] if noted and card in {Card.WAITING, Card.QUEUED} else None
@@ -202,21 +208,15 @@ class Presenter:
         if card == seen.shown_state and note is None:
             return
         try:
-            news = await self._news(attempt, card)
-            place = await self._notifier.show(await self._showing(seen, card, note, news))
+            place = await self._notifier.show(self._showing(replace(drawable, attempt=seen), card, note))
         except (NotifyError, StoreError):
             if noted is not None:
                 self._notes.setdefault(attempt.id, noted)
             raise
         self._drawn[attempt.id] = attempt, card, place or seen.place
-        if news and place is not None and place.lane is Lane.ANSWER:
+        if drawable.news and card is Card.WAITING and place is not None and place.lane is Lane.ANSWER:
             with suppress(StoreError):  # told twice at worst
-                await self._ledger.heard(news)
-
-    async def _news(self, attempt: Attempt, card: Card) -> tuple[Notice, ...]:
-        """Return what no direct message could tell, where the card is the next answer that can."""
-        is_answer = card is Card.WAITING and attempt.answer is not None
-        return tuple(await self._ledger.held_for(attempt.user_id)) if is_answer else ()
+                await self._ledger.heard(drawable.news)
 
     def _as_seen(self, attempt: Attempt) -> Attempt:
         """Return an attempt with the card that its member sees, committed or not."""
@@ -225,16 +225,17 @@ class Presenter:
         _, card, place = self._drawn[attempt.id]
         return replace(attempt, shown_state=card, place=place)
 
-    async def _showing(self, attempt: Attempt, card: Card, note: Note | None, news: tuple[Notice, ...]) -> Showing:
+    def _showing(self, drawable: Drawable, card: Card, note: Note | None) -> Showing:
+        attempt = drawable.attempt
         return Showing(
             user_id=attempt.user_id,
             content=AttemptCard(
                 attempt=attempt,
                 card=card,
-                account_name=await self._ledger.account_name(attempt),
+                account_name=drawable.account_name,
                 note=note,
                 ready_at=self._ready_at(attempt) if card is Card.QUEUED else None,
-                news=news,
+                news=drawable.news,
             ),
             place=attempt.place,
             answer=attempt.answer,
