@@ -8,7 +8,6 @@ import secrets
 import signal
 import tempfile
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from plexlink.settings import PlexLinkSettings
 from ..app import own_cause, stop_event
 from ..client import PlexLinkBot
 from ..settings import BotSettings
+from .clock import Clock
 from .control import ControlPage
 from .discord_room import DiscordRoom
 from .plex_tv import BOB, PlexTV
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _MARK = "sandbox.txt"
 _MARK_TEXT = "This folder belongs to `plexlink sandbox`. Nothing in it is real; delete it when you like.\n"
+_AHEAD = "ahead.txt"
 _REMEMBERED_REQUESTS = 1000
 _TRIES = 5
 _PATIENCE_SECONDS = 6.0
@@ -53,7 +54,15 @@ class Sandbox:
         self._data_dir = data_dir
         self._plex_rate = plex_rate
         self._open = AsyncExitStack()
-        self.plex = PlexTV(key=self._key, port=self._ports[1], remembered_requests=_REMEMBERED_REQUESTS)
+        self._clock = Clock()
+        self.plex = PlexTV(
+            now=self._clock.now,
+            sleep=self._clock.sleep,
+            key=self._key,
+            port=self._ports[1],
+            remembered_requests=_REMEMBERED_REQUESTS,
+            keeps_connections=False,  # the bot would look after idle ones every 15 s of a day that passes in a moment
+        )
         self.bot: PlexLinkBot
         self.room: DiscordRoom
         self.control: ControlPage
@@ -61,6 +70,7 @@ class Sandbox:
     async def __aenter__(self) -> Self:
         """Start. Raises PlexLinkError with one sentence about a folder or a port that cannot be used."""
         _claim(self._data_dir)
+        self._clock.advance(_seconds_ahead(self._data_dir))
         try:
             await self._start()
         except BaseException as error:
@@ -88,7 +98,7 @@ class Sandbox:
         await self._open.enter_async_context(self.plex)
         settings = PlexLinkSettings(data_dir=self._data_dir, plex_url=self.plex.url, plex_rate=self._plex_rate)
         self.bot = PlexLinkBot(BotSettings(discord_token=Secret("sandbox"), plexlink=settings))
-        self.room = await self._open.enter_async_context(DiscordRoom(self.bot, port=self._ports[0]))
+        self.room = await self._open.enter_async_context(DiscordRoom(self.bot, clock=self._clock, port=self._ports[0]))
         self.control = ControlPage(
             plex=self.plex,
             database=settings.database_file,
@@ -96,11 +106,19 @@ class Sandbox:
             links={"Discord": self.room.url, "plex.tv": f"{self.plex.url}/link/"},
             port=self._ports[2],
             key=self._key,
+            now=self._clock.now,
         )
         await self._open.enter_async_context(self.control)
         self._once = await self._open.enter_async_context(OneTimeAddress(self.room.url))
         linking = asyncio.create_task(self._link_neighbour(), name="sandbox-neighbour")
         self._open.callback(linking.cancel)
+
+    async def _let_pass(self, seconds: float) -> None:
+        """Let time pass, and let a kept folder remember it: what lies there is of then."""
+        try:
+            await self.room.let_pass(seconds)
+        finally:
+            (self._data_dir / _AHEAD).write_text(str(self._clock.ahead_seconds))
 
     async def _link_neighbour(self) -> None:
         """Let the other member link one of the sample accounts, so that a person can meet that refusal.
@@ -117,7 +135,7 @@ class Sandbox:
                     return
 
     def _pin_of(self, name: str) -> Pin | None:
-        now = datetime.now(UTC)
+        now = self._clock.now()
         pins = (pin for pin in self.plex.pins.values() if f" {name} " in pin.device_name)
         return next((pin for pin in pins if not pin.is_expired(now)), None)
 
@@ -158,6 +176,14 @@ def _claim(folder: Path) -> None:
         mark.write_text(_MARK_TEXT)
     except OSError as error:
         raise SettingError(f"{folder} cannot be used: {error.strerror}.") from None
+
+
+def _seconds_ahead(folder: Path) -> float:
+    """Return how far the time of earlier runs was ahead of the machine's."""
+    try:
+        return float((folder / _AHEAD).read_text())
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _explained(error: BaseException, folder: Path) -> BaseException:

@@ -4,8 +4,9 @@ simcord is made for tests: its time is virtual, each action waits until the bot 
 refused, and its page shows what was published last. Here a person uses a bot that never rests, at any moment and for
 hours. So this module, and no other, bends it:
 
-* the clock is the machine's, and the bot's timers run on the event loop (`_Clock`, `_LiveEnv._schedule_timer`); a
-  faster one would lie, because browsers, and the pages' countdowns, keep the machine's: the control page expires codes;
+* the clock goes as the machine's does, and the bot's timers run on the event loop (`_LiveEnv._schedule_timer`);
+* time is let pass as simcord's tests do it: from one timer of the bot's to the next, each time only when the bot rests,
+  so that it does all that it would have done, and no answer of plex.tv comes late (`_LiveEnv.let_pass`);
 * an action waits for the bot's first answer, and no longer than Discord would (`_LiveEnv._settle_internal`);
 * actions take turns, and a press counts if its button is still there (`_LivePreview._action`);
 * what the bot changes is published by itself (`DiscordRoom._follow`);
@@ -21,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from ..client import PlexLinkBot
+    from .clock import Clock
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ _NEIGHBOUR = (100_000_000_000_000_002, "sam")
 _ANSWER_SECONDS = 3.0
 """How long Discord waits for the first answer to an interaction."""
 
+_REST_SECONDS = 600.0
 _LOOK_SECONDS = 0.02
 _PUBLISH_SECONDS = 0.2
 _SHOWN_MESSAGES = 30
@@ -63,23 +65,13 @@ _REMEMBERED_REVISIONS = 500
 _CANNOT_SEND = 50007
 
 
-class _Clock:
-    """The machine's time, in the shape of simcord's clock."""
-
-    @property
-    def elapsed(self) -> float:
-        return real_monotonic()  # simcord replaces time.monotonic
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-
 class _LiveEnv(simcord.Env):
     """simcord's world in real time."""
 
-    def __init__(self, bot: PlexLinkBot) -> None:
+    def __init__(self, bot: PlexLinkBot, clock: Clock) -> None:
         super().__init__(bot, shard_count=1)
-        self.backend = Backend(clock=_Clock())  # type: ignore[arg-type] # all that is ever asked of it
+        self._clock = clock
+        self.backend = Backend(clock=clock)  # type: ignore[arg-type] # all that is ever asked of it
         self.backend.bot_user.name = _BOT_NAME
         self._unanswered: Any = None
 
@@ -99,7 +91,28 @@ class _LiveEnv(simcord.Env):
             _log.error("sandbox.bot_error", exc_info=error)
         super()._record_error(error)
 
-    async def _settle_internal(self, **_: Any) -> None:  # noqa: ANN401 - simcord's limits, which are not ours
+    async def let_pass(self, seconds: float) -> None:
+        """Let the bot live through some time. Raises TimeoutError if it does not come to rest for ten minutes."""
+        assert self._loop is not None  # noqa: S101 - the bot runs
+        self._clock.is_hurried = True
+        try:
+            await self._advance_to(self._virtual_time + seconds, self._loop.time() + _REST_SECONDS)
+        finally:
+            self._clock.is_hurried = False
+            self._schedule_timers_anew()
+
+    def _schedule_timers_anew(self) -> None:
+        """Let the timers that are left go off as much earlier as the clock is ahead now."""
+        for record in self._work.callbacks:
+            if record.when is not None and record.handle is not None and not record.handle.cancelled():
+                if record.real_handle is not None:
+                    record.real_handle.cancel()
+                self._schedule_timer(record)
+
+    async def _settle_internal(self, **limits: Any) -> None:  # noqa: ANN401 - simcord's own
+        if asyncio.current_task() is self._advance_task:  # time passes only while the bot rests
+            await super()._settle_internal(**limits)
+            return
         interaction, self._unanswered = self._unanswered, None
         latest = real_monotonic() + _ANSWER_SECONDS
         # simcord's interactions announce nothing.
@@ -273,9 +286,9 @@ class DiscordRoom:
     Raises OSError when the port cannot be had.
     """
 
-    def __init__(self, bot: PlexLinkBot, *, port: int = 0) -> None:
+    def __init__(self, bot: PlexLinkBot, *, clock: Clock, port: int = 0) -> None:
         self._bot = bot
-        self._env = _LiveEnv(bot)
+        self._env = _LiveEnv(bot, clock)
         self._guild = self._env.create_guild(_GUILD_NAME)
         self.member = self._join(*_MEMBER)
         self.neighbour = self._join(*_NEIGHBOUR)
@@ -310,6 +323,11 @@ class DiscordRoom:
         """Whether the members let the bot send direct messages."""
         return not self._env.backend.faults
 
+    @property
+    def members(self) -> Mapping[int, str]:
+        """The names of the members, by their ids."""
+        return {member.id: member.name for member in (self.member, self.neighbour)}
+
     def open(self) -> None:
         """Let the bot send direct messages."""
         self._env.backend.faults.clear()
@@ -318,6 +336,13 @@ class DiscordRoom:
         """Refuse the bot's direct messages, as Discord does for members who do not want any."""
         self.open()
         self._env.inject_error("POST", "/channels/*/messages", status=403, code=_CANNOT_SEND, times=None)
+
+    async def let_pass(self, seconds: float) -> None:
+        """Let the bot live through some time. Raises TimeoutError if it does not come to rest for ten minutes."""
+        try:
+            await self._env.let_pass(seconds)
+        finally:
+            self._preview.publish()  # with the new time
 
     async def _leave(self) -> None:
         try:

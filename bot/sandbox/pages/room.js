@@ -6,17 +6,24 @@ const BUTTONS = "button.component-button, .send-message";
 const COMPOSER = "#channel-composer";
 const relative = new Intl.RelativeTimeFormat("en-US", { numeric: "auto" });
 
-function countdown(instant) {
-  const seconds = Math.round((instant - Date.now()) / 1000);
+// The sandbox's time is ahead of ours by what the control page let pass.
+function now() {
+  const { publication, profile } = window.simcordPreview;
+  return Date.now() + (Date.parse(profile.presentationTime) - Date.parse(publication?.publishedAt) || 0);
+}
+
+function countdown(instant, present) {
+  const seconds = Math.round((instant - present) / 1000);
   const [unit, size] = UNITS.find(([, , end]) => Math.abs(seconds) < end);
   return relative.format(Math.round(seconds / size), unit);
 }
 
 // Only relative times tick; every other style of Discord's names a year or a clock time.
 function tick() {
+  const present = now();
   for (const time of document.querySelectorAll("time.discord-timestamp")) {
     if (/\d{4}|\d:\d\d/.test(time.textContent)) continue;
-    const text = countdown(Date.parse(time.dateTime));
+    const text = countdown(Date.parse(time.dateTime), present);
     if (time.textContent !== text) time.textContent = text;
   }
 }
