@@ -33,7 +33,7 @@ The PlexLink sandbox is running. Nothing in it is real, and nothing leaves this 
   plex.tv   {plex}
             where you approve; the card's "Open Plex" leads there
   control   {control}
-            make plex.tv slow or silent, let codes expire, look into the database
+            make things go wrong, let days pass, look into the database
 
   database  {folder}
 

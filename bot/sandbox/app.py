@@ -103,10 +103,12 @@ class Sandbox:
             plex=self.plex,
             database=settings.database_file,
             direct_messages=self.room,
+            members=self.room.members,
             links={"Discord": self.room.url, "plex.tv": f"{self.plex.url}/link/"},
             port=self._ports[2],
             key=self._key,
             now=self._clock.now,
+            let_pass=self._let_pass,
         )
         await self._open.enter_async_context(self.control)
         self._once = await self._open.enter_async_context(OneTimeAddress(self.room.url))

@@ -1,12 +1,14 @@
-"""The page on which one spoils plex.tv, closes the direct messages, and sees what the bot asks and stores.
+"""The page on which one spoils plex.tv, lets days pass, and sees what the bot asks and stores.
 
     GET  state                                -> 200, all that the page shows
     POST mood             {"mood": "down"}    -> 200, the state after it
     POST expire           {"code": "7RQZ"}
+    POST sign-out         {"id": "9000001"}
     POST direct-messages  {"areOpen": false}
+    POST let-pass         {"span": "a day"}
 
-A refusal is 4xx and {"error": "a sentence"}. No token, PIN id, client identifier or account name goes out: of plex.tv
-the page gets codes and the kinds of its calls, of the database what any other program reads in the file.
+A refusal is 4xx and {"error": "a sentence"}. No token, PIN id or client identifier goes out: of plex.tv the page gets
+codes, the kinds of its calls and whose sign-ins it knows, of the database what any other program reads in the file.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import http.client
+import logging
 import sqlite3
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
+from plexlink.models import Deed
 from plexlink.store.migrations import VERSION_TABLE
 
 from .plex_requests import read_json
@@ -29,19 +33,24 @@ from .plex_tv import CodeError, Fault, Latency, Operation, RateLimited, Reset, S
 from .site import Site, page_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from datetime import datetime
     from pathlib import Path
     from typing import Self
 
-    from .plex_tv import Pin, PlexTV
+    from .plex_tv import Account, Pin, PlexTV
+
+_log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 4.0
 
 _MOST_CODES = 10
+_MOST_SIGN_INS = 10
 _MOST_CALLS = 20
 _MOST_ROWS = 20
 _LARGEST_WISH_BYTES = 256
 _LOCK_SECONDS = 0.2
+_AUDIT = "plexlink_audit"
 _FILES = ("control.css", "control.js", "icon.svg", "page.css")
 
 
@@ -63,6 +72,13 @@ FAULTS: Mapping[Mood, tuple[Fault, ...]] = {
     Mood.RATE_LIMITED: (RateLimited(),),
 }
 
+SPANS: Mapping[str, timedelta] = {
+    "5 minutes": timedelta(minutes=5),
+    "an hour": timedelta(hours=1),
+    "a day": timedelta(days=1),
+}
+"""How much time one can let pass."""
+
 _WORDS = {
     Operation.CREATE_PIN: "Make a code",
     Operation.GET_PIN: "Is the code approved?",
@@ -73,6 +89,18 @@ _WORDS = {
     Operation.RESOURCES: "List the servers",
     Operation.DEVICES: "List the devices",
     Operation.DELETE_DEVICE: "Remove a device",
+}
+
+_DEEDS = {
+    Deed.LINKED: "linked an account",
+    Deed.REPLACED: "linked another account instead",
+    Deed.MOVED: "took the account over",
+    Deed.UNLINKED: "unlinked the account",
+    Deed.UNDONE: "undid the link",
+    Deed.USED: "used the token",
+    Deed.DIED: "found the sign-in dead",
+    Deed.EXPORTED: "exported what is stored",
+    Deed.FORGOTTEN: "had everything deleted",
 }
 
 
@@ -102,15 +130,11 @@ class _RefusedError(Exception):
         self.sentence = sentence
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class ControlPage:
-    """The page and what answers it, on a site of its own; `now` is the clock of `plex`.
+    """The page and what answers it, on a site of its own; `now` is the clock of `plex`, `let_pass` makes it go on.
 
-    What `links` names is shown at the top. The page takes plex.tv to be working when it begins, and to be changed by
-    nobody else.
+    What `links` names is shown at the top; `members` are the names of Discord's, by their ids. The page takes plex.tv
+    to be working when it begins, and to be changed by nobody else.
     """
 
     def __init__(
@@ -119,17 +143,23 @@ class ControlPage:
         plex: PlexTV,
         database: Path,
         direct_messages: DirectMessages,
+        members: Mapping[int, str],
         links: Mapping[str, str],
         port: int = 0,
         key: str,
-        now: Callable[[], datetime] = _utc_now,
+        now: Callable[[], datetime],
+        let_pass: Callable[[float], Coroutine[None, None, None]],
     ) -> None:
         self._plex = plex
         self._database = database
         self._direct_messages = direct_messages
+        self._members = {str(user_id): name for user_id, name in members.items()}
         self._links = links
         self._now = now
+        self._let_pass = let_pass
         self._mood = Mood.WORKING
+        self._passing: str | None = None
+        self._passage: asyncio.Task[None] | None = None
         self._site = Site(self._build, port=port, key=key)
 
     async def __aenter__(self) -> Self:
@@ -144,7 +174,10 @@ class ControlPage:
         await self._site.start()
 
     async def stop(self) -> None:
-        """Close every connection. plex.tv stays as it was made."""
+        """Close every connection, and let no more time pass. plex.tv stays as it was made."""
+        if self._passage is not None:
+            self._passage.cancel()
+            await asyncio.wait({self._passage})
         await self._site.stop()
 
     @property
@@ -157,6 +190,8 @@ class ControlPage:
         wishes = {
             "/mood": self._set_mood,
             "/expire": self._expire,
+            "/sign-out": self._sign_out,
+            "/let-pass": self._begin_to_let_pass,
             "/direct-messages": self._set_direct_messages,
         }
         app = web.Application()
@@ -198,6 +233,30 @@ class ControlPage:
             raise _RefusedError(409, f"This code is {state} already.")
         self._plex.expire(pin.code)
 
+    def _sign_out(self, wish: Mapping[str, object]) -> None:
+        for token, device in self._plex.tokens.items():
+            if str(device.id) == wish.get("id"):
+                self._plex.revoke(token)
+                return
+        raise _RefusedError(404, "plex.tv knows no such sign-in.")
+
+    def _begin_to_let_pass(self, wish: Mapping[str, object]) -> None:
+        span = str(wish.get("span"))
+        if span not in SPANS:
+            raise _RefusedError(400, f"Let pass one of: {', '.join(SPANS)}.")
+        if self._passing is not None:
+            raise _RefusedError(409, "Time is passing already.")
+        self._passing = span
+        self._passage = asyncio.create_task(self._pass(SPANS[span]), name="sandbox-passage")
+
+    async def _pass(self, span: timedelta) -> None:
+        try:
+            await self._let_pass(span.total_seconds())
+        except TimeoutError:
+            _log.exception("sandbox.time_stopped")
+        finally:
+            self._passing = None
+
     def _set_direct_messages(self, wish: Mapping[str, object]) -> None:
         match wish.get("areOpen"):
             case True:
@@ -211,10 +270,15 @@ class ControlPage:
         return {
             "links": dict(self._links),
             "mood": self._mood,
+            "time": {"now": self._now().isoformat(), "passing": self._passing},
             "codes": [self._show_code(pin) for pin in list(self._plex.pins.values())[: -_MOST_CODES - 1 : -1]],
+            "signIns": [
+                {"id": str(device.id), "account": _name_of(device.account), "device": device.name}
+                for device in list(self._plex.tokens.values())[: -_MOST_SIGN_INS - 1 : -1]
+            ],
             "directMessagesAreOpen": self._direct_messages.are_open,
             "calls": self._show_calls(),
-            "database": await asyncio.to_thread(_read_database, self._database),
+            "database": await asyncio.to_thread(_read_database, self._database, self._members),
         }
 
     def _show_code(self, pin: Pin) -> dict[str, object]:
@@ -258,12 +322,16 @@ async def _read_wish(request: web.Request) -> Mapping[str, object]:
     return wish
 
 
+def _name_of(account: Account) -> str:
+    return account.title or account.username
+
+
 def _named(status: int) -> str:
     return f"{status} {http.client.responses.get(status, '')}".rstrip()
 
 
-def _read_database(database: Path) -> dict[str, object]:
-    """Return the plugin's tables as any other program reads them, and a sentence if they cannot be read."""
+def _read_database(database: Path, members: Mapping[str, str]) -> dict[str, object]:
+    """Return audit and tables of the plugin as any other program reads them, and a sentence if they cannot be read."""
     uri = f"{database.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)) as connection:
@@ -272,9 +340,33 @@ def _read_database(database: Path) -> dict[str, object]:
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'plexlink_*' AND name <> ?",
                 (VERSION_TABLE,),
             )
-            return {"error": None, "tables": [_read_table(connection, name) for (name,) in names.fetchall()]}
+            tables = [name for (name,) in names.fetchall()]
+            return {
+                "error": None,
+                "audit": _read_audit(connection, members) if _AUDIT in tables else [],
+                "tables": [_read_table(connection, name) for name in tables],
+            }
     except sqlite3.Error as error:
-        return {"error": f"The database cannot be read at the moment: {error}.", "tables": []}
+        return {"error": f"The database cannot be read at the moment: {error}.", "audit": [], "tables": []}
+
+
+def _read_audit(connection: sqlite3.Connection, members: Mapping[str, str]) -> list[dict[str, object]]:
+    rows = connection.execute(
+        f"SELECT id, at, CAST(actor_id AS TEXT), deed, CAST(user_id AS TEXT), detail FROM {_AUDIT} "  # noqa: S608 - ours
+        "ORDER BY id DESC LIMIT ?",
+        (_MOST_ROWS,),
+    )
+    return [
+        {
+            "id": entry,
+            "at": at,
+            "who": "the bot" if actor is None else members.get(actor, actor),
+            "did": _DEEDS.get(deed, deed),
+            "whom": members.get(user, user),
+            "detail": detail,
+        }
+        for entry, at, actor, deed, user, detail in rows
+    ]
 
 
 def _read_table(connection: sqlite3.Connection, name: str) -> dict[str, object]:

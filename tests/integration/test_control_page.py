@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sqlite3
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from harness import a_world
-from plexlink_bot.sandbox.control import FAULTS, SLOW_SECONDS, ControlPage, Mood
-from plexlink_bot.sandbox.plex_tv import ALICE, BOB, Operation, PlexTV, ServerError
+from harness import EPHEMERAL, Card, a_world
+from plex_tv_client import BOT, Clock
+from plexlink.models import Deed
+from plexlink_bot.sandbox.app import Sandbox
+from plexlink_bot.sandbox.control import FAULTS, SLOW_SECONDS, SPANS, ControlPage, Mood
+from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Operation, PlexTV, ServerError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from harness import World
-    from plex_tv_client import Client, Clock
+    from plex_tv_client import Client
 
 KEY = "planted-key-of-the-page"
 LINKS = {"Discord": "http://127.0.0.1:1/discord", "plex.tv": "http://127.0.0.1:2/plex"}
@@ -53,6 +58,10 @@ class Browser:
             state: dict[str, Any] = await answer.json()
             return state
 
+    async def until_time_has_passed(self) -> None:
+        while (await self.state())["time"]["passing"]:  # noqa: ASYNC110 - as the page does it
+            await asyncio.sleep(0.05)
+
     async def wish(self, path: str, **members: Any) -> dict[str, Any]:
         status, said = await self.post(path, json.dumps(members))
         assert status == 200, said
@@ -63,9 +72,22 @@ class Browser:
             return answer.status, await answer.json()
 
 
+@dataclass
+class Passage:
+    """Time that passes when a test says so."""
+
+    asked_for: list[float] = field(default_factory=list)
+    may_pass: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, seconds: float) -> None:
+        self.asked_for.append(seconds)
+        await self.may_pass.wait()
+
+
 @asynccontextmanager
 async def browsing(**others: Any) -> AsyncIterator[Browser]:
-    page = ControlPage(**{"direct_messages": SwitchedMessages(), "links": LINKS, "key": KEY, **others})
+    usual = {"direct_messages": SwitchedMessages(), "members": {}, "now": Clock(), "let_pass": Passage()}
+    page = ControlPage(**{**usual, "links": LINKS, "key": KEY, **others})
     async with page, aiohttp.ClientSession() as session:
         yield Browser(page, session)
 
@@ -76,11 +98,16 @@ def direct_messages() -> SwitchedMessages:
 
 
 @pytest.fixture
+def passage() -> Passage:
+    return Passage()
+
+
+@pytest.fixture
 async def browser(
-    plex: PlexTV, clock: Clock, tmp_path: Path, direct_messages: SwitchedMessages
+    plex: PlexTV, clock: Clock, tmp_path: Path, direct_messages: SwitchedMessages, passage: Passage
 ) -> AsyncIterator[Browser]:
-    database = tmp_path / "nothing.sqlite3"
-    async with browsing(plex=plex, now=clock, database=database, direct_messages=direct_messages) as browser:
+    world = {"plex": plex, "now": clock, "direct_messages": direct_messages, "let_pass": passage}
+    async with browsing(database=tmp_path / "nothing.sqlite3", **world) as browser:
         yield browser
 
 
@@ -180,6 +207,48 @@ async def test_only_a_waiting_code_can_be_expired(browser: Browser, client: Clie
     assert not plex.pin(approved).is_expired(plex.pin(approved).created_at)
 
 
+# --- sign-ins ---
+
+
+async def test_sign_ins_are_listed_by_their_names_newest_first(browser: Browser, client: Client, plex: PlexTV) -> None:
+    for account in (ALICE, KID):
+        pin = await client.create_pin(params={"X-Plex-Device-Name": f"of {account.id}"})
+        plex.approve(str(pin.members["code"]), account)
+    listed = (await browser.state())["signIns"]
+    assert [(each["account"], each["device"]) for each in listed] == [("Kid", "of 1003"), ("alice", "of 1001")]
+
+
+async def test_a_sign_in_that_is_ended_here_is_refused_by_plex(browser: Browser, client: Client, plex: PlexTV) -> None:
+    gone, kept = [plex.approve(await client.new_code(), account) for account in (ALICE, BOB)]
+    after = await browser.wish("sign-out", id=(await browser.state())["signIns"][-1]["id"])
+    assert [each["account"] for each in after["signIns"]] == ["bob"]
+    for token, status in ((gone, 401), (kept, 200)):
+        answer = await client.ask("GET", "/api/v2/user", headers={**BOT, "X-Plex-Token": token})
+        assert answer.status == status
+
+
+# --- time ---
+
+
+async def test_the_page_says_what_passes_and_lets_nothing_else_pass_meanwhile(
+    browser: Browser, passage: Passage, clock: Clock
+) -> None:
+    assert (await browser.state())["time"] == {"now": clock().isoformat(), "passing": None}
+    assert (await browser.wish("let-pass", span="a day"))["time"]["passing"] == "a day"
+    assert await browser.post("let-pass", b'{"span": "an hour"}') == (409, {"error": "Time is passing already."})
+    passage.may_pass.set()
+    await browser.until_time_has_passed()
+    await browser.wish("let-pass", span="an hour")
+    await browser.until_time_has_passed()
+    assert passage.asked_for == [86400, 3600]
+
+
+async def test_the_page_offers_exactly_the_spans_that_there_are(browser: Browser) -> None:
+    async with browser.session.get(browser.page.url) as answer:
+        offered = re.findall(r'<button [^>]*value="([^"]+)"', await answer.text())
+    assert offered == list(SPANS)
+
+
 # --- direct messages ---
 
 
@@ -267,7 +336,8 @@ async def lived(tmp_path: Path) -> AsyncIterator[Lived]:
         await world.plexlink(dave)
         await world.press("Cancel", dave)
         database = tmp_path / "plexlink.sqlite3"
-        async with browsing(plex=world.plex, database=database, now=world.env.now) as browser:
+        named = {"members": {bob.id: "bob"}, "now": world.env.now}
+        async with browsing(plex=world.plex, database=database, **named) as browser:
             yield Lived(world, tokens, await browser.state())
 
 
@@ -290,6 +360,31 @@ async def test_the_tables_of_the_plugin_are_shown_as_they_are(lived: Lived) -> N
         ]
 
 
+async def test_the_audit_is_told_in_words_newest_first(lived: Lived) -> None:
+    audit = lived.state["database"]["audit"]
+    assert [(entry["who"], entry["did"], entry["whom"], entry["detail"]) for entry in audit] == [
+        ("bob", "undid the link", "bob", None),
+        ("bob", "linked an account", "bob", None),
+        (str(lived.world.alice.id), "linked an account", str(lived.world.alice.id), None),
+    ]
+    assert [entry["at"] for entry in audit] == [row["at"] for row in reversed(lived.world.rows("audit"))]
+
+
+async def test_every_deed_has_its_words(plex: PlexTV, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(path := tmp_path / "deeds.sqlite3")) as connection:
+        connection.execute("CREATE TABLE plexlink_audit (id INTEGER PRIMARY KEY, at, actor_id, deed, user_id, detail)")
+        rows = [("2026-01-31", None, deed, 2**60 + 1, "on deck") for deed in (*Deed, "of a newer release")]
+        connection.executemany("INSERT INTO plexlink_audit VALUES (NULL, ?, ?, ?, ?, ?)", rows)
+        connection.commit()
+    async with browsing(plex=plex, database=path) as browser:
+        audit = (await browser.state())["database"]["audit"]
+    assert {(entry["who"], entry["whom"], entry["detail"]) for entry in audit} == {
+        ("the bot", str(2**60 + 1), "on deck")
+    }
+    assert audit[0]["did"] == "of a newer release"
+    assert len({entry["did"] for entry in audit} - set(Deed)) == len(Deed) + 1
+
+
 async def test_what_is_secret_is_shown_in_envelopes(lived: Lived) -> None:
     for name, least in {
         "plexlink_attempts": 3,
@@ -304,9 +399,12 @@ async def test_what_is_secret_is_shown_in_envelopes(lived: Lived) -> None:
         assert all(re.fullmatch(r"plk1:\w+:[\w=-]+", envelope) for envelope in envelopes)
 
 
-async def test_no_secret_leaves_the_page_but_a_code_among_the_codes(lived: Lived, tmp_path: Path) -> None:
+async def test_no_secret_leaves_the_page_but_a_code_among_the_codes_and_whose_a_sign_in_is(
+    lived: Lived, tmp_path: Path
+) -> None:
     pins = list(lived.world.plex.pins.values())
     assert [code.pop("code") for code in lived.state["codes"]] == [pin.code for pin in reversed(pins)]
+    assert [each.pop("account") for each in lived.state["signIns"]] == [NAMED_TOO.username, NAMED.username]
     text = json.dumps(lived.state)
     secrets = {
         *lived.tokens,
@@ -335,6 +433,7 @@ async def test_a_table_is_shown_up_to_twenty_rows_newest_first(plex: PlexTV, tmp
 async def test_a_database_that_is_not_there_is_told_and_not_made(browser: Browser, tmp_path: Path) -> None:
     assert (await browser.state())["database"] == {
         "error": "The database cannot be read at the moment: unable to open database file.",
+        "audit": [],
         "tables": [],
     }
     assert not names_in(tmp_path)
@@ -363,6 +462,10 @@ NEST = b"[" * 256
         ("expire", b'{"code": "NOPE"}', 404, "plex.tv knows no such code."),
         ("expire", b'{"code": "\\ud800"}', 404, "plex.tv knows no such code."),
         ("expire", b'{"code": null}', 404, "plex.tv knows no such code."),
+        ("sign-out", b'{"id": "1"}', 404, "plex.tv knows no such sign-in."),
+        ("sign-out", b"{}", 404, "plex.tv knows no such sign-in."),
+        ("let-pass", b'{"span": "a year"}', 400, "Let pass one of: 5 minutes, an hour, a day."),
+        ("let-pass", b'{"span": 86400}', 400, "Let pass one of: 5 minutes, an hour, a day."),
         ("direct-messages", b'{"areOpen": "no"}', 400, "Direct messages are open, true or false."),
         ("direct-messages", b'{"areOpen": 1}', 400, "Direct messages are open, true or false."),
         ("mood", b"{", 400, "Send a JSON object."),
@@ -456,3 +559,104 @@ async def test_the_links_are_handed_on_and_the_address_outlives_a_restart(browse
     await browser.page.start()
     assert browser.page.url == address
     assert (await browser.state())["mood"] == "down"
+
+
+# --- the whole sandbox ---
+
+
+@dataclass
+class Living:
+    """A member of a sandbox in which time can pass."""
+
+    sandbox: Sandbox
+    control: Browser
+
+    @property
+    def messages(self) -> list[Card]:
+        """What the member has been sent, but for answers that only they see."""
+        member = self.sandbox.room.member
+        stored = self.sandbox.room._env.backend.messages.get(member.dm_channel.id, {})
+        return [Card(message) for message in stored.values() if not message.flags & EPHEMERAL]
+
+    async def let_pass(self, span: str) -> None:
+        await self.control.wish("let-pass", span=span)
+        await self.control.until_time_has_passed()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():  # noqa: ASYNC110 - Discord and the database announce nothing
+            await asyncio.sleep(0.05)
+
+    async def link(self) -> None:
+        """Link the member's account."""
+        await self.sandbox.room.member.slash("plexlink")
+        await self.until(lambda: self.sandbox._pin_of("robin") is not None)
+        self.sandbox.plex.approve(self.sandbox._pin_of("robin").code)
+        await self.until(lambda: any("Linked as alice" in message.text for message in self.messages))
+
+    def health(self) -> dict[str, Any]:
+        with closing(sqlite3.connect(self.sandbox._data_dir / "plexlink.sqlite3")) as connection:
+            connection.row_factory = sqlite3.Row
+            query = "SELECT * FROM plexlink_links WHERE user_id = ?"
+            return dict(connection.execute(query, (self.sandbox.room.member.id,)).fetchone())
+
+
+@asynccontextmanager
+async def a_life(folder: Path) -> AsyncIterator[Living]:
+    async with Sandbox(folder, plex_rate=50) as sandbox, aiohttp.ClientSession() as session:
+        yield Living(sandbox, Browser(sandbox.control, session))
+
+
+async def test_a_sign_in_ends_and_a_day_later_its_member_has_been_told(tmp_path: Path) -> None:
+    async with a_life(tmp_path / "sandbox") as life:
+        await life.link()
+        for sign_in in (await life.control.state())["signIns"]:
+            if sign_in["account"] == "alice":
+                await life.control.wish("sign-out", id=sign_in["id"])
+        member = life.sandbox.room.member
+        status = await member.slash("plexstatus")
+        await life.until(lambda: "Check now" in Card(status.response).buttons)
+        await member.click(status.response, label="Check now")
+        await life.until(lambda: life.health()["finding"] == "rejected")
+        assert life.health()["verdict"] == "suspect"
+        await life.let_pass("5 minutes")
+        assert life.health()["verdict"] == "dead"
+        assert len(life.messages) == 1
+        await life.let_pass("a day")
+        assert "Plex ended our sign-in" in life.messages[-1].text
+        newest = (await life.control.state())["database"]["audit"][0]
+        assert (newest["did"], newest["whom"]) == ("found the sign-in dead", "robin")
+
+
+async def test_days_pass_for_bot_plex_and_discord_alike_and_a_slow_plex_is_no_dead_one(tmp_path: Path) -> None:
+    async with a_life(tmp_path / "sandbox") as life:
+        await life.link()
+        before = life.sandbox._clock.now()
+        await life.control.wish("mood", mood=Mood.SLOW)
+        for span in ("a day", "an hour"):
+            await life.let_pass(span)
+        bot = life.health()
+        pings = [call for call in life.sandbox.plex.requests if call.operation == Operation.PING]
+        assert bot["finding"] == "alive"
+        assert datetime.fromisoformat(bot["checked_at"]) > before + timedelta(minutes=5)
+        assert {call.status for call in pings} == {200}
+        assert pings[-1].at > before + timedelta(minutes=5)
+        assert life.sandbox.room._env.now() > before + timedelta(days=1, hours=1)
+
+
+async def test_what_was_to_come_later_comes_as_much_earlier_as_time_has_passed(tmp_path: Path) -> None:
+    async with a_life(tmp_path / "sandbox") as life:
+        env, rung_at = life.sandbox.room._env, list[float]()
+        before = env._virtual_time
+        with env._bot_scope():
+            env._loop.call_later(302, lambda: rung_at.append(env._virtual_time))
+        await life.let_pass("5 minutes")
+        await life.until(lambda: bool(rung_at))
+        assert 302 <= rung_at[0] - before < 600
+
+
+async def test_a_kept_folder_keeps_its_time(tmp_path: Path) -> None:
+    async with a_life(tmp_path / "kept") as life:
+        await life.let_pass("an hour")
+        then = life.sandbox._clock.now()
+    async with a_life(tmp_path / "kept") as life:
+        assert datetime.fromisoformat((await life.control.state())["time"]["now"]) > then

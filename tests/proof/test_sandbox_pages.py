@@ -85,6 +85,36 @@ async def test_closed_direct_messages_bring_the_card_as_an_answer(sandbox: Sandb
     await discord.see("Cancelled")
 
 
+async def test_a_sign_in_dies_a_day_passes_and_the_member_has_been_told(
+    sandbox: Sandbox, context: BrowserContext
+) -> None:
+    pages = sandbox.addresses
+    discord = await Conversation.open(await context.new_page(), pages["discord"])
+    await discord.say("/plexlink")
+    sandbox.plex.approve(await discord.code())
+    await discord.hurry()
+    await discord.see("Linked as alice")
+    control = await context.new_page()
+    await control.goto(pages["control"])
+    await control.get_by_role("button", name="End: alice").click()
+    await expect(control.get_by_text("The sign-in of alice has ended.")).to_be_attached()
+    await discord.say("/plexstatus")
+    await discord.press("Check now")
+    await discord.see("Plex did not accept our sign-in")
+    day = control.get_by_role("button", name="A day")
+    await day.click()
+    await expect(control.locator("#time")).to_contain_text("A day passes")
+    await expect(day).to_be_disabled()
+    await expect(control.locator("#time")).to_contain_text("1 d ahead of your clock")
+    await expect(day).to_be_enabled()
+    await discord.see("Your link to Plex stopped working")
+    await expect(control.locator("#audit tr").first).to_contain_text("found the sign-in dead")
+    await discord.say("/plexlink")
+    await expect(await discord.see("Your code:")).to_contain_text(re.compile(r"ends in 1[45] minutes"))
+    since = discord.card("Plex did not accept our sign-in").get_by_text("yesterday")
+    await expect(since).to_be_visible()
+
+
 async def test_the_control_page_takes_no_wish_before_it_knows_how_things_stand(
     sandbox: Sandbox, context: BrowserContext
 ) -> None:
@@ -96,6 +126,7 @@ async def test_the_control_page_takes_no_wish_before_it_knows_how_things_stand(
 
     await control.route("**/state", hold)
     await control.goto(sandbox.addresses["control"])
+    await expect(control.get_by_role("button", name="A day")).to_be_disabled()
     for role in ("switch", "radio"):
         await expect(control.get_by_role(role).first).to_be_disabled()
     known.set()

@@ -57,10 +57,17 @@ function show(state) {
   for (const input of document.querySelectorAll("main input")) input.disabled = false; // now it says how things stand
   byId("no-codes").hidden = state.codes.length > 0;
   sync(byId("codes"), state.codes, ({ code }) => code, createCode, showCode);
+  byId("no-sign-ins").hidden = state.signIns.length > 0;
+  sync(byId("sign-ins"), state.signIns, ({ id }) => id, createSignIn, showSignIn);
+  showTime(state.time);
   write(byId("calls-recent"), state.calls.inTheLastMinute);
   sync(byId("calls"), state.calls.newest, ({ number }) => String(number), () => clone("call"), showCall);
   write(byId("database-error"), state.database.error ?? "");
-  if (!state.database.error) sync(byId("tables"), state.database.tables, ({ name }) => name, createTable, showTable);
+  if (state.database.error) return;
+  byId("no-audit").hidden = state.database.audit.length > 0;
+  byId("audit-box").hidden = state.database.audit.length === 0;
+  sync(byId("audit"), state.database.audit, ({ id }) => String(id), () => clone("entry"), showEntry);
+  sync(byId("tables"), state.database.tables, ({ name }) => name, createTable, showTable);
 }
 
 function showLink(link, [name, address]) {
@@ -85,6 +92,39 @@ function showCode(item, { state, secondsLeft }) {
   item.dataset.state = state;
   if (!isWaiting) saveFocus(button);
   button.hidden = !isWaiting;
+}
+
+function createSignIn({ id, account, device }) {
+  const item = clone("sign-in");
+  const button = item.querySelector(".end");
+  button.setAttribute("aria-label", `End: ${account}, ${device}`);
+  button.addEventListener("click", () => ask("sign-out", { id }, `The sign-in of ${account} has ended.`));
+  return item;
+}
+
+function showSignIn(item, { account, device }) {
+  write(item.querySelector(".account"), account);
+  write(item.querySelector(".device"), device);
+}
+
+function showTime({ now, passing }) {
+  const ahead = Math.round((Date.parse(now) - Date.now()) / 60_000); // minutes
+  const text = `It is ${instant(now, "short")}` + (ahead > 0 ? `, ${span(ahead)} ahead of your clock.` : ".");
+  write(byId("time"), passing ? underWay(passing) : text);
+  if (byId("spans").dataset.passing && !passing) tell(`${text} Time goes on as usual.`);
+  byId("spans").dataset.passing = passing ?? "";
+  for (const button of byId("spans").children) {
+    if (passing) saveFocus(button);
+    button.disabled = Boolean(passing);
+  }
+}
+
+function showEntry(row, { at, who, did, whom, detail }) {
+  write(row.querySelector(".when"), instant(at, "medium"));
+  write(row.querySelector(".who"), who);
+  write(row.querySelector(".did"), did);
+  write(row.querySelector(".whom"), whom);
+  write(row.querySelector(".detail"), detail ?? "—");
 }
 
 function showCall(row, { secondsAgo, asked, answer }) {
@@ -171,6 +211,20 @@ function clock(seconds) {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
+function instant(text, timeStyle) {
+  return new Date(text).toLocaleString("en", { dateStyle: "medium", timeStyle });
+}
+
+function underWay(passing) {
+  return `${passing[0].toUpperCase()}${passing.slice(1)} ${passing.endsWith("s") ? "pass" : "passes"} …`;
+}
+
+/** Say a number of minutes in days, hours and minutes. */
+function span(minutes) {
+  const parts = [[Math.floor(minutes / 1440), "d"], [Math.floor(minutes / 60) % 24, "h"], [minutes % 60, "min"]];
+  return parts.filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`).join(" ");
+}
+
 function ago(seconds) {
   if (seconds < 60) return `${seconds} s ago`;
   return seconds < 3600 ? `${Math.floor(seconds / 60)} min ago` : `${Math.floor(seconds / 3600)} h ago`;
@@ -181,6 +235,9 @@ byId("moods").addEventListener("change", ({ target }) => {
 });
 byId("direct-messages").addEventListener("change", ({ target }) => {
   ask("direct-messages", { areOpen: target.checked }, `Direct messages are ${target.checked ? "open" : "closed"}.`);
+});
+byId("spans").addEventListener("click", ({ target }) => {
+  if (target.value) ask("let-pass", { span: target.value }, underWay(target.value));
 });
 document.addEventListener("visibilitychange", refresh);
 refresh();
