@@ -99,9 +99,13 @@ _DEEDS = {
     Deed.UNDONE: "undid the link",
     Deed.USED: "used the token",
     Deed.DIED: "found the sign-in dead",
+    Deed.BELIEVED: "was told to believe Plex's refusal",
     Deed.EXPORTED: "exported what is stored",
     Deed.FORGOTTEN: "had everything deleted",
 }
+
+
+_ACTORS = {None: "the bot", "0": "somebody who has had everything deleted"}
 
 
 class DirectMessages(Protocol):
@@ -360,7 +364,7 @@ def _read_audit(connection: sqlite3.Connection, members: Mapping[str, str]) -> l
         {
             "id": entry,
             "at": at,
-            "who": "the bot" if actor is None else members.get(actor, actor),
+            "who": _ACTORS.get(actor) or members.get(actor, actor),
             "did": _DEEDS.get(deed, deed),
             "whom": members.get(user, user),
             "detail": detail,
