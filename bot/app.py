@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from enum import IntEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -23,8 +24,11 @@ from plexlink.errors import DatabaseInUseError, PlexLinkError, SettingError, Sto
 from plexlink.wiring import check
 
 from .client import PlexLinkBot
+from .systemd import told
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from .settings import BotSettings
 
 _log = logging.getLogger(__name__)
@@ -91,7 +95,9 @@ def _say_what_is_passed_over(settings: BotSettings) -> None:
 
 async def _serve(settings: BotSettings) -> None:
     stop = stop_event()
-    async with PlexLinkBot(settings) as bot:
+    async with AsyncExitStack() as resources:
+        bot = await resources.enter_async_context(_watched(settings) if settings.web_port else PlexLinkBot(settings))
+        await resources.enter_async_context(told(bot, os.environ))
         running = asyncio.create_task(_run(bot, settings), name="plexlink-bot")
         stopping = asyncio.create_task(stop.wait(), name="plexlink-stop")
         await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -103,6 +109,18 @@ async def _serve(settings: BotSettings) -> None:
         with suppress(asyncio.CancelledError):
             await running
     _log.info("bot.stopped")
+
+
+@asynccontextmanager
+async def _watched(settings: BotSettings) -> AsyncIterator[PlexLinkBot]:
+    """Give the bot, and pages on which it is looked at while it starts, runs and stops."""
+    from .metrics import Metrics  # noqa: PLC0415 - who does not look need not load them
+    from .web import WebPages  # noqa: PLC0415
+
+    metrics = Metrics(data_dir=settings.plexlink.data_dir)
+    bot = PlexLinkBot(settings, observe=metrics.observe)
+    async with WebPages(bot=bot, metrics=metrics, host=settings.web_host, port=settings.web_port), bot:
+        yield bot
 
 
 def stop_event(*more: signal.Signals) -> asyncio.Event:

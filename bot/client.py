@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 import discord
 from discord.ext import commands
 
+from plexlink.observations import unobserved
+from plexlink.surface.cog import PlexLink
+
 from .commands import CommandList
 
 if TYPE_CHECKING:
     import yarl
+
+    from plexlink.observations import Observe
+    from plexlink.vitals import Vitals
 
     from .settings import BotSettings
 
@@ -30,7 +36,7 @@ discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
 class PlexLinkBot(commands.AutoShardedBot):
     """A bot with the PlexLink plugin and nothing else."""
 
-    def __init__(self, settings: BotSettings, *, shard_count: int | None = None) -> None:
+    def __init__(self, settings: BotSettings, *, shard_count: int | None = None, observe: Observe = unobserved) -> None:
         intents = discord.Intents.none()
         intents.guilds = True  # the names of servers; nothing here is privileged
         super().__init__(
@@ -46,7 +52,24 @@ class PlexLinkBot(commands.AutoShardedBot):
             guild_ready_timeout=0.5,
         )
         self.plexlink_settings = settings.plexlink
+        self.plexlink_observe = observe
         self._command_list: CommandList | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection to Discord stands, on every shard."""
+        return self.is_ready() and not self.is_closed() and not any(shard.is_closed() for shard in self.shards.values())
+
+    @property
+    def lacks_commands(self) -> bool:
+        """Whether Discord does not have our commands everywhere that they should be."""
+        return self._command_list is None or bool(self._command_list.missing)
+
+    @property
+    def vitals(self) -> Vitals | None:
+        """How the plugin is, once it is loaded."""
+        cog = self.get_cog("PlexLink")
+        return cog.vitals if isinstance(cog, PlexLink) else None
 
     async def setup_hook(self) -> None:
         """Load the plugin, and see that Discord has its commands."""

@@ -32,6 +32,7 @@ _SECRET_VARIABLES = (
     "PLEXLINK_DISCORD_PROXY",
 )
 _STANDARD_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_HIGHEST_PORT = 65_535
 _INSECURE = "insecure+"
 _OWN_NAME = re.compile(r"[a-z][a-z0-9_-]*|[a-z0-9._-]+\.(?:home\.arpa|internal|lan|local)")
 _OWN_NETWORKS = tuple(
@@ -50,6 +51,9 @@ class BotSettings:
     discord_proxy: Secret | None = None
     passed_over: tuple[str, ...] = ()
     """The proxy variables of other programs that are set: they are said, not used."""
+    web_host: str = "127.0.0.1"
+    web_port: int = 8080
+    """Zero: no web server."""
     log_format: str = "console"
     log_level: int = logging.INFO
     parts: tuple[Secret, ...] = field(init=False, repr=False, compare=False)
@@ -86,6 +90,8 @@ class BotSettings:
             ),
             discord_proxy=reader.read("PLEXLINK_DISCORD_PROXY", parse_proxy, None, "the http:// address of a proxy"),
             passed_over=_passed_over(env),
+            web_host=reader.read("PLEXLINK_WEB_HOST", _host, "127.0.0.1", "an address of this machine, or 0.0.0.0"),
+            web_port=reader.read("PLEXLINK_WEB_PORT", _port, 8080, "a port from 0 to 65535; 0 turns the pages off"),
             log_format=reader.read("PLEXLINK_LOG_FORMAT", _format, "console", "console or json"),
             log_level=reader.read("PLEXLINK_LOG_LEVEL", _level, logging.INFO, "DEBUG, INFO, WARNING or ERROR"),
         )
@@ -163,6 +169,17 @@ def _is_of_own_network(host: str) -> bool:
     except ValueError:
         return bool(_OWN_NAME.fullmatch(host))
     return any(address in network for network in _OWN_NETWORKS)
+
+
+def _host(text: str) -> str:
+    return "127.0.0.1" if text == "localhost" else str(ip_address(text.strip("[]")))
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= _HIGHEST_PORT:
+        raise ValueError
+    return port
 
 
 def _format(text: str) -> str:

@@ -15,6 +15,7 @@ from . import cards, flow
 from .change import Change
 from .errors import StoreError
 from .models import CheckWanted, Lane, Reason, State, TokenDead, Trouble, Unlinked, Unsure
+from .observations import Ended, unobserved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .bell import Bell
     from .clock import Clock
     from .models import Account, Answer, Attempt, Card, Notice, Place, Secret
+    from .observations import Observe
     from .store import Store
 
 _log = logging.getLogger(__name__)
@@ -42,8 +44,9 @@ class Drawable:
 class Ledger:
     """Read what is kept, and commit what becomes of it; the bell tells of it afterwards."""
 
-    def __init__(self, *, store: Store, clock: Clock, bell: Bell) -> None:
+    def __init__(self, *, store: Store, clock: Clock, bell: Bell, observe: Observe = unobserved) -> None:
         self._store = store
+        self._observe = observe
         self._clock = clock
         self._bell = bell
 
@@ -73,6 +76,8 @@ class Ledger:
             raise
         for attempt in change.moved:
             _log.info("link.%s attempt=%s user=%s", attempt.state, attempt.id, attempt.user_id)
+            if flow.is_over(attempt):
+                self._observe(Ended(attempt.state))
         for happened in change.happened:
             if isinstance(happened, Unlinked | TokenDead):
                 what = happened.reason if isinstance(happened, Unlinked) else "token_dead"

@@ -19,11 +19,13 @@ from .ledger import Ledger
 from .linking import Linking
 from .links import Links
 from .models import Linked, TokenDead, Unlinked
+from .observations import unobserved
 from .plex import Pace, PinStyle, PlexClient, header_text
 from .store import Database, Store
 from .surface.cog import Desk, PlexLink
 from .surface.notifier import DiscordNotifier
 from .tokens import Tokens
+from .vitals import Vitals
 from .work import health
 from .work.agenda import Agenda
 from .work.asker import Asker
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from .bell import Happened
+    from .observations import Observation, Observe
     from .settings import PlexLinkSettings
 
 _log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         SettingError, StoreError, VaultError: one sentence says what is wrong, and which variable mends it.
 
     """
+    observe = _safely(getattr(bot, "plexlink_observe", unobserved))
     product = _product(bot, settings)
     product()  # to say at the start what Plex will show
     pin_style = PinStyle(str(settings.pin_style))  # a reloaded plugin may be given its former class
@@ -73,28 +77,32 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         pace=pace,
         monotonic=clock.monotonic,
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
+        observe=observe,
     )
     async with AsyncExitStack() as resources:
-        database = await resources.enter_async_context(Database.open(_place(settings)))
+        database = await resources.enter_async_context(Database.open(_place(settings), observe=observe))
         plex = await resources.enter_async_context(client)
         bell = Bell()
-        store = Store(database=database, vault=await open_vault(database, settings))
+        vault = await open_vault(database, settings)
+        store = Store(database=database, vault=vault)
         _warn_of_others(database, settings)
-        ledger = Ledger(store=store, clock=clock, bell=bell)
+        ledger = Ledger(store=store, clock=clock, bell=bell, observe=observe)
         notifier = DiscordNotifier(
             bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
         )
         bell.listen(_publisher(bot))
+        agenda = Agenda(pace=pace)
         worker = await resources.enter_async_context(
             _working(
                 ledger=ledger,
                 plex=plex,
-                agenda=Agenda(pace=pace),
+                agenda=agenda,
                 notifier=notifier,
                 bell=bell,
                 clock=clock,
                 pin_style=pin_style,
                 audit_days=settings.audit_days,
+                observe=observe,
             )
         )
         tokens = Tokens(store=store, clock=clock)
@@ -103,6 +111,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
             linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
             links=Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days),
             tokens=tokens,
+            vitals=Vitals(store=store, clock=clock, pace=pace, jobs=agenda.jobs, check_keys=vault.check),
             notifier=notifier,
             clock=clock,
             resume=worker.resume,
@@ -120,10 +129,11 @@ async def _working(
     clock: Clock,
     pin_style: PinStyle,
     audit_days: int,
+    observe: Observe,
 ) -> AsyncIterator[Worker]:
     """Do for a while what exactly one process does."""
     turns = Turns()
-    presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock)
+    presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, observe=observe)
     asker = Asker(ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=pin_style)
     worker = Worker(
         ledger=ledger,
@@ -159,6 +169,18 @@ async def believe_refusals(settings: PlexLinkSettings) -> int:
         store = Store(database=database, vault=await open_vault(database, settings))
         async with store.transaction() as tx:
             return await health.believe(tx, discord.utils.utcnow())
+
+
+def _safely(observe: Observe) -> Observe:
+    """Return an observer that disturbs nobody, whatever its host has made of it."""
+
+    def tell(observation: Observation) -> None:
+        try:
+            observe(observation)
+        except Exception:  # noqa: BLE001 - the host's; logged
+            _log.exception("observation.not_taken kind=%s", type(observation).__name__)
+
+    return tell
 
 
 def _publisher(bot: commands.Bot) -> Callable[[Happened], None]:

@@ -176,6 +176,7 @@ class Deployment:
             "PLEXLINK_PLEX_URL": plex.url,
             "PLEXLINK_DATA_DIR": str(self.data_dir),
             "PLEXLINK_PLEX_RATE": "20",
+            "PLEXLINK_WEB_PORT": "0",
         }
         self._processes: list[BotProcess] = []
 

@@ -41,6 +41,8 @@ GOOD_OF_THE_BOT = {
     "DISCORD_TOKEN": (TOKEN, "discord_token", Secret(TOKEN)),
     "PLEXLINK_DISCORD_API_URL": ("insecure+http://proxy:8080/api/", "discord_api_url", "http://proxy:8080/api"),
     "PLEXLINK_DISCORD_PROXY": ("http://me:planted@proxy:1", "discord_proxy", Secret("http://me:planted@proxy:1")),
+    "PLEXLINK_WEB_HOST": ("[::1]", "web_host", "::1"),
+    "PLEXLINK_WEB_PORT": ("9090", "web_port", 9090),
     "PLEXLINK_LOG_FORMAT": ("JSON", "log_format", "json"),
     "PLEXLINK_LOG_LEVEL": ("debug", "log_level", logging.DEBUG),
 }
@@ -77,6 +79,8 @@ BAD_OF_THE_BOT = {
         "https://me:planted@proxy:8080",
     ],
     "PLEXLINK_DISCORD_PROXY": NO_PROXIES,
+    "PLEXLINK_WEB_HOST": ["planted", "127.0.0.1:8080", "1.2.3", "http://127.0.0.1"],
+    "PLEXLINK_WEB_PORT": ["planted", "-1", "65536", "1.5", "9" * 5000],
     "PLEXLINK_LOG_FORMAT": ["planted", "xml"],
     "PLEXLINK_LOG_LEVEL": ["planted", "10", "NOTSET", "loud"],
 }

@@ -8,12 +8,21 @@ they hold PIN ids, tokens and the position of the host.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiohttp
 
-from ..errors import PlexSilentError, PlexSlowDownError, PlexUnavailableError
+from ..errors import (
+    PlexError,
+    PlexRefusedError,
+    PlexSilentError,
+    PlexSlowDownError,
+    PlexUnavailableError,
+    TokenRejectedError,
+)
+from ..observations import Asked, Outcome, unobserved
 from .answers import (
     MAX_BODY_BYTES,
     MAX_DEVICES_BYTES,
@@ -31,10 +40,11 @@ from .answers import (
 from .pages import PinStyle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from ..models import Account, Pin, PinAnswer, Secret
+    from ..observations import Observe
     from .pace import Pace
 
 T = TypeVar("T")
@@ -43,6 +53,13 @@ _API = "/api/v2"
 _XML = {"Accept": "application/xml"}
 _MOST_CONNECTIONS = 32
 """More than calls that are made at once: one that hangs keeps its connection until its time is over."""
+
+
+_OUTCOMES = {
+    PlexRefusedError: Outcome.REFUSED,
+    TokenRejectedError: Outcome.REJECTED,
+    PlexSlowDownError: Outcome.SLOWED,
+}
 
 
 class PlexClient:
@@ -63,12 +80,14 @@ class PlexClient:
         monotonic: Callable[[], float],
         proxy: str | None = None,
         timeout_seconds: float = 15.0,
+        observe: Observe = unobserved,
     ) -> None:
         self._base_url = base_url
         self._product = product
         self._pace = pace
         self._monotonic = monotonic
         self._proxy = proxy
+        self._observe = observe
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=timeout_seconds / 3)
         self._constant_headers = {
             "Accept": "application/json",
@@ -97,27 +116,34 @@ class PlexClient:
         query = {"strong": "true"} if style is PinStyle.STRONG else {}
         headers = {"X-Plex-Device-Name": device_name}
         return await self._request(
-            "POST", f"{_API}/pins", client_identifier, read=read_pin, headers=headers, query=query
+            "create_pin", "POST", f"{_API}/pins", client_identifier, read=read_pin, headers=headers, query=query
         )
 
     async def ask(self, pin_id: Secret, client_identifier: Secret) -> PinAnswer:
         """Ask whether a PIN has been approved. Raise as `read_pin_state` does."""
         read = partial(read_pin_state, pin_id=pin_id)
-        return await self._request("GET", f"{_API}/pins/{pin_id.reveal()}", client_identifier, read=read)
+        return await self._request("ask", "GET", f"{_API}/pins/{pin_id.reveal()}", client_identifier, read=read)
 
     async def account(self, token: Secret, client_identifier: Secret) -> Account:
         """Read the account of a token. Raise as `read_account` does."""
-        return await self._request("GET", f"{_API}/user", client_identifier, read=read_account, token=token)
+        return await self._request("account", "GET", f"{_API}/user", client_identifier, read=read_account, token=token)
 
     async def ping(self, token: Secret, client_identifier: Secret) -> None:
         """Keep a token from dying of idleness. Raise as `read_ping` does."""
-        await self._request("GET", f"{_API}/ping", client_identifier, read=read_ping, token=token)
+        await self._request("ping", "GET", f"{_API}/ping", client_identifier, read=read_ping, token=token)
 
     async def device_of(self, token: Secret, client_identifier: Secret) -> str | None:
         """Return the id of the account's device that signed in with the identifier. Raise as `read_device` does."""
         read = partial(read_device, client_identifier=client_identifier)
         return await self._request(
-            "GET", "/devices.xml", client_identifier, read=read, token=token, headers=_XML, limit=MAX_DEVICES_BYTES
+            "device_of",
+            "GET",
+            "/devices.xml",
+            client_identifier,
+            read=read,
+            token=token,
+            headers=_XML,
+            limit=MAX_DEVICES_BYTES,
         )
 
     async def remove_device(self, token: Secret, client_identifier: Secret, device_id: str) -> None:
@@ -130,15 +156,18 @@ class PlexClient:
         if not is_device_id(device_id):
             raise ValueError("a device's id is a number")
         path = f"/devices/{device_id}.xml"
-        await self._request("DELETE", path, client_identifier, read=read_device_removal, token=token, headers=_XML)
+        await self._request(
+            "remove_device", "DELETE", path, client_identifier, read=read_device_removal, token=token, headers=_XML
+        )
 
     async def sign_out(self, token: Secret, client_identifier: Secret) -> None:
         """Make plex.tv forget exactly this token. Raise as `read_sign_out` does."""
         path = f"{_API}/users/signout"
-        await self._request("DELETE", path, client_identifier, read=read_sign_out, token=token)
+        await self._request("sign_out", "DELETE", path, client_identifier, read=read_sign_out, token=token)
 
     async def _request(
         self,
+        call: str,
         method: str,
         path: str,
         client_identifier: Secret,
@@ -149,7 +178,9 @@ class PlexClient:
         query: dict[str, str] | None = None,
         limit: int = MAX_BODY_BYTES,
     ) -> T:
-        """Make a call, let `read` tell what its answer means, and teach the pace. Raise as `read` does.
+        """Make a call, let `read` tell what its answer means, teach the pace, and tell what came of it.
+
+        Raise as `read` does.
 
         Only what `read` takes for an answer wins a little of the pace back: a refusal, of a token too, says nothing
         about it.
@@ -163,28 +194,46 @@ class PlexClient:
         if token is not None:
             all_headers["X-Plex-Token"] = token.reveal()
         asked_at = self._monotonic()
+        with self._observed(call, asked_at):
+            answer = await self._send(method, path, all_headers, query, limit)
+            try:
+                result = read(answer)
+            except PlexSlowDownError as error:
+                self._pace.slow_down(self._monotonic(), error.retry_after_seconds, asked_at=asked_at)
+                raise
+        self._pace.recover()
+        return result
+
+    @contextmanager
+    def _observed(self, call: str, asked_at: float) -> Iterator[None]:
+        outcome = Outcome.SILENT
+        try:
+            yield
+            outcome = Outcome.ANSWERED
+        except PlexError as error:
+            outcome = _OUTCOMES.get(type(error), Outcome.SILENT)
+            raise
+        finally:
+            self._observe(Asked(call, outcome, self._monotonic() - asked_at))
+
+    async def _send(
+        self, method: str, path: str, headers: dict[str, str], query: dict[str, str] | None, limit: int
+    ) -> Answer:
         try:
             async with self._session.request(
                 method,
                 self._base_url + path,
-                headers=all_headers,
+                headers=headers,
                 params=query,
                 proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
-                answer = await _receive(response, limit)
+                return await _receive(response, limit)
         except TimeoutError:
             raise PlexSilentError("plex.tv does not answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # The library's own text may hold the URL, and with it the PIN id.
             raise PlexUnavailableError(f"plex.tv cannot be reached: {type(error).__name__}") from None
-        try:
-            result = read(answer)
-        except PlexSlowDownError as error:
-            self._pace.slow_down(self._monotonic(), error.retry_after_seconds, asked_at=asked_at)
-            raise
-        self._pace.recover()
-        return result
 
 
 async def _receive(response: aiohttp.ClientResponse, limit: int) -> Answer:

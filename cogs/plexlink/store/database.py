@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
 from ..errors import StoreError, StoreUnavailableError
+from ..observations import Committed, unobserved
 from . import tables
 from .migrations import is_current, migrate
 from .signatures import sign_all
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from ..observations import Observe
     from .cells import Sealer
 
 _log = logging.getLogger(__name__)
@@ -35,8 +38,9 @@ _TOLD: set[Path] = set()
 class Database:
     """One SQLite file, held by this process alone among bots; the command line may share it."""
 
-    def __init__(self, file: SqliteFile) -> None:
+    def __init__(self, file: SqliteFile, observe: Observe = unobserved) -> None:
         self._file = file
+        self._observe = observe
         self._engine = file.create_engine()
         # SQLite lets one write at a time anyway; in turn, nobody waits for itself and files can be put back between.
         self._turn = asyncio.Lock()
@@ -46,7 +50,7 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, place: Path | str) -> AsyncIterator[Database]:
+    async def open(cls, place: Path | str, *, observe: Observe = unobserved) -> AsyncIterator[Database]:
         """Open the database that a path or a URL names, bring its schema up to date, and close it at the end.
 
         Raises:
@@ -58,7 +62,7 @@ class Database:
         file = SqliteFile(place)
         _tell_place(file.resolved)
         with file.held():
-            database = cls(file)
+            database = cls(file, observe)
             try:
                 await database._migrate()
                 yield database
@@ -128,6 +132,9 @@ class Database:
                 await wait_for_disk(connection, at_commits=must_last)
                 async with connection.begin():
                     yield connection
+                    began = time.perf_counter()
+                if self._file.takes_changes():
+                    self._observe(Committed(time.perf_counter() - began))
         # What was committed into a deleted file is not kept yet.
         await self._stay_in_place()
         await self._file.forget_erased(self._engine)
@@ -144,6 +151,11 @@ class Database:
         if trouble != self._trouble:
             self._trouble = trouble
             _log.error("store.unavailable %s Until then members are told that nothing could be saved.", trouble)
+
+    async def check(self) -> None:
+        """Write what changes nothing. Raises StoreError where that fails."""
+        async with self.transaction(must_last=False) as connection:
+            await connection.exec_driver_sql(WRITES_NOTHING_NEW)
 
     async def _recover(self) -> None:
         """Find out whether the trouble is over: a full or read-only disk can still be read."""

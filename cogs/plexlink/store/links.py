@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .cells import Sealer
 
 
+HELD = "held"
+
+
 class LinkRows:
     """Links in one transaction."""
 
@@ -103,6 +106,16 @@ class LinkRows:
     async def rejected_since(self, since: datetime) -> int:
         """Return how many links were refused for the first time in a row since an instant."""
         return await self._count(links.c.rejected_at >= since)
+
+    async def by_health(self) -> dict[str, int]:
+        """Return how many links there are of each verdict; those whose refusal is held back are "held"."""
+        rows = await self._connection.execute(
+            select(links.c.verdict, links.c.is_held, func.count()).group_by(links.c.verdict, links.c.is_held)
+        )
+        counts = dict.fromkeys([*map(str, Verdict), HELD], 0)
+        for verdict, is_held, count in rows:
+            counts[HELD if is_held else verdict] = counts.get(HELD if is_held else verdict, 0) + count
+        return counts
 
     async def held(self) -> int:
         """Return how many refusals are held."""

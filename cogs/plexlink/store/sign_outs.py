@@ -51,6 +51,10 @@ class SignOutRows:
         )
         return list(rows.scalars())
 
+    async def waiting_since(self) -> list[datetime]:
+        """Return since when each of them waits."""
+        return list((await self._connection.execute(select(sign_outs.c.requested_at))).scalars())
+
     async def get(self, row_id: str) -> SignOut | None:
         """Return one waiting sign-out."""
         row = (await self._connection.execute(select(sign_outs).where(sign_outs.c.id == row_id))).first()

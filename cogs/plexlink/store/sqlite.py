@@ -42,6 +42,8 @@ _EMPTY_LOG = f"PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE); {_PATIE
 _SYNCHRONOUS = "synchronous"
 _FULL, _NORMAL = "FULL", "NORMAL"
 
+_CHANGES = ("INSERT", "UPDATE", "DELETE")
+
 _PRAGMAS = (
     _PATIENT,
     "PRAGMA journal_mode = WAL",
@@ -73,6 +75,7 @@ class SqliteFile:
         # Two ways to one file, through a link, are one bot too many.
         self._lock = filelock.FileLock(f"{self.resolved}.lock", mode=OWNER_ONLY, blocking=False, thread_local=False)
         self._anchor: Anchor | None = None
+        self._has_changed = False
         self._has_erased = True  # whatever an earlier process left in the log
 
     def create_engine(self) -> AsyncEngine:
@@ -86,10 +89,17 @@ class SqliteFile:
         return engine
 
     def _note(self, *, cursor: DBAPICursor, statement: str, context: ExecutionContext, **_: object) -> None:
-        """Remember that something secret may be in the log and nowhere else any more."""
+        """Remember that something was changed, or that a secret may be in the log and nowhere else any more."""
+        if statement.startswith(_CHANGES):
+            self._has_changed = True
         erases = statement.startswith("DELETE") or context.execution_options.get("erases", False)
         if erases and cursor.rowcount != 0:
             self._has_erased = True
+
+    def takes_changes(self) -> bool:
+        """Tell whether something was changed since the last time."""
+        has_changed, self._has_changed = self._has_changed, False
+        return has_changed
 
     async def forget_erased(self, engine: AsyncEngine) -> None:
         """Empty the log of what was erased: it keeps every page as it was at each commit.

@@ -52,3 +52,7 @@ class Store:
         """
         async with self._database.transaction(must_last=must_last) as connection:
             yield Transaction(connection, self._vault)
+
+    async def check(self) -> None:
+        """Write what changes nothing. Raises StoreError where the database cannot be written."""
+        await self._database.check()

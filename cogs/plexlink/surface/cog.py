@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..links import Links
     from ..models import Notice
     from ..tokens import Tokens
+    from ..vitals import Vitals
     from .notifier import DiscordNotifier
 
 _log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Desk:
     linking: Linking
     links: Links
     tokens: Tokens
+    vitals: Vitals
     notifier: DiscordNotifier
     clock: Clock
     resume: Callable[[], None]
@@ -130,6 +132,11 @@ class PlexLink(commands.Cog):
         """Go on with what was left undone."""
         if self._desk is not None:
             self._desk.resume()
+
+    @property
+    def vitals(self) -> Vitals | None:
+        """How the plugin is, for health checks and graphs; nothing while it is not loaded."""
+        return None if self._desk is None else self._desk.vitals
 
     async def token_for(self, user_id: int, *, purpose: str) -> Grant:
         """Return a member's Plex token for other code, or why there is none; its use is written into the audit.

@@ -60,6 +60,7 @@ class Vault:
         self._primary = records.primary
         self._lookup = records.lookup
         self._reload = reload
+        self._records = records
         self._ciphers: dict[str, AESGCM] = {}
         self._missing: set[str] = set()
         self._check_canary(records)
@@ -70,6 +71,15 @@ class Vault:
     def ring(self) -> KeyRing:
         """The keys that this process knows at present."""
         return self._ring
+
+    def check(self) -> None:
+        """Look whether the keys that are to be had now are still those that the data was written with.
+
+        Raises:
+            VaultError: the next start would refuse them.
+
+        """
+        Vault(ring=self._reload(), records=self._records, reload=self._reload)
 
     @staticmethod
     def first_records(ring: KeyRing) -> KeyRecords:

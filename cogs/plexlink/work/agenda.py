@@ -18,6 +18,7 @@ from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..vitals import Jobs
 from . import order
 from .order import People, Question
 from .shares import Purpose, Shares
@@ -176,6 +177,14 @@ class Agenda:
     def is_planned(self, key: Key) -> bool:
         """Tell whether a key is planned or running."""
         return key in self._planned or key in self._running
+
+    def jobs(self) -> Jobs:
+        """Return what waits for its turn."""
+        now = self._now()
+        due = Counter(str(entry.key.kind) for entry in self._planned.values() if entry.due <= now)
+        has_died = self._work is not None and self._timer is None and bool(self._planned)
+        goes_off_at = now if self._timer is None else self._timer.when()
+        return Jobs(waiting=due, overdue_seconds=inf if has_died else max(0.0, now - goes_off_at))
 
     def learn(self, question: Question, *, approved_by: float | None) -> None:
         """Learn from how a code ended: approved since it was last asked about, or not before it ran out."""

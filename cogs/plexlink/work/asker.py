@@ -237,6 +237,7 @@ class Asker:
                 self._in_hand[attempt.id] = (attempt, token)
                 if attempt.id in self._questions:
                     self._agenda.learn(self._questions[attempt.id], approved_by=asked)
+                    self._presenter.approved(attempt, after=self._questions[attempt.id].asked_at)
                 await self._keep(attempt, tells=True)
             case Expired():
                 await self._seems_gone(attempt, asked, was_pressed=was_pressed)

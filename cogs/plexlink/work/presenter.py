@@ -13,6 +13,7 @@ from .. import cards, flow
 from ..errors import NotifyError, StoreError, StoreUnavailableError
 from ..ledger import Drawable
 from ..models import AttemptCard, Card, Lane, Note, Place, Pointer, Showing
+from ..observations import ApprovalShown, CardDrawn, Drawing, unobserved
 from .agenda import Key, Kind
 from .shares import Purpose
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..ledger import Ledger
     from ..models import Answer, Attempt
+    from ..observations import Observe
     from .agenda import Agenda
     from .showing import Notifier, Turns
 
@@ -49,12 +51,22 @@ _WORTH_A_MESSAGE = {Card.WAITING, Card.LINKED, Card.REFUSED}
 class Presenter:
     """Keep cards true."""
 
-    def __init__(self, *, ledger: Ledger, agenda: Agenda, notifier: Notifier, turns: Turns, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        agenda: Agenda,
+        notifier: Notifier,
+        turns: Turns,
+        clock: Clock,
+        observe: Observe = unobserved,
+    ) -> None:
         self._ledger = ledger
         self._agenda = agenda
         self._notifier = notifier
         self._turns = turns
         self._clock = clock
+        self._observe = observe
         self._began = clock.now()
         self._notes: dict[str, tuple[Note, Attempt]] = {}
         self._drawing: set[str] = set()
@@ -63,6 +75,7 @@ class Presenter:
         self._may_come_late: dict[str, Attempt] = {}
         self._given_up: dict[str, Card] = {}
         self._looked_after_at: dict[str, float] = {}
+        self._approved_after: dict[str, float] = {}
 
     def hear(self, attempt: Attempt) -> None:
         """Plan to draw a card of which something has changed; while it is drawn, that is looked at in the end.
@@ -115,6 +128,10 @@ class Presenter:
         self._notes[attempt.id] = note, attempt
         self._agenda.put(Key(Kind.CARD, attempt.id), Purpose.FREE)
 
+    def approved(self, attempt: Attempt, *, after: float) -> None:
+        """Note after which monotonic instant an attempt was approved: before it, plex.tv was asked in vain."""
+        self._approved_after[attempt.id] = after
+
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it.
 
@@ -138,7 +155,14 @@ class Presenter:
                 if drawable is not None:
                     await self._draw(drawable)
         if drawable is None:
-            for memory in (self._notes, self._drawn, self._may_come_late, self._given_up, self._looked_after_at):
+            for memory in (
+                self._notes,
+                self._drawn,
+                self._may_come_late,
+                self._given_up,
+                self._looked_after_at,
+                self._approved_after,
+            ):
                 memory.pop(attempt_id, None)
 
     async def _current(self, attempt_id: str) -> Drawable | None:
@@ -214,9 +238,17 @@ class Presenter:
                 self._notes.setdefault(attempt.id, noted)
             raise
         self._drawn[attempt.id] = attempt, card, place or seen.place
+        self._tell_of_drawing(attempt, card, place)
         if drawable.news and card is Card.WAITING and place is not None and place.lane is Lane.ANSWER:
             with suppress(StoreError):  # told twice at worst
                 await self._ledger.heard(drawable.news)
+
+    def _tell_of_drawing(self, attempt: Attempt, card: Card, place: Place | None) -> None:
+        self._observe(CardDrawn(_lane(place or attempt.place), Drawing.DRAWN))
+        if flow.is_over(attempt):
+            since = self._approved_after.pop(attempt.id, None)
+            if since is not None and card is Card.LINKED:
+                self._observe(ApprovalShown(self._clock.monotonic() - since))
 
     def _as_seen(self, attempt: Attempt) -> Attempt:
         """Return an attempt with the card that its member sees, committed or not."""
@@ -257,14 +289,20 @@ class Presenter:
     def _failed(self, key: Key, attempt: Attempt, error: NotifyError) -> None:
         if key.id in self._given_up or self._agenda.failures(key) >= _MOST_TRIES:
             _log.error("card.given_up attempt=%s: %s", key.id, error)
+            self._observe(CardDrawn(_lane(attempt.place), Drawing.GIVEN_UP))
             self._agenda.succeeded(key)
             self._may_come_late.pop(key.id, None)
             self._given_up[key.id] = cards.card_for(attempt, self._clock.now())
             return
+        self._observe(CardDrawn(_lane(attempt.place), Drawing.FAILED))
         if key.id in self._heard_meanwhile:
             self._agenda.succeeded(key)
         delay = self._agenda.retry(key, Purpose.FREE, first_seconds=1.0)
         _log.warning("card.failed attempt=%s, trying again in %.0f s: %s", key.id, delay, error)
+
+
+def _lane(place: Place) -> str:
+    return "none" if place.lane is None else str(place.lane)
 
 
 def _nonce(attempt: Attempt, card: Card) -> str | None:

@@ -1,0 +1,102 @@
+"""How the plugin is: what a health check asks and a graph shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import StoreError, VaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .clock import Clock
+    from .plex import Pace
+    from .store import Store
+
+STUCK_AFTER_SECONDS = 60.0
+"""A timer that should have gone off so long ago will not any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """What is due and waits for its turn, by kind; and for how long nobody has looked though it was time to."""
+
+    waiting: Mapping[str, int]
+    overdue_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What the work is at, and how often plex.tv may be asked at present."""
+
+    jobs: Jobs
+    requests_per_second: float
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stock:
+    """What the database holds: open attempts, links by their health, and the sign-outs that wait."""
+
+    open_attempts: int
+    links: Mapping[str, int]
+    sign_outs: int
+    oldest_sign_out_seconds: float
+
+
+class Vitals:
+    """Look how the plugin is."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        pace: Pace,
+        jobs: Callable[[], Jobs],
+        check_keys: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._pace = pace
+        self._jobs = jobs
+        self._check_keys = check_keys
+
+    def work(self) -> Work:
+        """Return what the work is at."""
+        return Work(
+            jobs=self._jobs(),
+            requests_per_second=self._pace.rate,
+            pause_seconds=max(0.0, self._pace.paused_until() - self._clock.monotonic()),
+        )
+
+    async def stock(self) -> Stock:
+        """Return what the database holds. Raises StoreError where it cannot be used."""
+        async with self._store.transaction() as tx:
+            waiting_since = await tx.sign_outs.waiting_since()
+            return Stock(
+                open_attempts=await tx.attempts.open_count(),
+                links=await tx.links.by_health(),
+                sign_outs=len(waiting_since),
+                oldest_sign_out_seconds=(
+                    (self._clock.now() - min(waiting_since)).total_seconds() if waiting_since else 0.0
+                ),
+            )
+
+    def is_stuck(self) -> bool:
+        """Tell whether work is due that will not be done any more."""
+        return self._jobs().overdue_seconds > STUCK_AFTER_SECONDS
+
+    async def ailments(self) -> list[str]:
+        """Return in a word each what keeps members from linking: "database", "keys"."""
+        found = []
+        try:
+            await self._store.check()
+        except StoreError:
+            found.append("database")
+        try:
+            self._check_keys()
+        except VaultError:
+            found.append("keys")
+        return found

@@ -1,0 +1,96 @@
+"""What the pages say of a bot that is not well, and what is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from plexlink.models import State
+from plexlink.observations import ApprovalShown, Asked, CardDrawn, Committed, Drawing, Ended, Outcome
+from plexlink.plex import Pace
+from plexlink.vitals import Jobs, Vitals
+from plexlink.work.agenda import Agenda, Key, Kind
+from plexlink.work.shares import Purpose
+from plexlink_bot.metrics import Metrics
+from plexlink_bot.web import WebPages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass
+class Bot:
+    """A bot of which only the looks matter."""
+
+    overdue_seconds: float = 0.0
+    is_connected: bool = True
+    lacks_commands: bool = False
+    jobs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def vitals(self) -> Vitals:
+        nothing: Any = None
+        return Vitals(
+            store=nothing,
+            clock=nothing,
+            pace=Pace(1.0),
+            jobs=lambda: Jobs(waiting=self.jobs, overdue_seconds=self.overdue_seconds),
+            check_keys=lambda: None,
+        )
+
+
+async def said(bot: Bot, page: str, folder: Path) -> tuple[int, str]:
+    pages = WebPages(bot=bot, metrics=Metrics(data_dir=folder), host="127.0.0.1", port=0)
+    async with TestClient(TestServer(pages._runner.app)) as client:
+        answer = await client.get(page)
+        return answer.status, (await answer.text()).strip()
+
+
+@pytest.mark.parametrize(("overdue", "status"), [(0.0, 200), (59.0, 200), (61.0, 503), (inf, 503)])
+async def test_a_bot_lives_while_its_timer_goes_off(tmp_path: Path, overdue: float, status: int) -> None:
+    assert (await said(Bot(overdue_seconds=overdue), "/livez", tmp_path))[0] == status
+
+
+async def test_the_agenda_tells_what_is_due_and_whether_its_timer_is_armed() -> None:
+    agenda = Agenda(pace=Pace(0.001))
+
+    async def work(_: Key) -> None:
+        pass
+
+    agenda.start(work)
+    assert agenda.jobs() == Jobs(waiting={}, overdue_seconds=0.0)
+    for number in range(3):
+        agenda.put(Key(Kind.ATTEMPT, f"{number}"), Purpose.CREATE)
+    agenda.put(Key(Kind.SIGN_OUT, "later"), Purpose.BACKGROUND, 600.0)
+    assert agenda.jobs() == Jobs(waiting={"attempt": 2}, overdue_seconds=0.0), "one has begun"
+    assert agenda._timer is not None
+    agenda._timer.cancel()
+    agenda._timer = None
+    assert agenda.jobs().overdue_seconds == inf
+    await agenda.stop()
+
+
+def test_what_happens_is_counted_by_closed_sets(tmp_path: Path) -> None:
+    metrics = Metrics(data_dir=tmp_path)
+    for observation in (
+        Asked("ask", Outcome.SLOWED, 0.1),
+        Ended(State.EXPIRED),
+        ApprovalShown(3.0),
+        CardDrawn("answer", Drawing.FAILED),
+        Committed(0.002),
+    ):
+        metrics.observe(observation)
+    text = metrics.render(is_ready=False, is_connected=False, work=None, stock=None).decode()
+    for line in (
+        'plexlink_plex_requests_total{call="ask",outcome="slowed_down"} 1.0',
+        'plexlink_attempts_total{end="expired"} 1.0',
+        'plexlink_approval_to_card_seconds_bucket{le="4.0"} 1.0',
+        'plexlink_cards_total{lane="answer",result="failed"} 1.0',
+        'plexlink_commit_seconds_bucket{le="0.003"} 1.0',
+        "plexlink_ready 0.0",
+    ):
+        assert line in text.splitlines()
