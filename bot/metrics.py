@@ -23,6 +23,7 @@ from prometheus_client import (
 
 from plexlink.models import State
 from plexlink.observations import ApprovalShown, Asked, CardDrawn, Committed, Drawing, Ended, Outcome
+from plexlink.work.agenda import Kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,8 +129,8 @@ class Metrics:
         self._gauges["plexlink_plex_requests_per_second"].set(work.requests_per_second)
         self._gauges["plexlink_plex_pause_seconds"].set(work.pause_seconds)
         self._gauges["plexlink_work_overdue_seconds"].set(work.jobs.overdue_seconds)
-        for kind, count in work.jobs.waiting.items():
-            self._jobs.labels(kind).set(count)
+        for kind in Kind:
+            self._jobs.labels(kind).set(work.jobs.waiting.get(kind, 0))
 
     def _show_stock(self, stock: Stock) -> None:
         self._gauges["plexlink_attempts_open"].set(stock.open_attempts)

@@ -13,7 +13,11 @@ from simulation import FIXED, Scenario, by_gain, simulate
 
 SEEDS = (2, 3, 4)
 
-OUT_OF_REACH = {"three times slower": 0.85, "70 % press two to four seconds after": 0.67}
+OUT_OF_REACH = {
+    "three times slower": 0.85,
+    "three times slower, 200 approvals later": 0.85,
+    "70 % press two to four seconds after": 0.67,
+}
 """Where RESULTS.md says why the goal is missed: what is reached shall not be lost."""
 
 EXPECTED, *UNEXPECTED = CASES

@@ -20,8 +20,9 @@ import io
 import os
 import re
 import signal
+import socket
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 import zxingcpp
@@ -158,6 +159,14 @@ class BotProcess:
     async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at present."""
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 class Deployment:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from processes import PATIENCE_SECONDS, deployment
+from processes import PATIENCE_SECONDS, deployment, free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,13 +25,6 @@ async def place(tmp_path: Path) -> AsyncIterator[Deployment]:
     async with deployment(tmp_path) as place:
         place.environment["PLEXLINK_WEB_PORT"] = str(free_port())
         yield place
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def address(place: Deployment, page: str) -> str:

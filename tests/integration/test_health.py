@@ -359,7 +359,7 @@ async def test_checks_without_an_answer_do_not_hide_a_wave(tmp_path: Path) -> No
         for operation in (Operation.PING, Operation.USER):
             world.plex.fail(REFUSED, calls=operation, times=None)
         await check_all(world, "user_id < 12")
-        assert sum(row["is_held"] for row in world.rows("links")) == 11
+        assert {row["user_id"] for row in world.rows("links") if row["is_held"]} >= set(range(1, 12))
 
 
 async def test_who_was_refused_before_a_wave_is_not_told_during_it(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ async def test_who_was_refused_before_a_wave_is_not_told_during_it(tmp_path: Pat
         await check_all(world, "user_id = 1")
         await world.advance(2700)
         await check_all(world, "user_id BETWEEN 2 AND 21")
-        assert sum(row["is_held"] for row in world.rows("links")) == 21
+        assert {row["user_id"] for row in world.rows("links") if row["is_held"]} >= set(range(1, 22))
         await pass_hours(world, 2)
         assert not [row for row in world.rows("links") if row["told_at"]]
 
