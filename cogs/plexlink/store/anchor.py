@@ -8,14 +8,15 @@ was committed. So what was deleted can be written again; what was replaced by an
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from ..files import OWNER_ONLY, put_in_place
+from ..files import put_in_place
+from .copies import keep_copy, synchronise, write_whole
 from .troubles import translated_files, unavailable
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from ..errors import StoreUnavailableError
@@ -87,6 +88,16 @@ class Anchor:
                 self._empty_log()
                 raise _displaced()
 
+    def keep_copy(self, path: Path, *, version: str, now: datetime) -> Path | None:
+        """Copy what was committed beside the database at `path` before it is upgraded; see `copies.py`.
+
+        Raises:
+            StoreError: there is no copy, and so there should be no upgrade.
+
+        """
+        with translated_files("The database cannot be copied before its upgrade, and stays as it is"):
+            return keep_copy(self._connection, path, version=version, now=now)
+
     def renew(self) -> None:
         """Hold the files that are at the database's path now; nobody else may have the old ones open."""
         self._connection.close()
@@ -107,9 +118,7 @@ class Anchor:
         draft = self._path.with_name(f"{self._path.name}.rescue")
         draft.unlink(missing_ok=True)
         try:
-            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
-            self._connection.execute("VACUUM INTO ?", (str(draft),))
-            _synchronise(draft)
+            write_whole(self._connection, draft)
             for file in with_companions(self._path)[1:]:
                 file.unlink(missing_ok=True)  # SQLite would take a stale log for one of the new file
             put_in_place(draft, self._path)
@@ -117,7 +126,7 @@ class Anchor:
             raise _displaced() from None
         finally:
             draft.unlink(missing_ok=True)
-        _synchronise(self._path.parent)
+        synchronise(self._path.parent)
 
 
 def with_companions(path: Path) -> tuple[Path, Path, Path]:
@@ -138,11 +147,3 @@ def _identity(path: Path) -> _Identity:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

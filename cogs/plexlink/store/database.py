@@ -6,14 +6,14 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
 from ..errors import StoreError, StoreUnavailableError
 from ..observations import Committed, unobserved
-from . import tables
-from .migrations import is_current, migrate
+from . import migrations, tables
 from .signatures import sign_all
 from .sqlite import WRITES_NOTHING_NEW, SqliteFile, strangers, wait_for_disk
 from .troubles import translated, translated_files
@@ -85,7 +85,7 @@ class Database:
         database = cls(file)
         try:
             async with database._transaction() as connection:
-                if not await connection.run_sync(is_current):
+                if not await connection.run_sync(migrations.is_current):
                     raise StoreError("The database is of another version; start this version's bot first.")
             yield database
         finally:
@@ -210,14 +210,22 @@ class Database:
         return records
 
     async def _migrate(self) -> None:
+        """Bring the schema up to date; what is refused, or fails, leaves the database as it was."""
+
+        def copy(version: str) -> None:
+            # While this transaction is open nobody else writes: the copy is of exactly what is upgraded.
+            self._file.copy_before_upgrade(version, now=datetime.now(UTC))
+
         async with _MIGRATING, self._transaction() as connection:
-            await connection.run_sync(migrate)
+            before = await connection.run_sync(migrations.migrate, copy)
             found = await connection.run_sync(strangers, tables.metadata)
-        if found:
-            raise StoreError(
-                f"The database holds what PlexLink did not make ({', '.join(found)}), which might keep what is erased; "
-                "remove that, or restore the database from a backup."
-            )
+            if found:
+                raise StoreError(
+                    f"The database holds what PlexLink did not make ({', '.join(found)}), which might keep what is "
+                    "erased; remove that, or restore the database from a backup."
+                )
+        if before is not None:
+            _log.info("store.upgraded from=%s to=%s", before, migrations.HEAD)
 
 
 def _tell_place(path: Path) -> None:

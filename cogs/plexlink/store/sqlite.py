@@ -29,6 +29,7 @@ from .troubles import translated_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from sqlalchemy import Connection, MetaData
     from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
@@ -151,6 +152,19 @@ class SqliteFile:
         """Raise StoreError where no bot has made the file yet."""
         if not self._path.is_file():
             raise StoreError(f"There is no database {self.resolved} yet; start the bot first.")
+
+    def copy_before_upgrade(self, version: str, *, now: datetime) -> None:
+        """Put a copy of the database beside it, where it holds anything.
+
+        On the loop, for all its waiting for the disk: nothing may cancel it half-way.
+
+        Raises:
+            StoreError: there is no copy, and so there should be no upgrade.
+
+        """
+        copy = None if self._anchor is None else self._anchor.keep_copy(self.resolved, version=version, now=now)
+        if copy is not None:
+            _log.info("store.copied file=%s: the database as it was before its upgrade", copy)
 
     async def stay_in_place(self, engine: AsyncEngine) -> None:
         """Put the files back if somebody took them away. Raise StoreUnavailableError where that fails."""

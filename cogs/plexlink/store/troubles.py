@@ -15,6 +15,8 @@ from ..errors import ConflictError, StoreError, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_USE = "The database cannot be used"
+
 _FULL = "its disk is full; make room"
 _LOCKED = "another program holds it locked; wait for that program, or end it"
 _READ_ONLY = "it is read-only; let the bot's user write its file, the -wal and -shm beside it, and their folder"
@@ -58,43 +60,40 @@ _PRIMARY = 0xFF
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raise what the libraries raise as a `StoreError`, without their text: it holds statements."""
+def translated(what: str = _USE) -> Iterator[None]:
+    """Raise what the libraries raise as a `StoreError` about `what`, without their text: it holds statements."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise _of_sqlite(error) from None
+        raise _of_sqlite(error, what) from None
 
 
 @contextmanager
-def translated_files() -> Iterator[None]:
+def translated_files(what: str = _USE) -> Iterator[None]:
     """Raise what the system says of files as a `StoreError`, and do as `translated` does."""
     try:
-        with translated():
+        with translated(what):
             yield
     except OSError as error:
-        raise of_system(error) from None
+        raise of_system(error, what) from None
 
 
-def of_system(error: OSError) -> StoreUnavailableError:
+def of_system(error: OSError, what: str = _USE) -> StoreUnavailableError:
     """Return what the system says of a file, in a sentence."""
-    return unavailable(_OF_SYSTEM.get(error.errno or 0, os.strerror(error.errno or 0)))
+    return unavailable(_OF_SYSTEM.get(error.errno or 0, os.strerror(error.errno or 0)), what)
 
 
-def unavailable(sentence: str) -> StoreUnavailableError:
+def unavailable(sentence: str, what: str = _USE) -> StoreUnavailableError:
     """Return the error that says what is wrong and what mends it."""
-    return StoreUnavailableError(f"The database cannot be used: {sentence} (PLEXLINK_DATA_DIR, PLEXLINK_DATABASE_URL).")
+    return StoreUnavailableError(f"{what}: {sentence} (PLEXLINK_DATA_DIR, PLEXLINK_DATABASE_URL).")
 
 
-def _of_sqlite(error: Exception) -> StoreError:
+def _of_sqlite(error: Exception, what: str) -> StoreError:
     cause = error if isinstance(error, sqlite3.Error) else getattr(error, "orig", None)
     code = getattr(cause, "sqlite_errorcode", None)
     if code in _UNIQUE:
         return ConflictError("There may be only one of these, and another one was quicker.")
     sentence = None if code is None else _OF_SQLITE.get(code, _OF_SQLITE.get(code & _PRIMARY))
     if sentence is not None:
-        return unavailable(sentence)
-    return StoreError(
-        f"The database cannot be used ({cause or type(error).__name__}); "
-        "look at PLEXLINK_DATA_DIR or PLEXLINK_DATABASE_URL."
-    )
+        return unavailable(sentence, what)
+    return StoreError(f"{what} ({cause or type(error).__name__}); look at PLEXLINK_DATA_DIR or PLEXLINK_DATABASE_URL.")

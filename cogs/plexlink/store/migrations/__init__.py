@@ -15,6 +15,8 @@ from ...errors import StoreError
 from .. import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
 
@@ -22,15 +24,20 @@ HEAD = "0006"
 VERSION_TABLE = "plexlink_version"
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the schema to `HEAD`, inside the caller's transaction.
+def migrate(connection: Connection, before: Callable[[str], None]) -> str | None:
+    """Bring the schema to `HEAD`, inside the caller's transaction; return from which version, if that changed.
+
+    Before an older schema is touched, `before` is called with its version. A new database has none.
 
     Raises:
         StoreError: a newer PlexLink wrote this database.
 
     """
-    if not is_current(connection):
-        _upgrade(connection)
+    found = _version(connection)
+    if found == HEAD:
+        return None
+    _upgrade(connection, before)
+    return found
 
 
 def is_current(connection: Connection) -> bool:
@@ -44,7 +51,7 @@ def _version(connection: Connection) -> str | None:
     return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, before: Callable[[str], None]) -> None:
     from alembic.config import Config  # noqa: PLC0415 - 60 ms that a start without news does not pay
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
@@ -55,7 +62,10 @@ def _upgrade(connection: Connection) -> None:
     script = ScriptDirectory.from_config(config)
 
     def steps(revision: Any, _context: MigrationContext) -> Any:  # noqa: ANN401 - Alembic's own types are private
-        return script._upgrade_revs(HEAD, revision)  # noqa: SLF001 - what alembic.command.upgrade itself calls
+        ahead = script._upgrade_revs(HEAD, revision)  # noqa: SLF001 - what alembic.command.upgrade itself calls
+        for version in revision:
+            before(version)
+        return ahead
 
     with EnvironmentContext(config, script, fn=steps, destination_rev=HEAD) as environment:
         environment.configure(connection=connection, target_metadata=tables.metadata, version_table=VERSION_TABLE)
