@@ -98,10 +98,13 @@ class PlexLinkBot(commands.AutoShardedBot):
 
     async def on_ready(self) -> None:
         """Say that we are there, and how to invite us."""
-        _log.info("bot.ready user=%s servers=%d", self.user, len(self.guilds))
-        _log.info("bot.invite %s", self.invite_url())
+        _log.info("bot.ready user=%s servers=%d invite=%s", self.user, len(self.guilds), self.invite_url())
         for missing in self._command_list.missing if self._command_list else ():
             _log.warning("bot.ready_without_commands %s", missing)
+
+    async def on_shard_resumed(self, shard_id: int) -> None:
+        """Say that a connection which broke is there again."""
+        _log.info("bot.resumed shard=%d", shard_id)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """See that a server has the commands, whenever it was joined."""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _BODIES = ("discord.http", "discord.gateway", "discord.client", "discord.webhook.async_", "aiosqlite")
 """These print at DEBUG what passes through them: codes, interaction tokens, and envelopes that are erased later."""
 
+_OURS = ("plexlink", "plexlink_bot")
+
 MARK: Final = "[secret]"
 
 LEAST_LENGTH: Final = 12
@@ -164,12 +166,15 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up(*, log_format: str, level: int) -> None:
-    """Log to standard error in the given format."""
+    """Log to standard error in the given format; what libraries have to say at INFO is for those who want DEBUG."""
     handler = _Handler(sys.stderr)
     if log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(logging.Formatter("{asctime} {levelname:<7} {name}: {message}", style="{"))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    theirs = logging.WARNING if level == logging.INFO else level
+    logging.basicConfig(level=theirs, handlers=[handler], force=True)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level)
     for name in _BODIES:
-        logging.getLogger(name).setLevel(max(level, logging.INFO))
+        logging.getLogger(name).setLevel(max(theirs, logging.INFO))

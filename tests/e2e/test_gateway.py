@@ -149,6 +149,7 @@ async def test_gateway_that_acknowledges_no_heartbeat_is_left_and_found_again(pl
     place.discord.silent_gateway = True
     await resumed(place, 1)
     place.discord.silent_gateway = False
+    await bot.logged("bot.resumed shard=0")
 
     await place.discord.click(place.alice, card, label="Cancel", while_away=True)
     await place.card_saying("Cancelled")

@@ -60,13 +60,16 @@ def process(*, guard: bool = True, log_format: str | None = None) -> Iterator[Ou
         patch.setattr(Secret, "on_creation", None)
         patch.setattr(logging.root, "handlers", [])
         patch.setattr(logging.root, "level", logging.root.level)
-        for name in logs._BODIES:
-            patch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+        levels = {logging.getLogger(name): logging.getLogger(name).level for name in (*logs._OURS, *logs._BODIES)}
         if guard:
             logs.guard(KnownSecrets())
-        if log_format is not None:
-            logs.set_up(log_format=log_format, level=logging.DEBUG)
-        yield output
+        try:
+            if log_format is not None:
+                logs.set_up(log_format=log_format, level=logging.DEBUG)
+            yield output
+        finally:
+            for logger, level in levels.items():
+                logger.setLevel(level)
 
 
 def known(*values: str) -> tuple[KnownSecrets, list[Secret]]:
@@ -371,6 +374,19 @@ def test_no_library_prints_what_passes_through_it_at_debug() -> None:
         assert logging.getLogger("sqlalchemy.engine").getEffectiveLevel() == logging.WARNING, "statements are INFO"
         logs.set_up(log_format="console", level=logging.ERROR)
         assert logging.getLogger("discord.http").getEffectiveLevel() == logging.ERROR
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING])
+def test_what_libraries_have_to_say_at_info_is_said_at_debug(level: int) -> None:
+    with process(log_format="console") as output:
+        logs.set_up(log_format="console", level=level)
+        for name in ("plexlink.store", "plexlink_bot", "alembic.runtime", "discord.client"):
+            logging.getLogger(name).info("of %s", name)
+            logging.getLogger(name).warning("warned by %s", name)
+        ours = {"plexlink.store", "plexlink_bot"} if level <= logging.INFO else set()
+        theirs = {"alembic.runtime", "discord.client"} if level <= logging.DEBUG else set()
+        assert {line.partition(": of ")[2] for line in output.text.splitlines() if ": of " in line} == ours | theirs
+        assert output.text.count("warned by") == 4
 
 
 # --- every way past the log ---

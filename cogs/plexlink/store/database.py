@@ -217,15 +217,17 @@ class Database:
             self._file.copy_before_upgrade(version, now=datetime.now(UTC))
 
         async with _MIGRATING, self._transaction() as connection:
-            before = await connection.run_sync(migrations.migrate, copy)
+            version = await connection.run_sync(migrations.migrate, copy)
             found = await connection.run_sync(strangers, tables.metadata)
             if found:
                 raise StoreError(
                     f"The database holds what PlexLink did not make ({', '.join(found)}), which might keep what is "
                     "erased; remove that, or restore the database from a backup."
                 )
-        if before is not None:
-            _log.info("store.upgraded from=%s to=%s", before, migrations.HEAD)
+        if version is None:
+            _log.info("store.created version=%s: there was no database of PlexLink's in this place", migrations.HEAD)
+        elif version != migrations.HEAD:
+            _log.info("store.upgraded from=%s to=%s", version, migrations.HEAD)
 
 
 def _tell_place(path: Path) -> None:

@@ -25,18 +25,17 @@ VERSION_TABLE = "plexlink_version"
 
 
 def migrate(connection: Connection, before: Callable[[str], None]) -> str | None:
-    """Bring the schema to `HEAD`, inside the caller's transaction; return from which version, if that changed.
+    """Bring the schema to `HEAD`, inside the caller's transaction; return the version that it had.
 
-    Before an older schema is touched, `before` is called with its version. A new database has none.
+    A new database has none. Before an older schema is touched, `before` is called with its version.
 
     Raises:
         StoreError: a newer PlexLink wrote this database.
 
     """
     found = _version(connection)
-    if found == HEAD:
-        return None
-    _upgrade(connection, before)
+    if found != HEAD:
+        _upgrade(connection, before)
     return found
 
 
