@@ -68,6 +68,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+	@# hadolint has nothing for Windows.
+	[ ! -e $(BIN)/hadolint ] || $(BIN)/hadolint deploy/Dockerfile
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

@@ -1,5 +1,6 @@
 """Ask the bot in this container whether it is ready: status 0 if so, or if it was told not to be asked."""
 
+import http.client
 import os
 import sys
 import urllib.request
@@ -13,5 +14,5 @@ if PORT != "0":
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
             f"http://127.0.0.1:{PORT}/readyz", timeout=PATIENCE_SECONDS
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         sys.exit(f"not ready: {error}")

@@ -1,0 +1,154 @@
+"""What `deploy/` and `.env.example` say of the settings, and what the container's own scripts do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+from aiohttp import web
+
+from plexlink.settings import open_environment
+from plexlink_bot.settings import BotSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+EXAMPLE = ROOT / ".env.example"
+LINE = re.compile(r"#?([A-Z_]+)=(.*)")
+
+
+class Asked:
+    """An environment that remembers which variables it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def str(self, name: str, default: str | None = None) -> str | None:
+        self.names.add(name)
+        return "a-token" if name == "DISCORD_TOKEN" else default
+
+
+def variables() -> set[str]:
+    """Return the settings' own list: what they ask the environment for."""
+    BotSettings.load(asked := Asked())
+    return {name for name in asked.names if name.startswith(("PLEXLINK_", "DISCORD_")) and not name.endswith("_FILE")}
+
+
+def example() -> dict[str, str]:
+    return {found[1]: found[2] for line in EXAMPLE.read_text("utf-8").splitlines() if (found := LINE.fullmatch(line))}
+
+
+@pytest.fixture
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start in an empty folder, from an environment without settings; a `.env` writes into it, so put all back."""
+    for name in os.environ:
+        if name.startswith(("PLEXLINK_", "DISCORD_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+
+
+def test_the_example_of_a_dot_env_has_every_setting_and_no_other() -> None:
+    assert set(example()) == variables()
+
+
+def test_the_example_of_a_dot_env_explains_each_setting_in_a_line_above_it() -> None:
+    blocks = [block.splitlines() for block in EXAMPLE.read_text("utf-8").split("\n\n")[1:]]
+    assert [block for block in blocks if len(block) != 2 or not block[0].startswith("# ")] == []
+    assert [LINE.fullmatch(block[1]) for block in blocks].count(None) == 0
+
+
+@pytest.mark.usefixtures("no_settings")
+def test_the_defaults_that_the_example_shows_are_those_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", "a-token")
+    defaults = BotSettings.load(open_environment())
+    lines = "".join(f"{name}={value}\n" for name, value in example().items())
+    Path(".env").write_text(lines, "utf-8")
+    assert BotSettings.load(open_environment()) == defaults
+
+
+def test_what_deploy_sets_is_a_setting() -> None:
+    files = [path for path in DEPLOY.rglob("*") if path.suffix in {".xml", ".yaml", ".service"}]
+    named = {
+        name.removesuffix("_FILE")
+        for path in files
+        for name in re.findall(r"\b(?:PLEXLINK|DISCORD)_[A-Z_]+\b", path.read_text("utf-8"))
+    }
+    assert "DISCORD_TOKEN" in named
+    later = {"PLEXLINK_WEB_HOST", "PLEXLINK_WEB_PORT"}
+    assert named - later <= variables()
+
+
+def test_unraids_template_is_xml_and_hides_the_token() -> None:
+    template = ET.parse(DEPLOY / "unraid/plexlink.xml")  # noqa: S314 - our own file
+    masked = {entry.get("Target") for entry in template.iter("Config") if entry.get("Mask") == "true"}
+    assert masked == {"DISCORD_TOKEN"}
+
+
+def test_kustomize_is_told_of_every_file() -> None:
+    folder = DEPLOY / "kubernetes"
+    listed = re.findall(r"^  - (\S+\.yaml)$", (folder / "kustomization.yaml").read_text("utf-8"), re.MULTILINE)
+    assert listed == sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
+
+
+# --- the health check ---
+
+
+async def health(port: str, **environment: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        str(DEPLOY / "healthcheck.py"),
+        env={"PLEXLINK_WEB_PORT": port, **environment},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    return process.returncode, said.decode()
+
+
+@pytest.mark.parametrize(("answer", "status"), [(200, 0), (503, 1)])
+async def test_the_container_is_healthy_when_the_bot_is_ready(answer: int, status: int) -> None:
+    asked = []
+
+    async def answers(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=answer)
+
+    app = web.Application()
+    app.router.add_get("/readyz", answers)
+    await (runner := web.AppRunner(app)).setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        assert (await health(str(port), http_proxy="http://127.0.0.1:9"))[0] == status
+    finally:
+        await runner.cleanup()
+    assert asked == ["/readyz"]
+
+
+async def test_a_bot_that_answers_nobody_is_not_healthy() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    silent = await health(str(port))
+    server.close()
+    await server.wait_closed()
+    gone, nonsense = await health(str(port)), await health("nonsense")
+    for status, said in (silent, gone, nonsense):
+        assert status == 1
+        assert said.startswith("not ready: ")
+        assert "Traceback" not in said
+
+
+async def test_a_bot_that_was_told_to_answer_nobody_is_healthy() -> None:
+    assert await health("0") == (0, "")
