@@ -18,7 +18,7 @@ def main() -> None:
     data = os.environ["PLEXLINK_DATA_DIR"]
     if os.geteuid() == 0:
         _become(_id("PUID"), _id("PGID"), data)
-    elif os.environ.get("PUID", str(os.geteuid())) != str(os.geteuid()):
+    elif os.environ.get("PUID") not in {None, "", str(os.geteuid())}:
         _refuse('PUID is heeded where the container starts as root: add --user 0 (compose: `user: "0"`).')
     database = os.path.join(data, "plexlink.sqlite3")  # noqa: PTH118 - pathlib is slow to import
     mine = f"{os.geteuid()}:{os.getegid()}"

@@ -75,8 +75,9 @@ def test_image_has_nothing_to_build_with_and_no_cache(image: Image) -> None:
     assert [path for place in ("root/.cache", "src", "pip", "tmp") for path in (image.rootfs / place).glob("*")] == []
 
 
-async def test_image_tells_its_version(place: Deployment, image: Image) -> None:
-    bot = await place.spawn(arguments=image.starts(place.data_dir, "--version"))
+@pytest.mark.parametrize("puid", [{}, {"PUID": ""}, {"PUID": "1000"}])
+async def test_image_tells_its_version(place: Deployment, image: Image, puid: dict[str, str]) -> None:
+    bot = await place.spawn(arguments=image.starts(place.data_dir, "--version"), **puid)
     assert await bot.wait() == 0
     assert bot.log.startswith("plexlink ")
 
