@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
+import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plexlink_bot.sandbox.plex_tv import Account
 from processes import RUN, BotProcess, Deployment, deployment
 
 if TYPE_CHECKING:
@@ -116,10 +121,10 @@ bot.run(os.environ["DISCORD_TOKEN"], log_handler=None)
 
 
 @asynccontextmanager
-async def fresh_deployment() -> AsyncIterator[Deployment]:
+async def fresh_deployment(**environment: str) -> AsyncIterator[Deployment]:
     """Give surroundings in a folder that is deleted afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        async with deployment(Path(folder), **FAST) as place:
+        async with deployment(Path(folder), **(environment or FAST)) as place:
             yield place
 
 
@@ -277,14 +282,60 @@ async def memory_of_links() -> dict[str, float]:
 
 async def link(place: Deployment, member: User) -> None:
     """Let a member link an account of their own."""
-    from plexlink_bot.sandbox.plex_tv import Account  # noqa: PLC0415 - the stand-in is not what is measured
-
     await get_card(place, member)
     (card,) = place.discord.dm(member)
-    code = card.text.partition("`")[2].partition("`")[0]
-    place.plex.approve(code, Account(id=member.id, uuid=f"{member.id:016x}", username=member.name, email="m@x.y"))
+    place.plex.approve(card.text.partition("`")[2].partition("`")[0], _account_of(member))
+    await _is_linked(place, member)
+
+
+def _account_of(member: User) -> Account:
+    return Account(id=member.id, uuid=f"{member.id:016x}", username=member.name, email="m@x.y")
+
+
+async def _is_linked(place: Deployment, member: User) -> None:
     await place.discord.until(
         lambda: any("Linked as" in one.text for one in place.discord.dm(member)),
         what="a linked card",
         timeout=PATIENCE_SECONDS,
+    )
+
+
+ABANDONED = 14
+COMERS = 30
+COMERS_APART_SECONDS = 10.0
+
+
+async def noticed() -> dict[str, float]:
+    """Return how soon approvals are noticed at one request a second, in real time, beside codes that nobody approves.
+
+    Members come at an interval and approve after log-normal times with a median of 30 s and a sigma of 0.7.
+    """
+    chance = random.Random("noticed")  # noqa: S311 - a simulation
+    async with fresh_deployment(PLEXLINK_PLEX_RATE="1") as place:
+        await ready_bot(place)
+        for number in range(ABANDONED):
+            await get_card(place, place.join(f"abandoned{number}"))
+        await asyncio.sleep(120)  # they are no newcomers any more
+        comers = []
+        for number in range(COMERS):
+            takes = 30.0 * math.exp(0.7 * chance.gauss())
+            comers.append(asyncio.create_task(_approving(place, place.join(f"comer{number}"), takes)))
+            await asyncio.sleep(COMERS_APART_SECONDS)
+        delays = await asyncio.gather(*comers)
+    return {"mean": statistics.fmean(delays), "worst": max(delays)}
+
+
+async def _approving(place: Deployment, member: User, takes: float) -> float:
+    """Let a member approve after a time; return how many seconds later plex.tv was asked."""
+    await get_card(place, member)
+    (card,) = place.discord.dm(member)
+    pin = place.plex.pin(card.text.partition("`")[2].partition("`")[0])
+    await asyncio.sleep(takes)
+    place.plex.approve(pin.code, _account_of(member))
+    approved_at = datetime.now(UTC)
+    await _is_linked(place, member)
+    return min(
+        (call.at - approved_at).total_seconds()
+        for call in place.plex.requests
+        if call.path.endswith(f"/pins/{pin.id}") and call.at >= approved_at
     )
