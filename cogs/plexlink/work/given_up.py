@@ -63,10 +63,9 @@ class GivenUpCodes:
         if given_up is None:
             return
         is_late = self._clock.now() >= given_up.deadline_at + _GIVES_UP_AFTER
-        if given_up.trouble is Trouble.BROKEN or (given_up.trouble is Trouble.UNAVAILABLE and is_late):
+        if given_up.trouble is Trouble.BROKEN or (given_up.trouble is not None and is_late):
             await self._finish(given_up, "unreadable")
-            return
-        if given_up.trouble is Trouble.UNAVAILABLE:
+        if given_up.trouble is not None:
             return
         try:
             await self._ask(given_up)

@@ -87,12 +87,10 @@ class SignOuts:
         if row is None:
             return
         is_late = self._clock.now() >= row.requested_at + GIVES_UP_AFTER
-        if row.trouble is Trouble.BROKEN or (row.trouble is Trouble.UNAVAILABLE and is_late):
-            await self._finish(row, Phase.UNREADABLE)
-        elif row.trouble is Trouble.UNAVAILABLE:
-            _log.error("sign_out.key_missing id=%s: the key of its token is not in the ring", row.id)
-        else:
+        if row.trouble is None:
             await self._try(row)
+        elif row.trouble is Trouble.BROKEN or is_late:
+            await self._finish(row, Phase.UNREADABLE)
 
     async def _try(self, row: SignOut) -> None:
         step = self._steps.get(row.id, _Step.SIGN_OUT)
