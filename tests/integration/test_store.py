@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 A = Key("a", bytes(range(32)))
@@ -1386,3 +1387,32 @@ async def test_two_databases_of_one_process_are_migrated_without_mixing(tmp_path
     first, second = await asyncio.gather(names(1), names(2))
     assert first == second
     assert "plexlink_attempts" in first
+
+
+# --- what need not last ---
+
+
+async def waits_for_disk(connection: AsyncConnection) -> bool:
+    return await connection.scalar(text("PRAGMA synchronous")) == 2
+
+
+async def test_commits_wait_for_the_disk_but_those_that_need_not_last(database: Database) -> None:
+    for must_last in (True, False, False, True):
+        async with database.transaction(must_last=must_last) as connection:
+            assert await waits_for_disk(connection) is must_last
+
+
+async def test_a_transaction_that_is_cut_off_takes_nothing_from_the_next_one(database: Database) -> None:
+    async def begin() -> None:
+        async with database.transaction(must_last=False):
+            await asyncio.sleep(0)
+
+    for turns in range(40):
+        task = asyncio.create_task(begin())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        async with database.transaction() as connection:
+            assert await waits_for_disk(connection)

@@ -239,6 +239,7 @@ async def wait_for_disk(connection: AsyncConnection, *, at_commits: bool) -> Non
     synchronous = _FULL if at_commits else _NORMAL
     if raw.info.get(_SYNCHRONOUS, _FULL) != synchronous:
         driver: Any = raw.driver_connection
+        raw.info[_SYNCHRONOUS] = None  # whoever is cut off here does not know
         await driver.executescript(f"PRAGMA synchronous = {synchronous}")
         raw.info[_SYNCHRONOUS] = synchronous
 
