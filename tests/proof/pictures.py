@@ -15,7 +15,7 @@ import io
 import logging
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +135,7 @@ def outcomes(now: datetime) -> Mapping[str, object]:
         "status-new": a_status(now),
         "status-used": a_status(now, use="watchlist", checked_at=now - timedelta(hours=5)),
         "status-silent-now": a_status(now, use="watchlist", finding=Finding.SILENT),
+        "status-asking": replace(a_status(now), is_asking=True),
         "status-suspect": a_status(now, verdict=Verdict.SUSPECT, rejected_at=now - timedelta(minutes=1)),
         "status-dead": a_status(now, use="watchlist", verdict=Verdict.DEAD, rejected_at=now - timedelta(hours=9)),
         "status-broken": a_status(now, trouble=Trouble.BROKEN),

@@ -257,9 +257,13 @@ def _unlinking(notice: Notice) -> str:
     """Return the card of an unlinking, step by step; the token is kept, encrypted, for as long as it is signed out."""
     is_all = notice.reason is Reason.FORGOTTEN
     headline = "Undone" if notice.reason is Reason.UNDONE else "Deleted" if is_all else "Unlinked"
-    erased = "Everything about you erased ✓" if is_all else "Link erased here ✓"
+    erased = "Link erased here ✓"
+    if is_all:
+        erased = "Everything about you erased ✓" + (BUT_FOR_THAT if notice.phase in UNDER_WAY else "")
     return f"## {headline}\n{erased}\n{_STEPS[notice.phase or Phase.SIGNING_OUT]}"
 
+
+BUT_FOR_THAT = ", but for the token, with which I sign you out"
 
 UNDER_WAY = {None, Phase.SIGNING_OUT, Phase.DELAYED, Phase.CHECKING, Phase.UNCHECKED}
 
@@ -304,7 +308,7 @@ _NOTICES = {
     Topic.LINK_MOVED: (
         "## Your Plex account was moved\n"
         "Another member has approved with the Plex account that you had linked here, and moved it to themselves. "
-        "Your token is erased. If that account is yours, link it again: then it moves back."
+        "Your link is erased, and I sign it out. If that account is yours, link it again: then it moves back."
     ),
     Topic.SIGNED_OUT: "## Signed out at Plex ✓\nIt took a while, but Plex no longer accepts the token that I had.",
     Topic.NOT_SIGNED_OUT: (
