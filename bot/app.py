@@ -117,7 +117,7 @@ async def _watched(settings: BotSettings) -> AsyncIterator[PlexLinkBot]:
     from .metrics import Metrics  # noqa: PLC0415 - who does not look need not load them
     from .web import WebPages  # noqa: PLC0415
 
-    metrics = Metrics(data_dir=settings.plexlink.data_dir)
+    metrics = Metrics()
     bot = PlexLinkBot(settings, observe=metrics.observe)
     async with WebPages(bot=bot, metrics=metrics, host=settings.web_host, port=settings.web_port), bot:
         yield bot

@@ -62,8 +62,13 @@ class PlexLinkBot(commands.AutoShardedBot):
 
     @property
     def lacks_commands(self) -> bool:
-        """Whether Discord does not have our commands everywhere that they should be."""
-        return self._command_list is None or bool(self._command_list.missing)
+        """Whether Discord has our commands nowhere."""
+        return self._command_list is None or self._command_list.is_nowhere
+
+    @property
+    def commands_missing(self) -> int:
+        """In how many places Discord does not have our commands."""
+        return 0 if self._command_list is None else len(self._command_list.missing)
 
     @property
     def vitals(self) -> Vitals | None:

@@ -53,6 +53,12 @@ class CommandList:
         """Say for each place where commands are missing why that is so."""
         return list(self._missing.values())
 
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether no place that should have the commands has them."""
+        places: list[Place] = [*self._guilds]
+        return all(place in self._missing for place in places or [None])
+
     async def compare(self) -> None:
         """Compare and mend all places; what Discord refuses is logged, and tried again by and by.
 

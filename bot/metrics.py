@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from importlib.metadata import version
+from math import nan
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -42,8 +43,7 @@ _COMMIT_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 class Metrics:
     """Count what happens, and show it together with how things are."""
 
-    def __init__(self, *, data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # half of the page, and of no use
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -73,6 +73,7 @@ class Metrics:
         gauges = {
             "plexlink_ready": "Whether members can link: 1 or 0",
             "plexlink_gateway_up": "Whether the connection to Discord stands: 1 or 0",
+            "plexlink_commands_missing": "In how many places Discord does not have our commands",
             "plexlink_plex_requests_per_second": "How often plex.tv may be asked at present",
             "plexlink_plex_pause_seconds": "For how long plex.tv still wants to be left alone",
             "plexlink_work_overdue_seconds": "For how long no job was begun though it was time to",
@@ -83,6 +84,8 @@ class Metrics:
             "plexlink_disk_size_bytes": "The size of the file system that it lies on",
         }
         self._gauges = {name: Gauge(name, text, registry=registry) for name, text in gauges.items()}
+        for gauge in self._gauges.values():
+            gauge.set(nan)  # nobody has looked yet
         self._jobs = Gauge(
             "plexlink_jobs_waiting", "Jobs that are due and wait for their turn", ["kind"], registry=registry
         )
@@ -114,15 +117,26 @@ class Metrics:
             case Committed(seconds):
                 self._commits.observe(seconds)
 
-    def render(self, *, is_ready: bool, is_connected: bool, work: Work | None, stock: Stock | None) -> bytes:
+    def render(
+        self,
+        *,
+        is_ready: bool,
+        is_connected: bool,
+        commands_missing: int,
+        work: Work | None,
+        stock: Stock | None,
+        folder: Path | None,
+    ) -> bytes:
         """Return everything in Prometheus' text format; of what cannot be looked at, how it was last."""
         self._gauges["plexlink_ready"].set(is_ready)
         self._gauges["plexlink_gateway_up"].set(is_connected)
+        self._gauges["plexlink_commands_missing"].set(commands_missing)
         if work is not None:
             self._show_work(work)
         if stock is not None:
             self._show_stock(stock)
-        self._show_disk()
+        if folder is not None:
+            self._show_disk(folder)
         return generate_latest(self._registry)
 
     def _show_work(self, work: Work) -> None:
@@ -139,9 +153,9 @@ class Metrics:
         for health, count in stock.links.items():
             self._links.labels(health).set(count)
 
-    def _show_disk(self) -> None:
+    def _show_disk(self, folder: Path) -> None:
         try:
-            disk = shutil.disk_usage(self._data_dir)
+            disk = shutil.disk_usage(folder)
         except OSError:
             return
         self._gauges["plexlink_disk_free_bytes"].set(disk.free)

@@ -10,7 +10,9 @@ machine or a network of one's own. Everything else is refused.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,11 +26,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from plexlink.vitals import Vitals
+    from plexlink.vitals import Stock, Vitals
 
 _log = logging.getLogger(__name__)
 
 _CLOSES_AFTER_SECONDS = 1.0
+_HOLDS_SECONDS = 1.0
+"""However many look at the pages, the bot is looked at once in so long: members use the database too."""
+
 _LONGEST_LINE = 1024
 _MOST_HEADERS_BYTES = 8192
 
@@ -43,13 +48,27 @@ class Watched(Protocol):
 
     @property
     def lacks_commands(self) -> bool:
-        """Whether Discord does not have our commands everywhere that they should be."""
+        """Whether Discord has our commands nowhere."""
+        ...
+
+    @property
+    def commands_missing(self) -> int:
+        """In how many places Discord does not have our commands."""
         ...
 
     @property
     def vitals(self) -> Vitals | None:
         """How the plugin is, once it is loaded."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How the bot was at a moment of the loop's time."""
+
+    at: float
+    ailments: list[str]
+    stock: Stock | None
 
 
 class WebPages:
@@ -60,6 +79,8 @@ class WebPages:
         self._metrics = metrics
         self._host = host
         self._port = port
+        self._looking = asyncio.Lock()
+        self._seen: _Look | None = None
         app = web.Application(client_max_size=1)
         for path, page in {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._show_metrics}.items():
             app.router.add_get(path, page)
@@ -93,12 +114,20 @@ class WebPages:
     ) -> None:
         await self._runner.cleanup()
 
-    async def ailments(self) -> list[str]:
+    async def _look(self) -> _Look:
+        """Return how the bot is, or was a moment ago."""
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if self._seen is None or now >= self._seen.at + _HOLDS_SECONDS:
+                vitals = self._bot.vitals
+                self._seen = _Look(now, await self._ailments(vitals), await _stock(vitals))
+            return self._seen
+
+    async def _ailments(self, vitals: Vitals | None) -> list[str]:
         """Return in one word each what keeps members from linking."""
         found = [] if self._bot.is_connected else ["gateway"]
         if self._bot.lacks_commands:
             found.append("commands")
-        vitals = self._bot.vitals
         return found + (["plugin"] if vitals is None else await vitals.ailments())
 
     async def _livez(self, _: web.Request) -> web.Response:
@@ -107,22 +136,27 @@ class WebPages:
         return _said("stuck: work that is due is not begun", is_well=False) if is_stuck else _said("ok")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        ailments = await self.ailments()
+        ailments = (await self._look()).ailments
         return _said(" ".join(ailments), is_well=False) if ailments else _said("ok")
 
     async def _show_metrics(self, _: web.Request) -> web.Response:
-        vitals = self._bot.vitals
-        try:
-            stock = None if vitals is None else await vitals.stock()
-        except StoreError:
-            stock = None
+        look, vitals = await self._look(), self._bot.vitals
         text = self._metrics.render(
-            is_ready=not await self.ailments(),
+            is_ready=not look.ailments,
             is_connected=self._bot.is_connected,
+            commands_missing=self._bot.commands_missing,
             work=None if vitals is None else vitals.work(),
-            stock=stock,
+            stock=look.stock,
+            folder=None if vitals is None else vitals.folder,
         )
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _stock(vitals: Vitals | None) -> Stock | None:
+    try:
+        return None if vitals is None else await vitals.stock()
+    except StoreError:
+        return None
 
 
 def _said(text: str, *, is_well: bool = True) -> web.Response:

@@ -40,15 +40,20 @@ def _id(name: str) -> int:
 
 def _become(user: int, group: int, data: str) -> None:
     with contextlib.suppress(OSError):  # of what cannot be given away, some can be written all the same
-        if os.stat(data).st_uid == 0:  # noqa: PTH116 - as above
+        if not os.path.islink(data) and os.stat(data).st_uid == 0:  # noqa: PTH114, PTH116 - as above
             os.chmod(data, stat.S_IRWXU)  # noqa: PTH101 - as above
-        os.chown(data, user, group)
+        _give(data, user, group)
         for _, folders, files, place in os.fwalk(data):
             for name in folders + files:
-                os.chown(name, user, group, dir_fd=place, follow_symlinks=False)
+                _give(name, user, group, place)
     os.setgroups([])
     os.setgid(group)
     os.setuid(user)
+
+
+def _give(name: str, user: int, group: int, place: "int | None" = None) -> None:
+    with contextlib.suppress(OSError):
+        os.chown(name, user, group, dir_fd=place, follow_symlinks=False)
 
 
 def _refuse(sentence: str) -> None:

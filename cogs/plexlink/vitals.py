@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .errors import StoreError, VaultError
+from .errors import SettingError, StoreError, VaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from .clock import Clock
     from .plex import Pace
@@ -46,7 +47,7 @@ class Stock:
 
 
 class Vitals:
-    """Look how the plugin is."""
+    """Look how the plugin is; `folder` is where the database lies."""
 
     def __init__(
         self,
@@ -56,12 +57,14 @@ class Vitals:
         pace: Pace,
         jobs: Callable[[], Jobs],
         check_keys: Callable[[], None],
+        folder: Path,
     ) -> None:
         self._store = store
         self._clock = clock
         self._pace = pace
         self._jobs = jobs
         self._check_keys = check_keys
+        self.folder = folder
 
     def work(self) -> Work:
         """Return what the work is at."""
@@ -97,6 +100,6 @@ class Vitals:
             found.append("database")
         try:
             self._check_keys()
-        except VaultError:
+        except (VaultError, SettingError):
             found.append("keys")
         return found

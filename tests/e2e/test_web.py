@@ -80,8 +80,10 @@ async def test_a_database_that_is_locked_and_a_key_file_that_is_another_one_are_
         other.execute("ROLLBACK")
     await says(place, "/readyz", (200, "ok"))
     written = key.read_text(encoding="utf-8")
-    key.write_text(written.replace(written.strip()[-6:], "AAAAA="), encoding="utf-8")
-    await says(place, "/readyz", (503, "keys"))
+    for damaged in (written.replace(written.strip()[-6:], "AAAAA="), "nonsense", ""):
+        key.write_text(damaged, encoding="utf-8")
+        await says(place, "/readyz", (503, "keys"))
+        assert (await ask(place, "/metrics"))[0] == 200
     key.write_text(written, encoding="utf-8")
     await says(place, "/readyz", (200, "ok"))
 

@@ -343,7 +343,6 @@ async def test_the_operators_word_holds_for_those_who_are_refused_after_it(tmp_p
             world.plex.fail(REFUSED, calls=operation, times=None)
         await check_all(world, "user_id < 20")
         await asyncio.to_thread(confirm_dead, tmp_path)
-        world.write("UPDATE plexlink_numbers SET value = ?", world.env.now().timestamp())  # the clock of this world
         await check_all(world)
         assert not any(row["is_held"] for row in world.rows("links"))
         await world.advance(301)

@@ -140,7 +140,7 @@ async def test_while_plex_is_down_the_member_is_told_and_hears_how_it_ended(worl
     world.plex.fail(ServerError(503), times=None)
     response = await unlink(world)
     text = shown(world, response)
-    assert "you are not signed out there yet" in text
+    assert "You are not signed out at Plex yet" in text
     assert "24 hours" in text
     assert "settings/devices" in text
     (row,) = world.rows("sign_outs")

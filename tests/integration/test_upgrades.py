@@ -305,9 +305,20 @@ async def test_the_newest_two_copies_are_kept_and_nothing_else_is_touched(path: 
     assert execute(newest, "SELECT DISTINCT device_name FROM plexlink_attempts") == [("the 3. time",)]
 
 
+async def test_an_empty_copy_that_a_crash_left_costs_no_whole_one(path: Path) -> None:
+    whole, empty = (path.with_name(f"{path.name}.copy-202{year}0101T000000.000000Z-of-0001") for year in (4, 5))
+    whole.write_bytes(b"a copy")
+    empty.touch()
+    restore(path)
+    await open_once(path)
+    kept, made = copies_beside(path)
+    assert kept == whole
+    assert dump(made)
+
+
 async def test_a_clock_that_was_set_back_does_not_cost_the_newest_copy(path: Path) -> None:
     for year in (2101, 2102):
-        path.with_name(f"{path.name}.copy-{year}0101T000000.000000Z-of-0001").touch()
+        path.with_name(f"{path.name}.copy-{year}0101T000000.000000Z-of-0001").write_bytes(b"a copy")
     restore(path)
     await open_once(path)
     made, later = copies_beside(path)
@@ -320,7 +331,7 @@ PLANTED = "CREATE TRIGGER planted AFTER DELETE ON plexlink_links BEGIN SELECT 1;
 
 async def test_an_upgrade_that_fails_again_and_again_changes_nothing_and_pushes_no_copy_out(path: Path) -> None:
     older = path.with_name(f"{path.name}.copy-20260101T000000.000000Z-of-0001")
-    older.touch()
+    older.write_bytes(b"a copy")
     restore(path)
     execute(path, PLANTED)
     before = dump(path)
@@ -362,7 +373,7 @@ def nearly_full_disk() -> Iterator[None]:
 async def test_a_copy_that_has_no_room_is_told_and_nothing_is_upgraded(path: Path) -> None:
     restore(path)
     older = path.with_name(f"{path.name}.copy-20260101T000000.000000Z-of-0001")
-    older.touch()
+    older.write_bytes(b"a copy")
     before = dump(path)
     with nearly_full_disk(), pytest.raises(StoreUnavailableError) as raised:
         await open_once(path)

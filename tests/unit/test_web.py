@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -18,9 +19,6 @@ from plexlink.work.shares import Purpose
 from plexlink_bot.metrics import Metrics
 from plexlink_bot.web import WebPages
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @dataclass
 class Bot:
@@ -29,6 +27,7 @@ class Bot:
     overdue_seconds: float = 0.0
     is_connected: bool = True
     lacks_commands: bool = False
+    commands_missing: int = 0
     jobs: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -40,19 +39,20 @@ class Bot:
             pace=Pace(1.0),
             jobs=lambda: Jobs(waiting=self.jobs, overdue_seconds=self.overdue_seconds),
             check_keys=lambda: None,
+            folder=Path(),
         )
 
 
-async def said(bot: Bot, page: str, folder: Path) -> tuple[int, str]:
-    pages = WebPages(bot=bot, metrics=Metrics(data_dir=folder), host="127.0.0.1", port=0)
+async def said(bot: Bot, page: str) -> tuple[int, str]:
+    pages = WebPages(bot=bot, metrics=Metrics(), host="127.0.0.1", port=0)
     async with TestClient(TestServer(pages._runner.app)) as client:
         answer = await client.get(page)
         return answer.status, (await answer.text()).strip()
 
 
 @pytest.mark.parametrize(("overdue", "status"), [(0.0, 200), (59.0, 200), (61.0, 503), (inf, 503)])
-async def test_a_bot_lives_while_its_timer_goes_off(tmp_path: Path, overdue: float, status: int) -> None:
-    assert (await said(Bot(overdue_seconds=overdue), "/livez", tmp_path))[0] == status
+async def test_a_bot_lives_while_its_timer_goes_off(overdue: float, status: int) -> None:
+    assert (await said(Bot(overdue_seconds=overdue), "/livez"))[0] == status
 
 
 async def test_the_agenda_tells_what_is_due_and_whether_its_timer_is_armed() -> None:
@@ -74,8 +74,8 @@ async def test_the_agenda_tells_what_is_due_and_whether_its_timer_is_armed() -> 
     await agenda.stop()
 
 
-def test_what_happens_is_counted_by_closed_sets(tmp_path: Path) -> None:
-    metrics = Metrics(data_dir=tmp_path)
+def test_what_happens_is_counted_by_closed_sets() -> None:
+    metrics = Metrics()
     for observation in (
         Asked("ask", Outcome.SLOWED, 0.1),
         Ended(State.EXPIRED),
@@ -84,7 +84,9 @@ def test_what_happens_is_counted_by_closed_sets(tmp_path: Path) -> None:
         Committed(0.002),
     ):
         metrics.observe(observation)
-    text = metrics.render(is_ready=False, is_connected=False, work=None, stock=None).decode()
+    text = metrics.render(
+        is_ready=False, is_connected=False, commands_missing=1, work=None, stock=None, folder=None
+    ).decode()
     for line in (
         'plexlink_plex_requests_total{call="ask",outcome="slowed_down"} 1.0',
         'plexlink_attempts_total{end="expired"} 1.0',
@@ -92,5 +94,7 @@ def test_what_happens_is_counted_by_closed_sets(tmp_path: Path) -> None:
         'plexlink_cards_total{lane="answer",result="failed"} 1.0',
         'plexlink_commit_seconds_bucket{le="0.003"} 1.0',
         "plexlink_ready 0.0",
+        "plexlink_commands_missing 1.0",
+        "plexlink_plex_requests_per_second NaN",
     ):
         assert line in text.splitlines()

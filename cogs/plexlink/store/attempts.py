@@ -242,7 +242,8 @@ class AttemptRows:
 
 def _erases(row: Row[Any], columns: Mapping[str, Any]) -> bool:
     """Tell whether an update takes a secret away; one that is sealed anew stays."""
-    is_other_answer = columns.get("answer_message_id", row.answer_message_id) != row.answer_message_id
+    of_answer = ("answer_message_id", "answer_at")
+    is_other_answer = any(columns.get(name, row._mapping[name]) != row._mapping[name] for name in of_answer)  # noqa: SLF001
     erased = [name for name, value in columns.items() if name.endswith("_envelope") and value is None]
     erased += ["answer_token_envelope"] * is_other_answer
     return any(row._mapping[name] is not None for name in erased)  # noqa: SLF001 - public in all but name

@@ -44,10 +44,10 @@ def keep_copy(connection: sqlite3.Connection, path: Path, *, version: str, now: 
         for copy in known:
             if filecmp.cmp(copy, draft, shallow=False):
                 return copy
-        for copy in known[: 1 - _MOST]:
-            copy.unlink()
         copy = path.with_name(f"{path.name}.copy-{now.strftime(_WHEN)}-of-{version}")
         put_in_place(draft, copy)
+        for former in known[: 1 - _MOST]:
+            former.unlink()
     finally:
         draft.unlink(missing_ok=True)
     synchronise(path.parent)
@@ -55,9 +55,13 @@ def keep_copy(connection: sqlite3.Connection, path: Path, *, version: str, now: 
 
 
 def copies_of(path: Path) -> list[Path]:
-    """Return the copies of a database, the oldest first."""
+    """Return the copies of a database, the oldest first; an empty one is what a crash left, and goes."""
     name = re.compile(re.escape(path.name) + _NAME)
-    return sorted(file for file in path.parent.iterdir() if name.fullmatch(file.name))
+    files = sorted(file for file in path.parent.iterdir() if name.fullmatch(file.name))
+    for file in files:
+        if file.stat().st_size == 0:
+            file.unlink()
+    return [file for file in files if file.exists()]
 
 
 def _is_empty(connection: sqlite3.Connection) -> bool:

@@ -130,6 +130,7 @@ class Database:
         with translated():
             async with self._engine.connect() as connection:
                 await wait_for_disk(connection, at_commits=must_last)
+                self._file.takes_changes()  # what was rolled back is no change
                 async with connection.begin():
                     yield connection
                     began = time.perf_counter()

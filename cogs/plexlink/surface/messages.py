@@ -276,8 +276,8 @@ _STEPS = {
         f"24 hours, and tell you by direct message how it ends. Or look yourself: your {DEVICES}."
     ),
     Phase.DELAYED: (
-        "**Plex does not answer, so you are not signed out there yet.** I keep the token, encrypted, to try again for "
-        "24 hours, and tell you by direct message how it ends. You can do it yourself at any time: "
+        "**You are not signed out at Plex yet: it does not do it at the moment.** I keep the token, encrypted, to try "
+        "again for 24 hours, and tell you by direct message how it ends. You can do it yourself at any time: "
         f"remove this bot from your {DEVICES}."
     ),
     Phase.SIGNED_OUT: "Signed out at Plex ✓\nAsked Plex: it no longer accepts the token ✓\nToken erased here ✓",

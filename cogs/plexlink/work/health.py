@@ -45,7 +45,8 @@ BELIEVED_FOR = DAY
 """For so long after its host's word every refusal is believed: by then each link has been checked."""
 
 _BELIEVED_AT = "refusals_believed_at"
-"""When the host gave it, in seconds since 1970."""
+_JUST_NOW = 0.0
+"""When the host gave it, in seconds since 1970 by the bot's clock, which the command line's need not agree with."""
 
 _MOST_AT_ONCE = 300
 """Checks planned by one sweep: what one request a second can do until the next one, five minutes later."""
@@ -192,13 +193,16 @@ async def believe(tx: Transaction, now: datetime) -> int:
     """Take the host's word that refusals which are held, and those of the next day, are true; return how many are."""
     user_ids = await tx.links.believe()
     if user_ids:
-        await tx.numbers.keep({_BELIEVED_AT: now.timestamp()})
+        await tx.numbers.keep({_BELIEVED_AT: _JUST_NOW})
         await tx.audit.add(*(AuditEntry(at=now, actor_id=None, deed=Deed.BELIEVED, user_id=each) for each in user_ids))
     return len(user_ids)
 
 
 async def _is_believed(tx: Transaction, now: datetime) -> bool:
     at = (await tx.numbers.all()).get(_BELIEVED_AT, -inf)
+    if at == _JUST_NOW:
+        at = now.timestamp()
+        await tx.numbers.keep({_BELIEVED_AT: at})
     return 0 <= now.timestamp() - at <= BELIEVED_FOR.total_seconds()
 
 

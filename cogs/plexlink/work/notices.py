@@ -156,7 +156,9 @@ class Notices:
         if newest is None:
             return
         if notice.phase in _UNDER_WAY:
-            phase = notice.phase if newest.phase in _LATER and _LATER[newest.phase] is notice.phase else newest.phase
+            # Once the card promises a message, it goes on to: plex.tv may have answered while it was drawn.
+            has_promised = notice.phase in _LATER.values()
+            phase = _LATER[newest.phase] if has_promised and newest.phase in _LATER else newest.phase
             await change.keep(replace(newest, phase=phase, shown=notice.phase))
         elif notice.place.lane is None and not has_arrived:
             await change.keep(replace(newest, is_held=True))
