@@ -88,6 +88,12 @@ async def test_a_database_that_is_locked_and_a_key_file_that_is_another_one_are_
     await says(place, "/readyz", (200, "ok"))
 
 
+async def test_a_server_that_lacks_the_commands_is_counted_and_no_outage(place: Deployment) -> None:
+    await place.start(PLEXLINK_GUILDS=f"{place.guild.id},1")
+    await says(place, "/readyz", (200, "ok"))
+    assert "plexlink_commands_missing 1.0" in (await ask(place, "/metrics"))[1]
+
+
 async def test_the_figures_tell_what_happened_and_of_nobody(place: Deployment) -> None:
     await place.start()
     await says(place, "/readyz", (200, "ok"))

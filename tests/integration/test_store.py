@@ -1141,6 +1141,11 @@ async def write_and_erase(store: Store, path: Path) -> set[bytes]:
     return sealed
 
 
+def execute_on(path: Path, statement: str) -> list[tuple[str]]:
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute(statement).fetchall()
+
+
 def left_of(sealed: set[bytes], path: Path) -> list[bytes]:
     """Return which envelopes are still in a file."""
     left = all_bytes(path)
@@ -1152,6 +1157,18 @@ async def test_erased_envelopes_are_in_no_file_while_the_bot_runs(store: Store, 
     sealed = await write_and_erase(store, path)
     assert len(sealed) > 8
     assert left_of(sealed, path) == []
+
+
+async def test_an_interaction_token_that_a_newer_one_replaces_is_in_no_file(store: Store, path: Path) -> None:
+    attempt = replace(full(), ended_at=None)
+    assert attempt.answer is not None
+    async with store.transaction() as tx:
+        await tx.attempts.add(attempt)
+    (former,) = (row.encode() for (row,) in execute_on(path, "SELECT answer_token_envelope FROM plexlink_attempts"))
+    newer = replace(attempt.answer, token=planted("newer-interaction"), at=NOW + timedelta(seconds=1))
+    async with store.transaction() as tx:
+        await tx.attempts.show(replace(attempt, answer=newer))
+    assert left_of({former}, path) == []
 
 
 async def test_envelopes_of_an_attempt_that_has_ended_are_in_no_file(store: Store, path: Path) -> None:
