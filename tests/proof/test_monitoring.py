@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,8 @@ async def a_prometheus(folder: Path, bot_port: str) -> AsyncIterator[str]:
 async def asked(address: str, query: str) -> list[Any]:
     """Return what a query finds. Raises AssertionError where Prometheus does not take it."""
     async with aiohttp.ClientSession() as session, session.get(f"{address}/query", params={"query": query}) as answer:
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:  # it is still starting
+            return []
         found = await answer.json()
     assert found["status"] == "success", (query, found)
     result: list[Any] = found["data"]["result"]
@@ -86,7 +89,7 @@ async def finds(address: str, query: str) -> None:
     """Wait until a query finds something."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
-            with suppress(aiohttp.ClientConnectionError):  # it is still starting
+            with suppress(aiohttp.ClientConnectionError):  # not even that
                 if await asked(address, query):
                     return
             await asyncio.sleep(0.2)
