@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import simcord
+from simcord.actors import MemberActor
 from simcord.components import walk_components
 
 from plexlink.models import Cell, Secret
@@ -63,6 +64,7 @@ class World:
     def __post_init__(self) -> None:
         self.channel = self.guild.create_text_channel("general")
         self.alice = self.join("alice")
+        self.owner = MemberActor(self.env, self.guild, self.guild.owner)
 
     def join(self, name: str) -> Any:
         return self.guild.add_member(self.env.create_user(name))

@@ -21,16 +21,23 @@ __all__ = ["PlexLinkError", "PlexLinkSettings", "setup"]
 
 
 async def setup(bot: commands.Bot) -> None:
-    """Add the cog; discord.py calls this when the extension is loaded."""
+    """Add the cogs; discord.py calls this when the extension is loaded."""
     # No isinstance: after a reload the host still holds an instance of the former class.
     settings: PlexLinkSettings | None = getattr(bot, "plexlink_settings", None)
     if settings is None:
         settings = PlexLinkSettings.load(open_environment())
-    cog = build(bot, settings)
     guilds = [discord.Object(guild_id) for guild_id in settings.guilds]
+    added: list[commands.Cog] = []
+    cog: commands.Cog
     try:
-        await bot.add_cog(cog, guilds=guilds or discord.utils.MISSING)
+        for cog in build(bot, settings):
+            added.append(cog)
+            await bot.add_cog(cog, guilds=guilds or discord.utils.MISSING)
     except BaseException:
-        # discord.py loads a cog before it adds its commands, and does not unload it when the host has such a one.
-        await cog.cog_unload()
+        for cog in reversed(added):
+            if bot.get_cog(cog.qualified_name) is cog:
+                await bot.remove_cog(cog.qualified_name)
+            else:
+                # discord.py loads a cog before it adds its commands, and unloads none when the host has one like it.
+                await cog.cog_unload()
         raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from .community import ServerTouched
 from .models import Attempt, Checked, CheckWanted, GivenUp, LinkEvent, Notice, Pressed, SignOut, Unsure
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Happened = Attempt | SignOut | GivenUp | Notice | Pressed | Unsure | CheckWanted | Checked | LinkEvent
+Happened = Attempt | SignOut | GivenUp | Notice | Pressed | Unsure | CheckWanted | Checked | LinkEvent | ServerTouched
 """A row as it was committed, what a member wants or may know at once, or what other code hears of."""
 
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from . import cards, flow
+from . import cards, entitlements, flow
+from .community import Cause, ServerTouched
 from .errors import StaleAttemptError, UnknownKeyError
 from .models import (
+    SOMEBODY,
     AuditEntry,
     Deed,
     GivenUp,
@@ -29,6 +31,8 @@ from .models import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .bell import Happened
     from .clock import Clock
     from .models import Account, Answer, Attempt, Secret, Wish
@@ -253,6 +257,7 @@ class Change:
         await self.tx.links.add(link)
         await self.tx.notices.remove_about(link.user_id, Topic.LINK_MOVED)
         await self.note(Deed.LINKED, link.user_id, actor_id=link.user_id)
+        await self.entitle(link.user_id)
         self.tell(Linked(user_id=link.user_id, link_id=link.id, at=link.linked_at))
 
     async def move_link_away(self, link: Link, *, to: int) -> None:
@@ -291,11 +296,33 @@ class Change:
             await self.tx.attempts.annotate(origin.id, reason)
             self._touched[origin.id] = replace(origin, reason=reason)
         await self.note(_DEEDS[reason], link.user_id, actor_id=actor_id or link.user_id)
+        if reason is not Reason.REPLACED:  # a newer one follows
+            await self.disentitle(link.user_id, Cause.MOVED if reason is Reason.MOVED else Cause.UNLINKED)
         self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
         if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole
             await self.notify(link.user_id, Topic.NOT_SIGNED_OUT)
             return None
         return await self._sign_out(link.user_id, link.token, link.client_identifier)
+
+    async def entitle(self, user_id: int) -> None:
+        """Let a member who has linked have the roles that come with it."""
+        self._touch(await entitlements.entitle(self.tx, user_id, self._clock.now()))
+
+    async def disentitle(self, user_id: int, cause: Cause) -> None:
+        """Let a member lose the roles that came with the link."""
+        self._touch(await entitlements.disentitle(self.tx, user_id, cause, self._clock.now()))
+
+    async def note_for(
+        self, guild_id: int, deed: Deed, actor_id: int | None, *, user_id: int | None = None, detail: str | None = None
+    ) -> None:
+        """Write what was done into the audit of a server."""
+        about = user_id or actor_id or SOMEBODY
+        await entitlements.note(self.tx, [guild_id], deed, about, self._clock.now(), actor_id=actor_id, detail=detail)
+        self.tell(ServerTouched(guild_id))
+
+    def _touch(self, guild_ids: Sequence[int]) -> None:
+        for guild_id in guild_ids:
+            self.tell(ServerTouched(guild_id))
 
     async def note(self, deed: Deed, user_id: int, *, actor_id: int | None = None, detail: str | None = None) -> None:
         """Write what was done into the audit."""

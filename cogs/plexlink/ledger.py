@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from . import cards, flow
 from .change import Change
+from .community import Standing
 from .errors import StoreError
 from .models import CheckWanted, Lane, Reason, State, TokenDead, Trouble, Unlinked, Unsure
 from .observations import Ended, unobserved
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from .bell import Bell
     from .clock import Clock
+    from .community import Membership
     from .models import Account, Answer, Attempt, Card, Notice, Place, Secret
     from .observations import Observe
     from .store import Store
@@ -33,12 +35,13 @@ _log = logging.getLogger(__name__)
 class Drawable:
     """An attempt, the name of the account that it linked while the link lives, and what its member was not told yet.
 
-    The last where the card is an answer with a code: otherwise it is told elsewhere.
+    The last where the card is an answer with a code: otherwise it is told elsewhere. `roles` came with the link.
     """
 
     attempt: Attempt
     account_name: Secret | None = None
     news: tuple[Notice, ...] = ()
+    roles: tuple[Membership, ...] = ()
 
 
 class Ledger:
@@ -168,6 +171,7 @@ class Ledger:
                 attempt=attempt,
                 account_name=None if link is None or link.trouble else link.account_name,
                 news=tuple(await tx.notices.held_for(attempt.user_id)) if is_code_in_answer else (),
+                roles=() if link is None else _come_with(await tx.memberships.of(link.user_id), attempt.guild_id),
             )
 
     async def held_for(self, user_id: int) -> list[Notice]:
@@ -179,3 +183,20 @@ class Ledger:
         """Forget what a member was told."""
         async with self._store.transaction() as tx:
             await tx.notices.remove([each.id for each in notices])
+
+
+def _come_with(memberships: Sequence[Membership], asked_in: int | None) -> tuple[Membership, ...]:
+    """Return the roles that a linked member has, and, where they asked, the one that is owed.
+
+    Of other servers nobody knows whether the member is there before Discord has been asked.
+    """
+    return tuple(
+        each
+        for each in memberships
+        if each.is_wanted
+        and each.role_id is not None
+        and (
+            each.standing in {Standing.SETTLED, Standing.DOUBTED}
+            or (each.standing is Standing.OWED and each.guild_id == asked_in)
+        )
+    )

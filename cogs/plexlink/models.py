@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
+    from .community import Membership
+
 
 class Secret:
     """A text that is only seen where it is asked for by name."""
@@ -204,6 +206,12 @@ class Deed(StrEnum):
     BELIEVED = "believed"
     EXPORTED = "exported"
     FORGOTTEN = "forgotten"
+    ROLE_CHOSEN = "role_chosen"
+    CHANNEL_CHOSEN = "channel_chosen"
+    ROLE_GIVEN = "role_given"
+    ROLE_TAKEN = "role_taken"
+    ROLE_REFUSED = "role_refused"
+    ROLE_FOUND = "role_found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,15 +325,23 @@ class Notice:
     is_held: bool = False
 
 
+SOMEBODY = 0
+"""In the audit, whoever has had everything about them deleted, or nobody in particular; no id at Discord."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """Who (nobody is PlexLink itself) did what to whom, and when; `detail` is a purpose or a reason."""
+    """Who (nobody is PlexLink itself) did what to whom, and when; `detail` is a purpose or a reason.
+
+    What happens in a server is written for its owners, with `guild_id`.
+    """
 
     at: datetime
     actor_id: int | None
     deed: Deed
     user_id: int
     detail: str | None = None
+    guild_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,7 +422,7 @@ class Showing:
     It is drawn at `place`, which may be `answer`. Where it is nowhere yet, or its place is gone, it is sent as a direct
     message with `nonce`; without one it is not. `prefers_answer` keeps what is nowhere yet in the answer, if Discord
     lets us: it is no reason to open a conversation. `is_perhaps_out`: a message may have been sent of which we were
-    not told.
+    not told. `roles` come or go with the link that is told of.
     """
 
     user_id: int
@@ -416,6 +432,7 @@ class Showing:
     nonce: str | None = None
     prefers_answer: bool = False
     is_perhaps_out: bool = False
+    roles: tuple[Membership, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

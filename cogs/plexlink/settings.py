@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -41,6 +42,7 @@ _DATABASE_FILE = "plexlink.sqlite3"
 _LEAST_RATE, _HIGHEST_RATE = 0.05, 1000.0
 _HIGHEST_PENDING = 100_000
 _MOST_DAYS = 36_500
+_MOST_HOURS = 8760
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class PlexLinkSettings:
     guilds: tuple[int, ...] = ()
     user_install: bool = False
     audit_days: int = 365
+    role_grace: timedelta = timedelta(hours=72)
+    """For so long a member whose token is dead keeps the role."""
 
     @property
     def key_file(self) -> Path:
@@ -92,6 +96,9 @@ class PlexLinkSettings:
             max_pending=reader.read("PLEXLINK_MAX_PENDING", _count, 60, "a whole number from 1 to 100000"),
             guilds=reader.read("PLEXLINK_GUILDS", _ids, (), "server ids, separated by commas"),
             audit_days=reader.read("PLEXLINK_AUDIT_DAYS", _days, 365, "a whole number of days from 1 to 36500"),
+            role_grace=reader.read(
+                "PLEXLINK_ROLE_GRACE_HOURS", _hours, timedelta(hours=72), "a whole number of hours from 0 to 8760"
+            ),
             user_install=reader.read("PLEXLINK_USER_INSTALL", _boolean, False, "true or false"),  # noqa: FBT003 - a default
         )
         if settings.keys is not None:
@@ -240,6 +247,13 @@ def _days(text: str) -> int:
     if not 1 <= days <= _MOST_DAYS:
         raise ValueError
     return days
+
+
+def _hours(text: str) -> timedelta:
+    hours = int(text)
+    if not 0 <= hours <= _MOST_HOURS:
+        raise ValueError
+    return timedelta(hours=hours)
 
 
 def _ids(text: str) -> tuple[int, ...]:

@@ -21,9 +21,12 @@ from .links import Links
 from .models import Linked, TokenDead, Unlinked
 from .observations import unobserved
 from .plex import Pace, PinStyle, PlexClient, header_text
+from .servers import Servers
 from .store import Database, Store
+from .surface.admin import PlexAdmin
 from .surface.cog import Desk, PlexLink
 from .surface.notifier import DiscordNotifier
+from .surface.roles import DiscordRoles
 from .tokens import Tokens
 from .vitals import Vitals
 from .work import health
@@ -33,12 +36,14 @@ from .work.given_up import GivenUpCodes
 from .work.health import HealthCheck
 from .work.notices import Notices
 from .work.presenter import Presenter
+from .work.roles import Roles
 from .work.showing import Turns
 from .work.sign_outs import SignOuts
 from .work.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import timedelta
     from pathlib import Path
 
     from discord.ext import commands
@@ -50,9 +55,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def build(bot: commands.Bot, settings: PlexLinkSettings) -> PlexLink:
-    """Return the cog; it opens its resources itself when it is added to the bot."""
-    return PlexLink(bot=bot, opener=lambda: running(bot, settings), is_user_installable=settings.user_install)
+def build(bot: commands.Bot, settings: PlexLinkSettings) -> tuple[PlexLink, PlexAdmin]:
+    """Return the cogs: that of the members, which opens all resources when it is added to the bot, and the owners'."""
+    plexlink = PlexLink(bot=bot, opener=lambda: running(bot, settings), is_user_installable=settings.user_install)
+    return plexlink, PlexAdmin(bot=bot, plexlink=plexlink)
 
 
 @asynccontextmanager
@@ -98,10 +104,12 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
                 plex=plex,
                 agenda=agenda,
                 notifier=notifier,
+                keeper=DiscordRoles(bot=bot),
                 bell=bell,
                 clock=clock,
                 pin_style=pin_style,
                 audit_days=settings.audit_days,
+                grace=settings.role_grace,
                 observe=observe,
             )
         )
@@ -110,6 +118,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         yield Desk(
             linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
             links=Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days),
+            servers=Servers(ledger=ledger, clock=clock, grace=settings.role_grace),
             tokens=tokens,
             vitals=Vitals(
                 store=store,
@@ -132,10 +141,12 @@ async def _working(
     plex: PlexClient,
     agenda: Agenda,
     notifier: DiscordNotifier,
+    keeper: DiscordRoles,
     bell: Bell,
     clock: Clock,
     pin_style: PinStyle,
     audit_days: int,
+    grace: timedelta,
     observe: Observe,
 ) -> AsyncIterator[Worker]:
     """Do for a while what exactly one process does."""
@@ -151,6 +162,7 @@ async def _working(
         given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
         notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
         health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
+        roles=Roles(ledger=ledger, agenda=agenda, keeper=keeper, clock=clock, grace=grace),
         clock=clock,
         audit_days=audit_days,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, or_, select, update
 
-from ..models import AuditEntry, Deed
+from ..models import SOMEBODY, AuditEntry, Deed
 from .tables import audit
 from .words import read_word, readable
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
-
-
-SOMEBODY = 0
-"""Who did something and has had everything about them deleted; nobody at Discord has this id."""
 
 
 class AuditRows:
@@ -68,10 +64,16 @@ def _columns(entry: AuditEntry) -> dict[str, Any]:
         "deed": entry.deed,
         "user_id": entry.user_id,
         "detail": entry.detail,
+        "guild_id": entry.guild_id,
     }
 
 
 def _load(row: Row[Any]) -> AuditEntry:
     return AuditEntry(
-        at=row.at, actor_id=row.actor_id, deed=read_word(Deed, row.deed), user_id=row.user_id, detail=row.detail
+        at=row.at,
+        actor_id=row.actor_id,
+        deed=read_word(Deed, row.deed),
+        user_id=row.user_id,
+        detail=row.detail,
+        guild_id=row.guild_id,
     )

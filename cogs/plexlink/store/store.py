@@ -9,8 +9,10 @@ from .attempts import AttemptRows
 from .audit import AuditRows
 from .given_up import GivenUpRows
 from .links import LinkRows
+from .memberships import MembershipRows
 from .notices import NoticeRows
 from .numbers import Numbers
+from .servers import ServerRows
 from .sign_outs import SignOutRows
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ class Transaction:
         self.notices = NoticeRows(connection, vault)
         self.audit = AuditRows(connection)
         self.numbers = Numbers(connection)
+        self.servers = ServerRows(connection)
+        self.memberships = MembershipRows(connection)
 
 
 class Store:

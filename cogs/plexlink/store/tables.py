@@ -146,9 +146,11 @@ audit = Table(
     Column("deed", String(16), nullable=False),
     Column("user_id", BigInteger, nullable=False),
     Column("detail", String(32)),
+    Column("guild_id", BigInteger),
     sqlite_autoincrement=True,
 )
 Index("plexlink_audit_by_user", audit.c.user_id, audit.c.id)
+Index("plexlink_audit_by_guild", audit.c.guild_id, audit.c.id)
 Index("plexlink_audit_by_time", audit.c.at)
 
 given_up_codes = Table(
@@ -160,6 +162,42 @@ given_up_codes = Table(
     Column("pin_id_envelope", Text, nullable=False),
     Column("deadline_at", Instant, nullable=False),
 )
+
+servers = Table(
+    "plexlink_guilds",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("role_id", BigInteger),
+    Column("audit_channel_id", BigInteger),
+    Column("panel_channel_id", BigInteger),
+    Column("panel_message_id", BigInteger),
+    Column("objection", String(16)),
+    Column("audited_to", Integer, nullable=False),
+    Column("reconciled_at", Instant),
+    Column("left_at", Instant),
+)
+
+memberships = Table(
+    "plexlink_members",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("role_id", BigInteger, nullable=False),
+    Column("is_wanted", Boolean, nullable=False),
+    Column("standing", String(16), nullable=False),
+    Column("cause", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+)
+Index(
+    "plexlink_members_one_role",
+    memberships.c.guild_id,
+    memberships.c.role_id,
+    memberships.c.user_id,
+    unique=True,
+)
+Index("plexlink_members_by_user", memberships.c.user_id)
+Index("plexlink_members_due", memberships.c.guild_id, memberships.c.standing, memberships.c.at)
 
 numbers = Table(
     "plexlink_numbers",

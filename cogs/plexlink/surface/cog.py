@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..linking import Linking
     from ..links import Links
     from ..models import Notice
+    from ..servers import Servers
     from ..tokens import Tokens
     from ..vitals import Vitals
     from .notifier import DiscordNotifier
@@ -75,6 +76,7 @@ class Desk:
 
     linking: Linking
     links: Links
+    servers: Servers
     tokens: Tokens
     vitals: Vitals
     notifier: DiscordNotifier
@@ -134,6 +136,11 @@ class PlexLink(commands.Cog):
             self._desk.resume()
 
     @property
+    def desk(self) -> Desk | None:
+        """What the plugin's cogs turn to; nothing while it is not loaded."""
+        return self._desk
+
+    @property
     def vitals(self) -> Vitals | None:
         """How the plugin is, for health checks and graphs; nothing while it is not loaded."""
         return None if self._desk is None else self._desk.vitals
@@ -156,32 +163,32 @@ class PlexLink(commands.Cog):
     @app_commands.command(name="plexlink", description=messages.COMMAND)
     async def plexlink(self, interaction: discord.Interaction[Any]) -> None:
         """Start linking."""
-        await self._serve(interaction, lambda desk, wish: desk.linking.start(wish))
+        await self.serve(interaction, lambda desk, wish: desk.linking.start(wish))
 
     @app_commands.command(name="plexstatus", description=messages.STATUS_COMMAND)
     async def plexstatus(self, interaction: discord.Interaction[Any]) -> None:
         """Show the member's link."""
-        await self._serve(interaction, lambda desk, wish: desk.links.status(wish.user_id))
+        await self.serve(interaction, lambda desk, wish: desk.links.status(wish.user_id))
 
     @app_commands.command(name="plexunlink", description=messages.UNLINK_COMMAND)
     async def plexunlink(self, interaction: discord.Interaction[Any]) -> None:
         """Ask whether the link is to be ended."""
-        await self._serve(interaction, self._ask_unlink)
+        await self.serve(interaction, self._ask_unlink)
 
     @app_commands.command(name="plexprivacy", description=messages.PRIVACY_COMMAND)
     async def plexprivacy(self, interaction: discord.Interaction[Any]) -> None:
         """Tell what is stored."""
-        await self._serve(interaction, self._privacy)
+        await self.serve(interaction, self._privacy)
 
     async def press(self, interaction: discord.Interaction[Any], action: Action, subject: str) -> None:
         """Do what a card's button asks for."""
-        await self._serve(
+        await self.serve(
             interaction,
             lambda desk, wish: self._decide(desk, interaction, action, subject, wish),
             is_in_place=action in _IN_PLACE,
         )
 
-    async def _serve(
+    async def serve(
         self,
         interaction: discord.Interaction[Any],
         decide: Callable[[Desk, Wish], Awaitable[object]],
@@ -193,6 +200,14 @@ class PlexLink(commands.Cog):
             wish = await self._defer(interaction)
             if wish is not None:
                 await self._answer(interaction, wish, decide, is_in_place=is_in_place)
+                await self._meet(interaction)
+
+    async def _meet(self, interaction: discord.Interaction[Any]) -> None:
+        """Take note of who was seen where, once they have their answer: a linked member may be owed a role."""
+        member = interaction.user
+        if isinstance(member, discord.Member) and self._desk is not None:
+            with suppress(StoreError):  # they will be seen again
+                await self._desk.servers.met(member.guild.id, member.id, [role.id for role in member.roles])
 
     @contextmanager
     def _in_progress(self) -> Iterator[None]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from discord.utils import format_dt
 
 from ..models import Finding, Note, Phase, Reason, Topic, Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from ..models import AuditEntry, Link, Notice
@@ -209,12 +210,32 @@ def contested(deadline_at: datetime) -> str:
     )
 
 
-def linked(account_name: str) -> str:
+class RoleLine(NamedTuple):
+    """A role that comes or goes with a link; `server` is named where the member does not see which one it is."""
+
+    role: str
+    server: str | None
+    is_given: bool
+    is_done: bool
+
+
+def linked(account_name: str, roles: Sequence[RoleLine] = ()) -> str:
     """Return the card of a member who has just linked."""
-    return (
-        f"## Linked as {name(account_name) or 'somebody'} ✓\n"
-        f"Your Plex account is connected. Not yours? Press **{UNDO}**."
+    return "\n".join(
+        [
+            f"## Linked as {name(account_name) or 'somebody'} ✓",
+            f"Your Plex account is connected. Not yours? Press **{UNDO}**.",
+            *map(_role_line, roles),
+        ]
     )
+
+
+def _role_line(line: RoleLine) -> str:
+    role = f"*{name(line.role) or 'a role'}*"
+    where = "" if line.server is None else f" in *{name(line.server) or 'a server'}*"
+    if line.is_given:
+        return f"Role {role} added{where} ✓" if line.is_done else f"Role {role}{where}: on its way"
+    return f"Role {role} removed{where} ✓" if line.is_done else f"Role {role}{where}: goes as soon as Discord lets me"
 
 
 def status(link: Link, last_use: AuditEntry | None, finding: Finding | None, *, is_asking: bool) -> str:
@@ -248,19 +269,19 @@ def _health(link: Link, finding: Finding | None) -> str:
     return f"Checked {when(health.checked_at)}: it works."
 
 
-def notice(notice: Notice) -> str:
+def notice(notice: Notice, roles: Sequence[RoleLine] = ()) -> str:
     """Return what a member is told besides the card of an attempt."""
-    return _unlinking(notice) if notice.topic is Topic.UNLINKING else _NOTICES[notice.topic]
+    return _unlinking(notice, roles) if notice.topic is Topic.UNLINKING else _NOTICES[notice.topic]
 
 
-def _unlinking(notice: Notice) -> str:
+def _unlinking(notice: Notice, roles: Sequence[RoleLine]) -> str:
     """Return the card of an unlinking, step by step; the token is kept, encrypted, for as long as it is signed out."""
     is_all = notice.reason is Reason.FORGOTTEN
     headline = "Undone" if notice.reason is Reason.UNDONE else "Deleted" if is_all else "Unlinked"
     erased = "Link erased here ✓"
     if is_all:
         erased = "Everything about you erased ✓" + (BUT_FOR_THAT if notice.phase in UNDER_WAY else "")
-    return f"## {headline}\n{erased}\n{_STEPS[notice.phase or Phase.SIGNING_OUT]}"
+    return "\n".join([f"## {headline}", erased, *map(_role_line, roles), _STEPS[notice.phase or Phase.SIGNING_OUT]])
 
 
 BUT_FOR_THAT = ", but for the token, with which I sign you out"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
+from ..community import Standing
 from ..errors import NotifyError
 from ..models import AttemptCard, Card, Lane, Notice, Place, Pointer, Secret
 from ..plex import PinStyle, verification_url
@@ -80,7 +81,7 @@ class DiscordNotifier:
 
     async def show(self, showing: Showing) -> Place | None:
         """Bring something to its member and return where it is now; see `showing.Notifier`."""
-        async with _in_time():
+        async with in_time():
             if await self._is_drawn(showing):
                 return showing.place
             if showing.nonce is None:
@@ -98,7 +99,7 @@ class DiscordNotifier:
 
     async def take_away(self, user_id: int, attempt_id: str) -> None:
         """Delete the direct message of an attempt whose card is in an answer; see `showing.Notifier`."""
-        async with _in_time():
+        async with in_time():
             try:
                 message = await self._found(user_id, lambda message: attempt_id in views.subjects(message))
                 if message is not None:
@@ -137,7 +138,7 @@ class DiscordNotifier:
 
     async def hand_over(self, user_id: int, file: bytes) -> bool:
         """Send an export by direct message; tell whether the member takes any. Raise as `show` does."""
-        async with _in_time():
+        async with in_time():
             view = views.export(messages.EXPORT_HERE)
             nonce = secrets.token_urlsafe(16)
             return await self._message(user_id, view, nonce=nonce, files=[export_file(file)]) is not None
@@ -176,7 +177,7 @@ class DiscordNotifier:
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if _code(error) not in _MESSAGE_GONE:
+            if code_of(error) not in _MESSAGE_GONE:
                 raise  # a member may refuse messages for a while, and has this one
             return False
         return True
@@ -275,6 +276,25 @@ class DiscordNotifier:
             )
         )
 
+    def _roles(self, showing: Showing) -> tuple[messages.RoleLine, ...]:
+        """Return the roles that come or go, by name; what the bot does not see any more is left out."""
+        lines = []
+        asked_in = showing.content.attempt.guild_id if isinstance(showing.content, AttemptCard) else None
+        for each in showing.roles:
+            guild = self._bot.get_guild(each.guild_id)
+            role = guild.get_role(each.role_id or 0) if guild else None
+            if guild is not None and role is not None:
+                is_elsewhere = asked_in != each.guild_id
+                lines.append(
+                    messages.RoleLine(
+                        role=role.name,
+                        server=guild.name if is_elsewhere else None,
+                        is_given=each.is_wanted,
+                        is_done=each.standing is not Standing.OWED,
+                    )
+                )
+        return tuple(lines)
+
     def _view(self, showing: Showing, url: Secret | None, *, is_ephemeral: bool) -> views.CardView:
         surroundings = views.Surroundings(
             url=url,
@@ -283,6 +303,7 @@ class DiscordNotifier:
             is_short=self._pin_style is PinStyle.SHORT,
             is_ephemeral=is_ephemeral,
             now=self._clock.now(),
+            roles=self._roles(showing),
         )
         return views.draw(showing.content, surroundings)
 
@@ -324,14 +345,14 @@ def _stands_below(place: Place, message: discord.WebhookMessage) -> bool:
     return message.channel.id == place.channel_id and message.id < (place.message_id or 0)
 
 
-def _code(error: discord.HTTPException) -> int:
+def code_of(error: discord.HTTPException) -> int:
     """Return Discord's error code; what stands between us and Discord may write anything in its place."""
     return error.code if type(error.code) is int else 0
 
 
 def _is_final(error: discord.HTTPException) -> bool:
     """Tell whether Discord itself refuses, for whatever reason: its codes are many, and it adds new ones."""
-    return _CLIENT_ERROR <= error.status < _SERVER_ERROR and error.status != _TOO_MANY and _code(error) != 0
+    return _CLIENT_ERROR <= error.status < _SERVER_ERROR and error.status != _TOO_MANY and code_of(error) != 0
 
 
 async def persist(call: Callable[[], Awaitable[T]], *, is_acknowledged: bool = True) -> T:
@@ -358,7 +379,7 @@ def _is_refusal(error: Exception) -> bool:
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
+async def in_time() -> AsyncIterator[None]:
     """Bound what is asked of Discord, and say what failed without the library's text.
 
     That may hold the URL, and with it the interaction token. The time is bounded because discord.py waits as long as
@@ -368,7 +389,7 @@ async def _in_time() -> AsyncIterator[None]:
         async with asyncio.timeout(_LONGEST_SECONDS):
             yield
     except discord.HTTPException as error:
-        raise NotifyError(f"Discord answered HTTP {error.status}, code {_code(error)}") from None
+        raise NotifyError(f"Discord answered HTTP {error.status}, code {code_of(error)}") from None
     except _MISTAKES:
         raise
     except Exception as error:  # noqa: BLE001 - HTTP libraries raise what they like; all of it means: try again

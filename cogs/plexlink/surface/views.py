@@ -106,6 +106,7 @@ class Surroundings:
     is_short: bool
     is_ephemeral: bool
     now: datetime
+    roles: tuple[messages.RoleLine, ...] = ()
 
 
 class CardView(ui.LayoutView):
@@ -126,7 +127,7 @@ def draw(content: AttemptCard | Notice | Pointer, surroundings: Surroundings) ->
         case AttemptCard():
             return card(content, surroundings)
         case Notice():
-            return notice(content)
+            return notice(content, surroundings.roles)
         case Pointer(place):
             return pointer(place)
 
@@ -135,7 +136,7 @@ def card(showing: AttemptCard, surroundings: Surroundings) -> CardView:
     """Return the layout of an attempt's card."""
     if showing.card is Card.WAITING:
         return _waiting(showing, surroundings)
-    items: list[ui.Item[CardView]] = [ui.TextDisplay(_text(showing))]
+    items: list[ui.Item[CardView]] = [ui.TextDisplay(_text(showing, surroundings.roles))]
     buttons = _buttons(showing)
     if buttons:
         items.append(ui.ActionRow(*buttons))
@@ -214,10 +215,10 @@ def _question(text: str, user_id: int, label: str, action: Action) -> CardView:
     return CardView(RED, ui.TextDisplay(text), ui.ActionRow(yes, no))
 
 
-def notice(notice: Notice) -> CardView:
+def notice(notice: Notice, roles: Sequence[messages.RoleLine] = ()) -> CardView:
     """Return the layout of a notice; once what it tells of is over, there is a way on."""
     subject = str(notice.user_id)
-    text = ui.TextDisplay[CardView](messages.notice(notice))
+    text = ui.TextDisplay[CardView](messages.notice(notice, roles))
     again = _button(messages.LINK_AGAIN, Action.ANOTHER, subject, _PRIMARY)
     match notice.topic:
         case Topic.UNLINKING if notice.phase in messages.UNDER_WAY:
@@ -301,7 +302,7 @@ def _waiting_buttons(attempt_id: str, url: Secret) -> list[ui.Button[CardView]]:
     ]
 
 
-def _text(showing: AttemptCard) -> str:
+def _text(showing: AttemptCard, roles: Sequence[messages.RoleLine]) -> str:
     fixed = {
         Card.APPROVED: messages.APPROVED,
         Card.CANCELLED: messages.CANCELLED,
@@ -321,7 +322,7 @@ def _text(showing: AttemptCard) -> str:
     if showing.card is Card.CONTESTED:
         return messages.contested(showing.attempt.deadline_at or showing.attempt.requested_at)
     if showing.card is Card.LINKED:
-        return messages.linked(showing.account_name.reveal() if showing.account_name else "")
+        return messages.linked(showing.account_name.reveal() if showing.account_name else "", roles)
     return {**messages.REFUSED, **messages.FAILED}.get(reason, messages.BROKEN)
 
 

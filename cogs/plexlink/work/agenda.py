@@ -49,6 +49,7 @@ class Kind(StrEnum):
     GIVEN_UP = "given-up"
     HEALTH = "health"
     NOTICE = "notice"
+    ROLES = "roles"
     SWEEP = "sweep"
     CLOSING = "closing"
 

@@ -7,10 +7,11 @@ for the member's next answer where those are closed.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from ..community import Cause, Standing
 from ..errors import NotifyError
 from ..models import Phase, Showing, Topic
 from .agenda import Key, Kind
@@ -18,8 +19,11 @@ from .shares import Purpose
 from .showing import message_at
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..change import Change
     from ..clock import Clock
+    from ..community import Membership
     from ..ledger import Ledger
     from ..models import Notice
     from .agenda import Agenda
@@ -44,6 +48,15 @@ _LATER = {Phase.SIGNING_OUT: Phase.DELAYED, Phase.CHECKING: Phase.UNCHECKED}
 
 _UNDER_WAY = {*_LATER, *_LATER.values()}
 _BAD_ENDS = {Phase.GIVEN_UP, Phase.UNREADABLE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Current:
+    """A notice to be told, whether an attempt has its message by now, and the roles that go with an unlinking."""
+
+    notice: Notice
+    is_covered: bool
+    roles: tuple[Membership, ...]
 
 
 class Notices:
@@ -83,18 +96,19 @@ class Notices:
 
     async def tell(self, notice_id: str) -> None:
         """Bring one notice; try again later if Discord does not take it."""
-        notice, _ = await self._current(notice_id)
-        if notice is None:
+        current = await self._current(notice_id)
+        if current is None:
             return
-        async with self._turns.at(notice.place, notice.answer, otherwise=notice.id):
-            notice, is_covered = await self._current(notice_id)
-            if notice is None:
+        async with self._turns.at(current.notice.place, current.notice.answer, otherwise=notice_id):
+            current = await self._current(notice_id)
+            if current is None:
                 return
+            notice = current.notice
             if notice.topic is Topic.RETIRED and not await self._has_moved(notice):
                 self._agenda.retry(Key(Kind.NOTICE, notice_id), Purpose.FREE, first_seconds=0.5)
                 return
             try:
-                place = None if is_covered else await self._notifier.show(self._showing(notice))
+                place = None if current.is_covered else await self._notifier.show(self._showing(current))
             except NotifyError as error:
                 if self._tries_again(notice, error):
                     return
@@ -103,20 +117,21 @@ class Notices:
             async with self._ledger.change() as change:
                 await self._told(change, notice, has_arrived=place is not None)
 
-    async def _current(self, notice_id: str) -> tuple[Notice | None, bool]:
-        """Return a notice if it is to be told, and whether an attempt has its message by now.
-
-        An unlinking that has been under way for long says so.
-        """
+    async def _current(self, notice_id: str) -> _Current | None:
+        """Return a notice if it is to be told; an unlinking that has been under way for long says so."""
         async with self._ledger.change() as change:
             notice = await change.tx.notices.get(notice_id)
-            message_id = message_at(notice.place, notice.answer) if notice else None
+            if notice is None or notice.is_held:
+                return None
+            message_id = message_at(notice.place, notice.answer)
             is_covered = message_id is not None and await change.tx.attempts.shown_in(message_id) is not None
-        if notice is None or notice.is_held:
-            return None, False
+            is_unlinking = notice.topic is Topic.UNLINKING
+            roles = _gone_with(await change.tx.memberships.of(notice.user_id), notice) if is_unlinking else ()
         if notice.phase is notice.shown and notice.phase in _LATER:
-            return replace(notice, phase=_LATER[notice.phase]), is_covered
-        return (None if notice.shown is not None and notice.shown is notice.phase else notice), is_covered
+            notice = replace(notice, phase=_LATER[notice.phase])
+        elif notice.shown is not None and notice.shown is notice.phase:
+            return None
+        return _Current(notice=notice, is_covered=is_covered, roles=roles)
 
     async def _has_moved(self, notice: Notice) -> bool:
         """Tell whether the newer answer has got the card, or had time enough: the older one shows it until then."""
@@ -139,7 +154,8 @@ class Notices:
         _log.warning("notice.failed id=%s, trying again in %.0f s: %s", notice.id, delay, error)
         return True
 
-    def _showing(self, notice: Notice) -> Showing:
+    def _showing(self, current: _Current) -> Showing:
+        notice = current.notice
         is_message = notice.place.lane is None
         return Showing(
             user_id=notice.user_id,
@@ -148,6 +164,7 @@ class Notices:
             answer=notice.answer,
             nonce=notice.id if is_message else None,
             is_perhaps_out=is_message and self._clock.now() > notice.at + NONCE_KNOWN,
+            roles=current.roles,
         )
 
     async def _told(self, change: Change, notice: Notice, *, has_arrived: bool) -> None:
@@ -166,6 +183,19 @@ class Notices:
             await change.tx.notices.remove([notice.id])
             if notice.topic is Topic.UNLINKING and _wants_message(notice, has_arrived=has_arrived):
                 await change.notify(notice.user_id, Topic.SIGNED_OUT)
+
+
+def _gone_with(memberships: Sequence[Membership], notice: Notice) -> tuple[Membership, ...]:
+    """Return the roles that a member loses, or has lost, with the link whose end is told."""
+    return tuple(
+        each
+        for each in memberships
+        if each.role_id is not None
+        and not each.is_wanted
+        and each.cause is Cause.UNLINKED
+        and each.standing in {Standing.OWED, Standing.SETTLED}
+        and each.at >= notice.at
+    )
 
 
 def _wants_message(notice: Notice, *, has_arrived: bool) -> bool:

@@ -274,6 +274,7 @@ class Presenter:
             nonce=_nonce(attempt, card),
             prefers_answer=card in _STAYS_IN_ANSWER and attempt.deadline_at is None,
             is_perhaps_out=self._is_perhaps_out(attempt),
+            roles=drawable.roles,
         )
 
     def _is_perhaps_out(self, attempt: Attempt) -> bool:

@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from ..community import ServerTouched
 from ..errors import StoreError, StoreUnavailableError
 from ..models import Attempt, CheckWanted, GivenUp, Notice, Phase, Pressed, SignOut, Unsure
 from .agenda import Key, Kind
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .health import HealthCheck
     from .notices import Notices
     from .presenter import Presenter
+    from .roles import Roles
     from .sign_outs import SignOuts
 
 _log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class Worker:
         given_up: GivenUpCodes,
         notices: Notices,
         health: HealthCheck,
+        roles: Roles,
         clock: Clock,
         audit_days: int,
     ) -> None:
@@ -64,6 +67,7 @@ class Worker:
         self._given_up = given_up
         self._notices = notices
         self._health = health
+        self._roles = roles
         self._clock = clock
         self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
@@ -110,6 +114,8 @@ class Worker:
                 self._given_up.hear(happened)
             case CheckWanted(link_id):
                 self._health.hear(link_id)
+            case ServerTouched(guild_id):
+                self._roles.hear(guild_id)
             case Unsure():
                 self._agenda.put_sooner(_SWEEP, Purpose.FREE, _UNSURE_SECONDS)
 
@@ -123,6 +129,7 @@ class Worker:
             await self._given_up.find(change)
             await self._health.find(change)
             await self._notices.find(change)
+            await self._roles.find(change)
         for attempt in unfinished:
             self._asker.hear(attempt)
             self._presenter.find(attempt)
@@ -171,9 +178,11 @@ class Worker:
                 await self._health.check(key.id)
             case Kind.NOTICE:
                 await self._notices.tell(key.id)
+            case Kind.ROLES:
+                await self._roles.work_off(int(key.id))
             case Kind.SWEEP:
                 await self._sweep()
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
-        is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING}
+        is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING, Kind.ROLES}
         self._agenda.retry(key, Purpose.FREE if is_free else Purpose.POLL, longest_seconds=longest_seconds)

@@ -1,0 +1,104 @@
+"""The values about servers: what their owners have set, and which role a linked member has there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Objection(StrEnum):
+    """Why a role cannot be given to members, or not by this bot, or not for this owner."""
+
+    NO_PERMISSION = "no_permission"
+    TOO_HIGH = "too_high"
+    ABOVE_CALLER = "above_caller"
+    EVERYONE = "everyone"
+    MANAGED = "managed"
+    DANGEROUS = "dangerous"
+    GONE = "gone"
+
+
+class Standing(StrEnum):
+    """How a membership at Discord compares with what it is to be."""
+
+    OWED = "owed"
+    """Discord is still to be told."""
+    DOUBTED = "doubted"
+    """It was as it is to be, and is looked at again."""
+    SETTLED = "settled"
+    ABSENT = "absent"
+    """The member is not in the server."""
+    FOUND = "found"
+    """Somebody who has not linked has the role, from other hands: that is told once, and left alone."""
+
+
+class Cause(StrEnum):
+    """Why a role comes or goes."""
+
+    LINKED = "linked"
+    UNLINKED = "unlinked"
+    MOVED = "moved"
+    DEAD = "dead"
+    SETUP = "setup"
+
+
+class Kept(StrEnum):
+    """What came of seeing to it that a member has a role, or has it not."""
+
+    CHANGED = "changed"
+    AS_IT_WAS = "as_it_was"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What the owners of a server choose; nothing is chosen at first."""
+
+    role_id: int | None = None
+    audit_channel_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server whose owners have used `/plexadmin`.
+
+    `objection` is why its role cannot be given at present, as its owners were told. `audited_to` is the last line of
+    the audit that its channel has shown.
+    """
+
+    id: int
+    setup: Setup = Setup()
+    panel_channel_id: int | None = None
+    panel_message_id: int | None = None
+    objection: Objection | None = None
+    audited_to: int = 0
+    reconciled_at: datetime | None = None
+    left_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """A linked member in a server, and the role that is to be theirs there, or not any more.
+
+    Without a role it only tells whether the member is there.
+    """
+
+    id: int
+    guild_id: int
+    user_id: int
+    role_id: int | None
+    is_wanted: bool
+    standing: Standing
+    cause: Cause
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTouched:
+    """Something is owed to the members of a server, or its audit has a new line."""
+
+    guild_id: int

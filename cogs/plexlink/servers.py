@@ -1,0 +1,117 @@
+"""What the owners of a server choose, and what becomes of a server: decide and commit, nothing else.
+
+Whether somebody is an owner is for whoever asks Discord; here stands what an owner may have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import entitlements
+from .community import Objection, Server, ServerTouched
+from .models import Deed
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import timedelta
+
+    from .change import Change
+    from .clock import Clock
+    from .community import Setup
+    from .ledger import Ledger
+
+
+class Servers:
+    """Set servers up, and follow what happens to them at Discord."""
+
+    def __init__(self, *, ledger: Ledger, clock: Clock, grace: timedelta) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._grace = grace
+
+    async def of(self, guild_id: int) -> Server:
+        """Return what is chosen for a server."""
+        async with self._ledger.change() as change:
+            return await _server(change, guild_id)
+
+    async def set_up(self, guild_id: int, setup: Setup, *, actor_id: int) -> Server:
+        """Choose for a server, in place of what was chosen; members get and lose roles accordingly, by and by."""
+        now = self._clock.now()
+        async with self._ledger.change() as change:
+            before = await _server(change, guild_id)
+            is_new_role = setup.role_id != before.setup.role_id
+            server = replace(before, setup=setup, objection=None if is_new_role else before.objection)
+            await change.tx.servers.keep(server)
+            if is_new_role:
+                await change.note_for(guild_id, Deed.ROLE_CHOSEN, actor_id, detail=_id(setup.role_id))
+            if setup.audit_channel_id != before.setup.audit_channel_id:
+                await change.note_for(guild_id, Deed.CHANNEL_CHOSEN, actor_id, detail=_id(setup.audit_channel_id))
+            await entitlements.entitle_all(change.tx, server, await self._entitled(change), now)
+            await change.tx.memberships.doubt(guild_id)
+            change.tell(ServerTouched(guild_id))
+            return server
+
+    async def met(self, guild_id: int, user_id: int, role_ids: Collection[int]) -> None:
+        """Take note that a member was seen in a server with some roles."""
+        async with self._ledger.change(must_last=False) as change:
+            server = await change.tx.servers.get(guild_id)
+            if server is not None and await entitlements.meet(change.tx, server, user_id, role_ids, self._clock.now()):
+                change.tell(ServerTouched(guild_id))
+
+    async def member_left(self, guild_id: int, user_id: int) -> None:
+        """Take note that a member has left a server, or was thrown out."""
+        async with self._ledger.change() as change:
+            await change.tx.memberships.went(guild_id, user_id)
+
+    async def joined(self, guild_id: int) -> None:
+        """Go on with a server that has the bot back."""
+        async with self._ledger.change() as change:
+            server = await change.tx.servers.get(guild_id)
+            if server is not None and server.left_at is not None:
+                server = replace(server, left_at=None)
+                await change.tx.servers.keep(server)
+                await entitlements.entitle_all(change.tx, server, await self._entitled(change), self._clock.now())
+                await change.tx.memberships.doubt(guild_id)
+                change.tell(ServerTouched(guild_id))
+
+    async def left(self, guild_id: int) -> None:
+        """Take note that the bot is not in a server any more; for a month it may come back to what was chosen."""
+        async with self._ledger.change() as change:
+            server = await change.tx.servers.get(guild_id)
+            if server is not None and server.left_at is None:
+                await change.tx.servers.keep(replace(server, left_at=self._clock.now()))
+
+    async def are_left_but(self, guild_ids: Collection[int]) -> list[int]:
+        """Return the servers that have settings and are not among those given."""
+        async with self._ledger.change() as change:
+            return [server.id for server in await change.tx.servers.present() if server.id not in guild_ids]
+
+    async def role_gone(self, guild_id: int, role_id: int) -> None:
+        """Take note that a role was deleted."""
+        async with self._ledger.change() as change:
+            server = await change.tx.servers.get(guild_id)
+            if server is None:
+                return
+            await change.tx.memberships.forget_role(guild_id, role_id)
+            if server.setup.role_id == role_id and server.objection is not Objection.GONE:
+                await change.tx.servers.keep(replace(server, objection=Objection.GONE))
+                await change.note_for(guild_id, Deed.ROLE_REFUSED, None, detail=Objection.GONE)
+
+    async def roles_changed(self, guild_id: int) -> None:
+        """Let what was refused be tried again: the roles of a server, or the bot's own, are not what they were."""
+        async with self._ledger.change(must_last=False) as change:
+            server = await change.tx.servers.get(guild_id)
+            if server is not None:
+                change.tell(ServerTouched(guild_id))
+
+    async def _entitled(self, change: Change) -> list[int]:
+        return await change.tx.memberships.entitled(rejected_after=self._clock.now() - self._grace)
+
+
+async def _server(change: Change, guild_id: int) -> Server:
+    return await change.tx.servers.get(guild_id) or Server(id=guild_id)
+
+
+def _id(snowflake: int | None) -> str | None:
+    return None if snowflake is None else str(snowflake)

@@ -1,0 +1,210 @@
+"""The rows of linked members in servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, delete, func, insert, or_, select, update
+
+from ..community import Cause, Membership, Standing
+from ..models import Verdict
+from .tables import links, memberships, servers
+from .words import read_word, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+_NO_ROLE = 0
+"""In a column that takes part in a unique index, where no two nulls are equal. Discord gives no role this id."""
+
+_UNTIL_TOLD = (Standing.OWED, Standing.DOUBTED)
+
+
+class MembershipRows:
+    """Linked members in servers, in one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def of(self, user_id: int) -> list[Membership]:
+        """Return where a member is or may be, and with which role."""
+        return await self._select(memberships.c.user_id == user_id)
+
+    async def of_in(self, user_id: int, guild_id: int) -> list[Membership]:
+        """Return a member's roles in a server."""
+        return await self._select(memberships.c.user_id == user_id, memberships.c.guild_id == guild_id)
+
+    async def get(self, membership_id: int) -> Membership | None:
+        """Return one membership."""
+        found = await self._select(memberships.c.id == membership_id)
+        return found[0] if found else None
+
+    async def next_due(self, guild_id: int, *, but_not: Collection[int]) -> Membership | None:
+        """Return what a server is owed, the oldest first, or else what is to be looked at again; some roles wait."""
+        here = and_(memberships.c.guild_id == guild_id, memberships.c.role_id.not_in(but_not))
+        for standing in _UNTIL_TOLD:
+            found = await self._select(here, memberships.c.standing == standing, most=1)
+            if found:
+                return found[0]
+        return None
+
+    async def servers_due(self) -> list[int]:
+        """Return the servers that the bot is in and that something is owed to."""
+        rows = await self._connection.execute(
+            select(memberships.c.guild_id)
+            .join(servers, servers.c.id == memberships.c.guild_id)
+            .where(memberships.c.standing.in_(_UNTIL_TOLD), servers.c.left_at.is_(None))
+            .distinct()
+        )
+        return list(rows.scalars())
+
+    async def entitled(self, *, rejected_after: datetime) -> list[int]:
+        """Return the members who are linked, but for those whose token has been known to be dead since an instant."""
+        is_dead = and_(links.c.verdict == Verdict.DEAD, links.c.is_held.is_(False))
+        rows = await self._connection.execute(
+            select(links.c.user_id).where(or_(~is_dead, links.c.rejected_at > rejected_after)).order_by(links.c.user_id)
+        )
+        return list(rows.scalars())
+
+    async def dead_since(self, before: datetime) -> list[int]:
+        """Return the members who have a role though their token has been dead since before an instant."""
+        rows = await self._connection.execute(
+            select(links.c.user_id)
+            .join(memberships, memberships.c.user_id == links.c.user_id)
+            .where(
+                links.c.verdict == Verdict.DEAD,
+                links.c.is_held.is_(False),
+                links.c.rejected_at <= before,
+                memberships.c.is_wanted,
+            )
+            .distinct()
+        )
+        return list(rows.scalars())
+
+    async def want(
+        self, guild_id: int, user_ids: Collection[int], role_id: int | None, cause: Cause, now: datetime
+    ) -> int:
+        """Let members have a role in a server; leave alone who is to have it already. Return how many are owed it."""
+        role = _NO_ROLE if role_id is None else role_id
+        is_this = and_(memberships.c.guild_id == guild_id, memberships.c.role_id == role)
+        rows = await self._connection.execute(select(memberships).where(is_this, memberships.c.user_id.in_(user_ids)))
+        known = {row.user_id: row for row in rows}
+        again = [
+            row.id for row in known.values() if not row.is_wanted or row.standing in {Standing.ABSENT, Standing.FOUND}
+        ]
+        owed = {"is_wanted": True, "standing": Standing.OWED, "cause": cause, "at": now}
+        if again:
+            await self._connection.execute(update(memberships).where(memberships.c.id.in_(again)).values(**owed))
+        new = [user_id for user_id in user_ids if user_id not in known]
+        if new:
+            same = {"guild_id": guild_id, "role_id": role, **owed}
+            await self._connection.execute(insert(memberships), [{**same, "user_id": user_id} for user_id in new])
+        return len(again) + len(new)
+
+    async def find(self, guild_id: int, user_id: int, role_id: int, now: datetime) -> None:
+        """Note that somebody who has not linked has a role."""
+        await self._connection.execute(
+            insert(memberships).values(
+                guild_id=guild_id,
+                user_id=user_id,
+                role_id=role_id,
+                is_wanted=False,
+                standing=Standing.FOUND,
+                cause=Cause.SETUP,
+                at=now,
+            )
+        )
+
+    async def unwant(self, user_id: int, cause: Cause, now: datetime) -> list[int]:
+        """Let a member lose every role that came with the link; return the servers where the member is or may be."""
+        return await self._unwant(memberships.c.user_id == user_id, cause, now)
+
+    async def unwant_others(self, guild_id: int, role_id: int | None, now: datetime) -> list[int]:
+        """Let the members of a server lose what is not its role any more."""
+        role = _NO_ROLE if role_id is None else role_id
+        return await self._unwant(
+            and_(memberships.c.guild_id == guild_id, memberships.c.role_id != role), Cause.SETUP, now
+        )
+
+    async def _unwant(self, where: ColumnElement[bool], cause: Cause, now: datetime) -> list[int]:
+        wanted = and_(where, memberships.c.is_wanted)
+        there = and_(wanted, memberships.c.standing != Standing.ABSENT)
+        guild_ids = list((await self._connection.execute(select(memberships.c.guild_id).where(there))).scalars())
+        nothing_to_take = or_(memberships.c.role_id == _NO_ROLE, memberships.c.standing == Standing.ABSENT)
+        await self._connection.execute(delete(memberships).where(wanted, nothing_to_take))
+        await self._connection.execute(
+            update(memberships).where(wanted).values(is_wanted=False, standing=Standing.OWED, cause=cause, at=now)
+        )
+        return guild_ids
+
+    async def doubt(self, guild_id: int) -> None:
+        """Let everything in a server that is thought to be settled be looked at again."""
+        settled = (Standing.SETTLED, Standing.ABSENT)
+        await self._connection.execute(
+            update(memberships)
+            .where(memberships.c.guild_id == guild_id, memberships.c.is_wanted, memberships.c.standing.in_(settled))
+            .values(standing=Standing.DOUBTED)
+        )
+
+    async def settle(self, membership: Membership, standing: Standing, now: datetime) -> bool:
+        """Write how a membership is, unless it has changed since it was read; tell whether it was written."""
+        as_read = and_(
+            memberships.c.id == membership.id,
+            memberships.c.is_wanted == membership.is_wanted,
+            memberships.c.standing == membership.standing,
+            memberships.c.at == membership.at,
+        )
+        result = await self._connection.execute(update(memberships).where(as_read).values(standing=standing, at=now))
+        return bool(result.rowcount)
+
+    async def forget_role(self, guild_id: int, role_id: int) -> None:
+        """Delete all about a role that there is no more."""
+        await self._connection.execute(
+            delete(memberships).where(memberships.c.guild_id == guild_id, memberships.c.role_id == role_id)
+        )
+
+    async def forget_server(self, guild_id: int) -> None:
+        """Delete all about a server."""
+        await self._connection.execute(delete(memberships).where(memberships.c.guild_id == guild_id))
+
+    async def went(self, guild_id: int, user_id: int) -> None:
+        """Note that a member has left a server; what was to be taken away there is gone."""
+        here = and_(memberships.c.guild_id == guild_id, memberships.c.user_id == user_id)
+        await self._connection.execute(delete(memberships).where(here, memberships.c.is_wanted.is_(False)))
+        await self._connection.execute(update(memberships).where(here).values(standing=Standing.ABSENT))
+
+    async def prune(self, taken_before: datetime) -> None:
+        """Delete what tells of roles that were taken away before an instant."""
+        is_taken = memberships.c.standing.in_((Standing.SETTLED, Standing.ABSENT))
+        is_over = and_(memberships.c.is_wanted.is_(False), is_taken)
+        await self._connection.execute(delete(memberships).where(is_over, memberships.c.at < taken_before))
+
+    async def counts(self, guild_id: int) -> dict[str, int]:
+        """Return how many members of a server there are of each standing; those to lose a role are left out."""
+        rows = await self._connection.execute(
+            select(memberships.c.standing, func.count())
+            .where(memberships.c.guild_id == guild_id, memberships.c.is_wanted)
+            .group_by(memberships.c.standing)
+        )
+        return {standing: count for standing, count in rows}  # noqa: C416 - a row is no pair to `dict`
+
+    async def _select(self, *where: ColumnElement[bool], most: int | None = None) -> list[Membership]:
+        query = select(memberships).where(*where).order_by(memberships.c.at, memberships.c.id).limit(most)
+        return readable(await self._connection.execute(query), _load)
+
+
+def _load(row: Row[Any]) -> Membership:
+    return Membership(
+        id=row.id,
+        guild_id=row.guild_id,
+        user_id=row.user_id,
+        role_id=row.role_id or None,
+        is_wanted=row.is_wanted,
+        standing=read_word(Standing, row.standing),
+        cause=read_word(Cause, row.cause),
+        at=row.at,
+    )

@@ -1,0 +1,84 @@
+"""The rows of servers: what their owners have chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, or_, select, update
+
+from ..community import Objection, Server, Setup
+from .tables import servers
+from .words import read_optional_word, readable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+_IS_THERE = servers.c.left_at.is_(None)
+
+
+class ServerRows:
+    """Servers in one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, guild_id: int) -> Server | None:
+        """Return one server, if its owners have ever chosen anything; nobody else changes its row meanwhile."""
+        found = await self._select(servers.c.id == guild_id)
+        return found[0] if found else None
+
+    async def present(self) -> list[Server]:
+        """Return the servers in which the bot is."""
+        return await self._select(_IS_THERE)
+
+    async def unreconciled(self, since: datetime) -> list[Server]:
+        """Return the servers whose members were not compared with Discord since an instant."""
+        return await self._select(_IS_THERE, or_(servers.c.reconciled_at.is_(None), servers.c.reconciled_at < since))
+
+    async def left(self, before: datetime) -> list[Server]:
+        """Return the servers that the bot left before an instant."""
+        return await self._select(servers.c.left_at < before)
+
+    async def keep(self, server: Server) -> None:
+        """Write a server, a new one or in place of what it was."""
+        columns = _columns(server)
+        result = await self._connection.execute(update(servers).where(servers.c.id == server.id).values(**columns))
+        if not result.rowcount:
+            await self._connection.execute(insert(servers).values(id=server.id, **columns))
+
+    async def remove(self, guild_id: int) -> None:
+        """Delete a server."""
+        await self._connection.execute(delete(servers).where(servers.c.id == guild_id))
+
+    async def _select(self, *where: ColumnElement[bool]) -> list[Server]:
+        rows = await self._connection.execute(select(servers).where(*where).order_by(servers.c.id).with_for_update())
+        return readable(rows, _load)
+
+
+def _columns(server: Server) -> dict[str, Any]:
+    return {
+        "role_id": server.setup.role_id,
+        "audit_channel_id": server.setup.audit_channel_id,
+        "panel_channel_id": server.panel_channel_id,
+        "panel_message_id": server.panel_message_id,
+        "objection": server.objection,
+        "audited_to": server.audited_to,
+        "reconciled_at": server.reconciled_at,
+        "left_at": server.left_at,
+    }
+
+
+def _load(row: Row[Any]) -> Server:
+    return Server(
+        id=row.id,
+        setup=Setup(role_id=row.role_id, audit_channel_id=row.audit_channel_id),
+        panel_channel_id=row.panel_channel_id,
+        panel_message_id=row.panel_message_id,
+        objection=read_optional_word(Objection, row.objection),
+        audited_to=row.audited_to,
+        reconciled_at=row.reconciled_at,
+        left_at=row.left_at,
+    )

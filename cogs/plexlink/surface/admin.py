@@ -1,0 +1,212 @@
+"""`/plexadmin`: the owners' commands and what happens to their servers, translated for the use cases."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Self
+
+import discord
+from discord import app_commands, ui
+from discord.ext import commands
+
+from ..community import Objection, Setup
+from ..errors import StoreError
+from . import admin_messages, admin_views, views
+from .admin_views import AdminAction, SetupCard
+from .roles import objection_to
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Awaitable, Callable
+
+    from ..models import Wish
+    from ..servers import Servers
+    from .cog import Desk, PlexLink
+
+_log = logging.getLogger(__name__)
+
+
+class AdminItem(ui.DynamicItem[ui.Item[ui.LayoutView]], template=admin_views.CUSTOM_ID):
+    """Any part of an owner's card, whenever it was sent."""
+
+    def __init__(self, item: ui.Item[ui.LayoutView], action: AdminAction, chosen: Setup) -> None:
+        super().__init__(item)
+        self.action = action
+        self.chosen = chosen
+
+    @classmethod
+    async def from_custom_id(cls, _: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Read the custom id."""
+        return cls(item, AdminAction(match["action"]), admin_views.chosen_in(match))
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand it to the cog, which answers."""
+        cog = interaction.client.get_cog(PlexAdmin.__cog_name__)
+        if isinstance(cog, PlexAdmin):
+            await cog.press(interaction, self.action, self.chosen)
+
+
+@app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+@app_commands.allowed_installs(guilds=True, users=False)
+@app_commands.default_permissions(manage_guild=True)
+class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=admin_messages.ADMIN):
+    """Let the owners of a server choose what linking means there.
+
+    What Discord shows to whom is up to the server; so whether somebody may manage it is asked each time.
+    """
+
+    def __init__(self, *, bot: commands.Bot, plexlink: PlexLink) -> None:
+        self._bot = bot
+        self._plexlink = plexlink
+
+    async def cog_load(self) -> None:
+        """Take the presses of owners' cards."""
+        self._bot.add_dynamic_items(AdminItem)
+
+    async def cog_unload(self) -> None:
+        """Take no more presses."""
+        self._bot.remove_dynamic_items(AdminItem)
+
+    @app_commands.command(name="setup", description=admin_messages.SETUP_COMMAND)
+    async def setup(self, interaction: discord.Interaction[Any]) -> None:
+        """Show what is chosen."""
+        await self._serve(interaction, self._show_setup)
+
+    async def press(self, interaction: discord.Interaction[Any], action: AdminAction, chosen: Setup) -> None:
+        """Do what a part of an owner's card asks for."""
+        data: dict[str, Any] = {**(interaction.data or {})}
+        values = data.get("values", [])
+
+        async def do(servers: Servers, caller: discord.Member) -> views.CardView:
+            match action:
+                case AdminAction.ROLE | AdminAction.CHANNEL:
+                    server = await servers.of(caller.guild.id)
+                    return _draft(caller, admin_views.with_choice(chosen, action, values), server.setup)
+                case _:
+                    return await self._apply(servers, caller, chosen)
+
+        await self._serve(interaction, do, is_in_place=True)
+
+    async def _serve(
+        self,
+        interaction: discord.Interaction[Any],
+        do: Callable[[Servers, discord.Member], Awaitable[views.CardView]],
+        *,
+        is_in_place: bool = False,
+    ) -> None:
+        async def decide(desk: Desk, _: Wish) -> views.CardView:
+            caller = interaction.user
+            if not isinstance(caller, discord.Member):
+                return views.saying(admin_messages.ONLY_IN_SERVERS)
+            if not interaction.permissions.manage_guild:
+                return views.saying(admin_messages.NOT_ALLOWED)
+            return await do(desk.servers, caller)
+
+        await self._plexlink.serve(interaction, decide, is_in_place=is_in_place)
+
+    async def _show_setup(self, servers: Servers, caller: discord.Member) -> views.CardView:
+        server = await servers.of(caller.guild.id)
+        return _draft(caller, server.setup, server.setup)
+
+    async def _apply(self, servers: Servers, caller: discord.Member, chosen: Setup) -> views.CardView:
+        """Choose, unless something speaks against it by now."""
+        before = (await servers.of(caller.guild.id)).setup
+        if _objection(caller, chosen, before) is not None or _is_closed(caller.guild, chosen):
+            return _draft(caller, chosen, before)
+        await servers.set_up(caller.guild.id, chosen, actor_id=caller.id)
+        return admin_views.setup(SetupCard(guild_name=caller.guild.name, chosen=chosen, before=before, is_saved=True))
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Take note of servers that were left while nobody looked."""
+        await self._note(self._compare_servers)
+
+    async def _compare_servers(self, servers: Servers) -> None:
+        for guild_id in await servers.are_left_but({guild.id for guild in self._bot.guilds}):
+            if self._is_ours(guild_id):
+                await servers.left(guild_id)
+
+    def _is_ours(self, guild_id: int) -> bool:
+        """Tell whether this process would see a server; others may run other shards."""
+        shards = getattr(self._bot, "shards", None)
+        count = self._bot.shard_count
+        return not shards or not count or (guild_id >> 22) % count in shards
+
+    @commands.Cog.listener()
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """Go on with a server that was left."""
+        await self._note(lambda servers: servers.joined(guild.id))
+
+    @commands.Cog.listener()
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Take note that the bot was removed."""
+        await self._note(lambda servers: servers.left(guild.id))
+
+    @commands.Cog.listener()
+    async def on_guild_role_delete(self, role: discord.Role) -> None:
+        """Take note that a role is gone."""
+        await self._note(lambda servers: servers.role_gone(role.guild.id, role.id))
+
+    @commands.Cog.listener()
+    async def on_guild_role_update(self, _: discord.Role, role: discord.Role) -> None:
+        """Let what was refused be tried again."""
+        await self._note(lambda servers: servers.roles_changed(role.guild.id))
+
+    @commands.Cog.listener()
+    async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
+        """Let what was refused be tried again, where the bot has got another role."""
+        if member.id == member.guild.me.id:
+            await self._note(lambda servers: servers.roles_changed(member.guild.id))
+
+    @commands.Cog.listener()
+    async def on_member_join(self, member: discord.Member) -> None:
+        """Greet a linked member with the role; Discord tells it where the host has turned the members intent on."""
+        await self._note(lambda servers: servers.met(member.guild.id, member.id, [role.id for role in member.roles]))
+
+    @commands.Cog.listener()
+    async def on_raw_member_remove(self, payload: discord.RawMemberRemoveEvent) -> None:
+        """Take note that a member has left; told as `on_member_join` is."""
+        await self._note(lambda servers: servers.member_left(payload.guild_id, payload.user.id))
+
+    async def _note(self, tell: Callable[[Servers], Awaitable[object]]) -> None:
+        """Tell what has happened; what cannot be kept now is found by the daily look."""
+        desk = self._plexlink.desk
+        if desk is not None:
+            try:
+                await tell(desk.servers)
+            except StoreError as error:
+                _log.warning("server.not_noted: %s", error)
+
+
+def _draft(caller: discord.Member, chosen: Setup, before: Setup) -> views.CardView:
+    """Return the card with what is chosen, but not applied."""
+    return admin_views.setup(
+        SetupCard(
+            guild_name=caller.guild.name,
+            chosen=chosen,
+            before=before,
+            objection=_objection(caller, chosen, before),
+            is_channel_closed=_is_closed(caller.guild, chosen),
+        )
+    )
+
+
+def _objection(caller: discord.Member, chosen: Setup, before: Setup) -> Objection | None:
+    """Return what speaks against a choice; what is chosen already, perhaps by somebody of higher rank, may stay."""
+    if chosen.role_id is None:
+        return None
+    role = caller.guild.get_role(chosen.role_id)
+    if role is None:
+        return Objection.GONE
+    return objection_to(role, caller=None if chosen.role_id == before.role_id else caller)
+
+
+def _is_closed(guild: discord.Guild, chosen: Setup) -> bool:
+    """Tell whether the bot cannot write into the chosen channel."""
+    if chosen.audit_channel_id is None:
+        return False
+    channel = guild.get_channel(chosen.audit_channel_id)
+    if channel is None:
+        return True
+    may = channel.permissions_for(guild.me)
+    return not (may.view_channel and may.send_messages)

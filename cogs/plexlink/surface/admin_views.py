@@ -1,0 +1,128 @@
+"""Cards for the owners of a server. What is chosen, but not applied yet, travels in the custom ids."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import discord
+from discord import ui
+
+from ..community import Objection, Setup
+from . import admin_messages, messages
+from .views import AMBER, GREEN, RED, CardView
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NOTHING = 0
+
+
+class AdminAction(StrEnum):
+    """What a part of an owner's card asks for; part of its custom id."""
+
+    ROLE = "role"
+    CHANNEL = "channel"
+    APPLY = "apply"
+    UNDO = "undo"
+
+
+CUSTOM_ID = re.compile(
+    rf"plexadmin:(?P<action>{'|'.join(AdminAction)}):(?P<role>[0-9]{{1,20}}):(?P<channel>[0-9]{{1,20}})"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupCard:
+    """What stands on the card: what is chosen on it, what was before, and what speaks against it."""
+
+    guild_name: str
+    chosen: Setup
+    before: Setup
+    objection: Objection | None = None
+    is_channel_closed: bool = False
+    is_saved: bool = False
+
+
+def chosen_in(match: re.Match[str]) -> Setup:
+    """Return what a custom id says is chosen."""
+    return Setup(role_id=int(match["role"]) or None, audit_channel_id=int(match["channel"]) or None)
+
+
+def with_choice(chosen: Setup, action: AdminAction, values: Sequence[str]) -> Setup:
+    """Return what is chosen after a select was used; an empty one chooses nothing."""
+    picked = int(values[0]) if values else None
+    return replace(chosen, role_id=picked) if action is AdminAction.ROLE else replace(chosen, audit_channel_id=picked)
+
+
+def setup(card: SetupCard) -> CardView:
+    """Return the card on which a server is set up."""
+    role, channel = _role(card.chosen), _channel(card.chosen)
+    items: list[ui.Item[CardView]] = [
+        ui.TextDisplay(admin_messages.setup(messages.name(card.guild_name), is_saved=card.is_saved)),
+        ui.TextDisplay(admin_messages.ROLE_HEADLINE),
+        ui.ActionRow(_role_select(card.chosen)),
+        ui.TextDisplay(admin_messages.CHANNEL_HEADLINE),
+        ui.ActionRow(_channel_select(card.chosen)),
+        ui.Separator(),
+        ui.TextDisplay(admin_messages.preview(before=_role(card.before), after=role, channel=channel)),
+    ]
+    troubles = []
+    if card.objection is not None:
+        troubles.append(admin_messages.objection(card.objection, role or ""))
+    if card.is_channel_closed:
+        troubles.append("⚠️ " + admin_messages.NO_CHANNEL.format(channel=channel))
+    if troubles:
+        items.append(ui.TextDisplay("\n".join(troubles)))
+    items.append(ui.ActionRow(*_buttons(card, is_open=not troubles)))
+    return CardView(RED if troubles else GREEN if card.is_saved else AMBER, *items)
+
+
+def _buttons(card: SetupCard, *, is_open: bool) -> list[ui.Button[CardView]]:
+    apply: ui.Button[CardView] = ui.Button(
+        label=admin_messages.APPLY,
+        style=discord.ButtonStyle.primary,
+        custom_id=_custom_id(AdminAction.APPLY, card.chosen),
+        disabled=card.is_saved or not is_open,
+    )
+    if not card.is_saved or card.before == card.chosen:
+        return [apply]
+    undo: ui.Button[CardView] = ui.Button(
+        label=admin_messages.UNDO, custom_id=_custom_id(AdminAction.UNDO, card.before)
+    )
+    return [apply, undo]
+
+
+def _role_select(chosen: Setup) -> ui.RoleSelect[CardView]:
+    return ui.RoleSelect(
+        custom_id=_custom_id(AdminAction.ROLE, chosen),
+        placeholder=admin_messages.CHOOSE_ROLE,
+        min_values=0,
+        max_values=1,
+        default_values=[discord.Object(chosen.role_id)] if chosen.role_id else [],
+    )
+
+
+def _channel_select(chosen: Setup) -> ui.ChannelSelect[CardView]:
+    return ui.ChannelSelect(
+        custom_id=_custom_id(AdminAction.CHANNEL, chosen),
+        placeholder=admin_messages.CHOOSE_CHANNEL,
+        channel_types=[discord.ChannelType.text],
+        min_values=0,
+        max_values=1,
+        default_values=[discord.Object(chosen.audit_channel_id)] if chosen.audit_channel_id else [],
+    )
+
+
+def _custom_id(action: AdminAction, chosen: Setup) -> str:
+    return f"plexadmin:{action}:{chosen.role_id or _NOTHING}:{chosen.audit_channel_id or _NOTHING}"
+
+
+def _role(chosen: Setup) -> str | None:
+    return None if chosen.role_id is None else f"<@&{chosen.role_id}>"
+
+
+def _channel(chosen: Setup) -> str | None:
+    return None if chosen.audit_channel_id is None else f"<#{chosen.audit_channel_id}>"

@@ -1,0 +1,103 @@
+"""Roles at Discord: which may be given to members at all, and giving and taking them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+
+from ..community import Kept, Objection
+from ..errors import NotifyError
+from .notifier import code_of, in_time
+
+if TYPE_CHECKING:
+    from discord.ext import commands
+
+_MAY_NOT = 50013
+_NO_MEMBER = {10007, 10013}
+_NO_ROLE = 10011
+_FORBIDDEN = 403
+
+DANGEROUS = discord.Permissions(
+    **{name: True for name, _ in discord.Permissions() if name.startswith("manage_")},
+    administrator=True,
+    ban_members=True,
+    deafen_members=True,
+    kick_members=True,
+    mention_everyone=True,
+    moderate_members=True,
+    move_members=True,
+    mute_members=True,
+    view_audit_log=True,
+)
+"""What nobody should get from a program: a role with one of these is not given."""
+
+
+def objection_to(role: discord.Role, *, caller: discord.Member | None = None) -> Objection | None:
+    """Return why a role must not be given, by this bot, or, where one is named, for this owner."""
+    guild = role.guild
+    if role.is_default():
+        return Objection.EVERYONE
+    if role.managed:
+        return Objection.MANAGED
+    if role.permissions.value & DANGEROUS.value:
+        return Objection.DANGEROUS
+    if caller is not None and caller.id != guild.owner_id and role >= caller.top_role:
+        return Objection.ABOVE_CALLER
+    return _out_of_reach(role)
+
+
+def _out_of_reach(role: discord.Role) -> Objection | None:
+    """Return why Discord would not let the bot give or take a role."""
+    me = role.guild.me
+    if not me.guild_permissions.manage_roles:
+        return Objection.NO_PERMISSION
+    return Objection.TOO_HIGH if role >= me.top_role else None
+
+
+class DiscordRoles:
+    """Give and take roles; see `work.roles.RoleKeeper`."""
+
+    def __init__(self, *, bot: commands.Bot) -> None:
+        self._bot = bot
+
+    async def see_to(self, *, guild_id: int, user_id: int, role_id: int | None, has: bool) -> Kept | Objection:
+        """See to it that a member has a role, or has it not; see `work.roles.RoleKeeper`."""
+        guild = self._bot.get_guild(guild_id)
+        if guild is None or guild.unavailable:
+            raise NotifyError("Discord does not show the server at present")
+        role = None if role_id is None else guild.get_role(role_id)
+        if role_id is not None and role is None:
+            return Objection.GONE
+        async with in_time():
+            try:
+                return await _see_to(guild, user_id, role, has=has)
+            except discord.HTTPException as error:
+                refusal = _refusal(error)
+                if refusal is None:
+                    raise
+                return refusal
+
+
+async def _see_to(guild: discord.Guild, user_id: int, role: discord.Role | None, *, has: bool) -> Kept | Objection:
+    member = await guild.fetch_member(user_id)
+    if role is None or (member.get_role(role.id) is not None) is has:
+        return Kept.AS_IT_WAS
+    objection = objection_to(role) if has else _out_of_reach(role)
+    if objection is not None:
+        return objection
+    if has:
+        await member.add_roles(role, reason="has linked a Plex account")
+    else:
+        await member.remove_roles(role, reason="has no linked Plex account any more")
+    return Kept.CHANGED
+
+
+def _refusal(error: discord.HTTPException) -> Kept | Objection | None:
+    """Return what a refusal of Discord's means; nothing where it may be otherwise in a minute."""
+    code = code_of(error)
+    if code in _NO_MEMBER:
+        return Kept.ABSENT
+    if code == _NO_ROLE:
+        return Objection.GONE
+    return Objection.NO_PERMISSION if code == _MAY_NOT and error.status == _FORBIDDEN else None

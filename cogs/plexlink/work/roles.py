@@ -1,0 +1,200 @@
+"""Roles follow links: what servers are owed is done at Discord, one member of a server after the other.
+
+What is owed stands in the rows until it is true, so that nothing is lost by a crash, and nothing done twice does harm:
+before a role is given or taken, it is looked at who has it. Once a day everything is looked at again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import defaultdict
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from .. import entitlements
+from ..community import Cause, Kept, Membership, Objection, Standing
+from ..errors import NotifyError
+from ..models import Deed, Lane, State
+from .agenda import Key, Kind
+from .shares import Purpose
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..change import Change
+    from ..clock import Clock
+    from ..community import Server
+    from ..ledger import Ledger
+    from .agenda import Agenda
+
+_log = logging.getLogger(__name__)
+
+DAY = timedelta(days=1)
+SETTINGS_KEPT = timedelta(days=30)
+"""For so long a server that has removed the bot may take it back as it was."""
+
+_RECEIPT_KEPT = timedelta(hours=1)
+"""For so long a card may tell that a role was taken away."""
+
+_IS_NEWS = timedelta(minutes=15)
+"""For so long after the linking its card is drawn anew where a role was given."""
+
+_LOOKS_APART_SECONDS = 0.2
+"""Between two members who are only looked at again: others use Discord's limits too."""
+
+_OBJECTED_SECONDS = 60.0
+_LONGEST_OBJECTED_SECONDS = 3600.0
+_LONGEST_RETRY_SECONDS = 600.0
+
+
+class RoleKeeper(Protocol):
+    """The way to the members of servers; handed in, so that nothing here knows Discord."""
+
+    async def see_to(self, *, guild_id: int, user_id: int, role_id: int | None, has: bool) -> Kept | Objection:
+        """See to it that a member has a role, or has it not, and return what came of it, or why it must not be.
+
+        Without a role it is only looked whether the member is there.
+
+        Raises:
+            NotifyError: Discord does not say; try again.
+
+        """
+        ...
+
+
+class Roles:
+    """Give and take what is owed."""
+
+    def __init__(self, *, ledger: Ledger, agenda: Agenda, keeper: RoleKeeper, clock: Clock, grace: timedelta) -> None:
+        self._ledger = ledger
+        self._agenda = agenda
+        self._keeper = keeper
+        self._clock = clock
+        self._grace = grace
+        self._objected: defaultdict[int, set[int]] = defaultdict(set)
+
+    def hear(self, guild_id: int) -> None:
+        """Plan what a server is owed."""
+        self._objected.pop(guild_id, None)
+        self._agenda.put_sooner(_key(guild_id), Purpose.FREE)
+
+    async def find(self, change: Change) -> None:
+        """Plan what all servers are owed, and what a day or a month makes due."""
+        now, tx = self._clock.now(), change.tx
+        for user_id in await tx.memberships.dead_since(now - self._grace):
+            await change.disentitle(user_id, Cause.DEAD)
+        for server in await tx.servers.unreconciled(now - DAY):
+            await self._doubt(change, server, now)
+        for server in await tx.servers.left(now - SETTINGS_KEPT):
+            await tx.memberships.forget_server(server.id)
+            await tx.servers.remove(server.id)
+        await tx.memberships.prune(now - _RECEIPT_KEPT)
+        for guild_id in await tx.memberships.servers_due():
+            if not self._agenda.is_planned(_key(guild_id)):
+                self._agenda.put(_key(guild_id), Purpose.FREE)
+
+    async def _doubt(self, change: Change, server: Server, now: datetime) -> None:
+        """Let everything in a server be looked at again; `random` spreads the servers over the day."""
+        is_first = server.reconciled_at is None
+        at = now - DAY * random.random() if is_first else now  # noqa: S311 - a spread, no secret
+        await change.tx.servers.keep(replace(server, reconciled_at=at))
+        entitled = await change.tx.memberships.entitled(rejected_after=now - self._grace)
+        await entitlements.entitle_all(change.tx, server, entitled, now)
+        if not is_first:
+            await change.tx.memberships.doubt(server.id)
+
+    async def work_off(self, guild_id: int) -> None:
+        """Do one thing that a server is owed, and plan the next."""
+        objected = self._objected[guild_id]
+        async with self._ledger.change() as change:
+            server = await change.tx.servers.get(guild_id)
+            membership = await change.tx.memberships.next_due(guild_id, but_not=objected)
+        if server is None or server.left_at is not None:
+            return
+        if membership is None:
+            self._wait_for_owner(guild_id)
+            return
+        try:
+            kept = await self._keeper.see_to(
+                guild_id=guild_id,
+                user_id=membership.user_id,
+                role_id=membership.role_id,
+                has=membership.is_wanted,
+            )
+        except NotifyError as error:
+            delay = self._agenda.retry(_key(guild_id), Purpose.FREE, longest_seconds=_LONGEST_RETRY_SECONDS)
+            _log.warning("role.failed server=%d, trying again in %.0f s: %s", guild_id, delay, error)
+            return
+        async with self._ledger.change() as change:
+            if isinstance(kept, Objection):
+                await self._object(change, membership, kept)
+            else:
+                await self._settle(change, membership, kept)
+        is_look = membership.standing is Standing.DOUBTED
+        self._agenda.put(_key(guild_id), Purpose.FREE, _LOOKS_APART_SECONDS if is_look else 0.0)
+
+    def _wait_for_owner(self, guild_id: int) -> None:
+        """Try by and by what Discord or a rule forbids; a change of the server's roles brings it up sooner."""
+        if self._objected.pop(guild_id, None):
+            self._agenda.retry(
+                _key(guild_id),
+                Purpose.FREE,
+                first_seconds=_OBJECTED_SECONDS,
+                longest_seconds=_LONGEST_OBJECTED_SECONDS,
+            )
+        else:
+            self._agenda.succeeded(_key(guild_id))
+
+    async def _object(self, change: Change, membership: Membership, objection: Objection) -> None:
+        """Leave what cannot be done, and let the owners know once."""
+        role_id = membership.role_id or 0
+        if objection is Objection.GONE and not membership.is_wanted:
+            await change.tx.memberships.forget_role(membership.guild_id, role_id)
+            return
+        self._objected[membership.guild_id].add(role_id)
+        server = await change.tx.servers.get(membership.guild_id)
+        if server is None or server.objection is objection:
+            return
+        await change.tx.servers.keep(replace(server, objection=objection))
+        await change.note_for(server.id, Deed.ROLE_REFUSED, None, user_id=membership.user_id, detail=objection)
+        _log.warning("role.refused server=%d why=%s", server.id, objection)
+
+    async def _settle(self, change: Change, membership: Membership, kept: Kept) -> None:
+        standing = Standing.ABSENT if kept is Kept.ABSENT else Standing.SETTLED
+        if not await change.tx.memberships.settle(membership, standing, self._clock.now()):
+            return  # it is to be otherwise by now, and comes up again
+        self._agenda.succeeded(_key(membership.guild_id))
+        server = await change.tx.servers.get(membership.guild_id)
+        is_its_role = server is not None and server.setup.role_id == membership.role_id
+        if server is not None and server.objection is not None and is_its_role and kept is not Kept.ABSENT:
+            await change.tx.servers.keep(replace(server, objection=None))
+        if kept is not Kept.ABSENT:
+            await self._tell(change, membership, kept)
+
+    async def _tell(self, change: Change, membership: Membership, kept: Kept) -> None:
+        """Write what was done into the server's audit, and let the card of a new link tell it."""
+        is_first = membership.standing is Standing.OWED
+        guild_id, user_id = membership.guild_id, membership.user_id
+        if is_first and membership.is_wanted and membership.cause is Cause.LINKED:
+            await change.note_for(guild_id, Deed.LINKED, None, user_id=user_id)
+        if membership.role_id is None or not (is_first or kept is Kept.CHANGED):
+            return
+        deed = Deed.ROLE_GIVEN if membership.is_wanted else Deed.ROLE_TAKEN
+        await change.note_for(guild_id, deed, None, user_id=user_id, detail=membership.cause)
+        _log.info("%s server=%d user=%d", str(deed).replace("_", "."), guild_id, user_id)
+        if membership.is_wanted and is_first:
+            await self._redraw(change, user_id)
+
+    async def _redraw(self, change: Change, user_id: int) -> None:
+        link = await change.tx.links.of(user_id)
+        if link is None or link.linked_at < self._clock.now() - _IS_NEWS:
+            return
+        attempt = await change.newest(link.attempt_id)
+        if attempt is not None and attempt.state is State.LINKED and (attempt.answer or attempt.place.lane is Lane.DM):
+            await change.redraw(attempt)  # what can no longer be edited was told that the role is on its way
+
+
+def _key(guild_id: int) -> Key:
+    return Key(Kind.ROLES, str(guild_id))
