@@ -147,6 +147,11 @@ async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
         raise UnavailableError("the bot could not start for ten minutes; the lines above say why") from None
     try:
         await connecting
+    except discord.PrivilegedIntentsRequired:
+        raise SettingError(
+            "Discord does not tell this bot who joins: turn on the Server Members Intent in the developer portal "
+            "(Bot, Privileged Gateway Intents), or PLEXLINK_MEMBERS_INTENT off."
+        ) from None
     except discord.ConnectionClosed as error:
         if error.code == _BAD_TOKEN_CLOSE_CODE:
             raise _bad_token() from None

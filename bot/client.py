@@ -38,7 +38,8 @@ class PlexLinkBot(commands.AutoShardedBot):
 
     def __init__(self, settings: BotSettings, *, shard_count: int | None = None, observe: Observe = unobserved) -> None:
         intents = discord.Intents.none()
-        intents.guilds = True  # the names of servers; nothing here is privileged
+        intents.guilds = True  # the names of servers and roles; nothing here is privileged
+        intents.members = settings.members_intent
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
@@ -50,9 +51,11 @@ class PlexLinkBot(commands.AutoShardedBot):
             allowed_mentions=discord.AllowedMentions.none(),
             max_ratelimit_timeout=60.0,
             guild_ready_timeout=0.5,
+            chunk_guilds_at_startup=False,
         )
         self.plexlink_settings = settings.plexlink
         self.plexlink_observe = observe
+        self._gives_roles = settings.roles
         self._command_list: CommandList | None = None
 
     @property
@@ -117,9 +120,12 @@ class PlexLinkBot(commands.AutoShardedBot):
             await self._command_list.joined(guild.id)
 
     def invite_url(self) -> str:
-        """Return a link that adds the bot to a server with exactly what it needs: commands, and no permission."""
+        """Return a link that adds the bot to a server with exactly what it needs.
+
+        That is commands and no permission; that to manage roles where the host wants roles given.
+        """
         return discord.utils.oauth_url(
             self.application_id or 0,
-            permissions=discord.Permissions.none(),
+            permissions=discord.Permissions(manage_roles=self._gives_roles),
             scopes=("bot", "applications.commands"),
         )

@@ -15,7 +15,7 @@ from environs import EnvError
 
 from plexlink.errors import SettingError
 from plexlink.models import Secret
-from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_proxy, parse_url
+from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_boolean, parse_proxy, parse_url
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -54,6 +54,10 @@ class BotSettings:
     web_host: str = "127.0.0.1"
     web_port: int = 8080
     """Zero: no web server."""
+    roles: bool = False
+    """Whether those who invite the bot are asked to let it give roles."""
+    members_intent: bool = False
+    """Whether Discord tells who joins and leaves; it has to be turned on there as well."""
     log_format: str = "console"
     log_level: int = logging.INFO
     parts: tuple[Secret, ...] = field(init=False, repr=False, compare=False)
@@ -92,6 +96,8 @@ class BotSettings:
             passed_over=_passed_over(env),
             web_host=reader.read("PLEXLINK_WEB_HOST", _host, "127.0.0.1", "an address of this machine, or 0.0.0.0"),
             web_port=reader.read("PLEXLINK_WEB_PORT", _port, 8080, "a port from 0 to 65535; 0 turns the pages off"),
+            roles=reader.read("PLEXLINK_ROLES", parse_boolean, False, "true or false"),  # noqa: FBT003 - a default
+            members_intent=reader.read("PLEXLINK_MEMBERS_INTENT", parse_boolean, False, "true or false"),  # noqa: FBT003
             log_format=reader.read("PLEXLINK_LOG_FORMAT", _format, "console", "console or json"),
             log_level=reader.read("PLEXLINK_LOG_LEVEL", _level, logging.INFO, "DEBUG, INFO, WARNING or ERROR"),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import simcord
@@ -30,9 +30,14 @@ PATIENCE_SECONDS = 180.0
 EPHEMERAL = 1 << 6
 
 
-def bot_settings(data_dir: Path, plex_url: str, *, discord_proxy: Secret | None = None, **others: Any) -> BotSettings:
-    plexlink = PlexLinkSettings(data_dir=data_dir, **{"plex_url": plex_url, "plex_rate": 200.0, **others})
-    return BotSettings(discord_token=Secret("simcord"), plexlink=plexlink, discord_proxy=discord_proxy)
+OF_THE_BOT = {field.name for field in fields(BotSettings) if field.init}
+
+
+def bot_settings(data_dir: Path, plex_url: str, **options: Any) -> BotSettings:
+    of_bot = {name: value for name, value in options.items() if name in OF_THE_BOT}
+    of_plugin = {name: value for name, value in options.items() if name not in OF_THE_BOT}
+    plexlink = PlexLinkSettings(data_dir=data_dir, **{"plex_url": plex_url, "plex_rate": 200.0, **of_plugin})
+    return BotSettings(discord_token=Secret("simcord"), plexlink=plexlink, **of_bot)
 
 
 class PatientEnv(simcord.Env):

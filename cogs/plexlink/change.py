@@ -312,6 +312,12 @@ class Change:
         """Let a member lose the roles that came with the link."""
         self._touch(await entitlements.disentitle(self.tx, user_id, cause, self._clock.now()))
 
+    async def note_where_known(self, deed: Deed, user_id: int) -> None:
+        """Write what became of a link into the audit of the servers where its member is."""
+        there = {each.guild_id for each in await self.tx.memberships.of(user_id) if each.is_there}
+        await entitlements.note(self.tx, there, deed, user_id, self._clock.now())
+        self._touch(sorted(there))
+
     async def note_for(
         self, guild_id: int, deed: Deed, actor_id: int | None, *, user_id: int | None = None, detail: str | None = None
     ) -> None:

@@ -96,6 +96,11 @@ class Membership:
     cause: Cause
     at: datetime
 
+    @property
+    def is_there(self) -> bool:
+        """Tell whether the member was seen in the server when Discord was last asked."""
+        return self.standing in {Standing.SETTLED, Standing.DOUBTED, Standing.FOUND}
+
 
 @dataclass(frozen=True, slots=True)
 class ServerTouched:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _MOST_AT_ONCE = 1000
 """So many ids fit into one statement of any database."""
 
-_DEEDS = {Cause.UNLINKED: Deed.UNLINKED, Cause.MOVED: Deed.MOVED, Cause.DEAD: Deed.DIED}
+_DEEDS = {Cause.UNLINKED: Deed.UNLINKED, Cause.MOVED: Deed.MOVED}
+"""What is told of the link itself; that one has died was told when its member was."""
 
 
 async def entitle(tx: Transaction, user_id: int, now: datetime) -> list[int]:
@@ -36,8 +37,10 @@ async def entitle(tx: Transaction, user_id: int, now: datetime) -> list[int]:
 
 async def disentitle(tx: Transaction, user_id: int, cause: Cause, now: datetime) -> list[int]:
     """Let a member lose every role that came with the link."""
-    there = sorted(set(await tx.memberships.unwant(user_id, cause, now)))
-    await note(tx, there, _DEEDS[cause], user_id, now)
+    there = sorted({each.guild_id for each in await tx.memberships.of(user_id) if each.is_wanted and each.is_there})
+    await tx.memberships.unwant(user_id, cause, now)
+    if cause in _DEEDS:
+        await note(tx, there, _DEEDS[cause], user_id, now)
     return there
 
 

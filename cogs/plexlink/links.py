@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .bell import Bell, Happened
     from .clock import Clock
+    from .community import Membership
     from .ledger import Ledger
     from .models import Attempt, Link, Notice, Wish
 
@@ -134,8 +135,9 @@ class Links:
             waiting = await tx.sign_outs.of(user_id)
             given_up = await tx.given_up.of(user_id)
             notices = await tx.notices.of(user_id)
+            memberships = await tx.memberships.of(user_id)
             entries = await tx.audit.about(user_id)
-            if link is not None or attempts or waiting or given_up or notices or entries:
+            if link is not None or attempts or waiting or given_up or notices or memberships or entries:
                 await tx.audit.add(AuditEntry(at=now, actor_id=user_id, deed=Deed.EXPORTED, user_id=user_id))
         return {
             "discord_user_id": str(user_id),
@@ -145,6 +147,7 @@ class Links:
             "waiting_sign_outs": [{"requested_at": _text(requested_at)} for requested_at in waiting],
             "given_up_codes": [{"ends_at": _text(deadline_at)} for deadline_at in given_up],
             "notices": [_exported_notice(notice) for notice in notices],
+            "servers": [_exported_membership(membership) for membership in memberships],
             "audit": [_exported_entry(entry, user_id) for entry in entries],
         }
 
@@ -162,6 +165,7 @@ class Links:
             if link is not None:
                 await change.end_link(link, Reason.FORGOTTEN, place=wish.card, answer=wish.answer)
             await change.forget_attempts(user_id)
+            await tx.memberships.forget(user_id)
             if await tx.audit.forget(user_id) or is_known:
                 await change.note(Deed.FORGOTTEN, user_id, actor_id=user_id)
         _log.info("member.forgotten user=%s", user_id)
@@ -219,6 +223,17 @@ def _exported_notice(notice: Notice) -> dict[str, Any]:
     }
 
 
+def _exported_membership(membership: Membership) -> dict[str, Any]:
+    return {
+        "discord_server_id": _id(membership.guild_id),
+        "role_id": _id(membership.role_id),
+        "is_to_be_yours": membership.is_wanted,
+        "standing": membership.standing,
+        "because": membership.cause,
+        "at": _text(membership.at),
+    }
+
+
 def _exported_place(drawn: Attempt | Notice) -> dict[str, Any]:
     """Return where in Discord something is shown."""
     answer = drawn.answer
@@ -240,6 +255,7 @@ def _exported_entry(entry: AuditEntry, user_id: int) -> dict[str, Any]:
         "did": entry.deed,
         "to": "you" if entry.user_id == user_id else "another member",
         "detail": entry.detail,
+        "discord_server_id": _id(entry.guild_id),
     }
 
 

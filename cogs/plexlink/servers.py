@@ -82,10 +82,10 @@ class Servers:
             if server is not None and server.left_at is None:
                 await change.tx.servers.keep(replace(server, left_at=self._clock.now()))
 
-    async def are_left_but(self, guild_ids: Collection[int]) -> list[int]:
-        """Return the servers that have settings and are not among those given."""
+    async def known(self) -> list[Server]:
+        """Return all servers for which something is chosen, and those that were left within a month."""
         async with self._ledger.change() as change:
-            return [server.id for server in await change.tx.servers.present() if server.id not in guild_ids]
+            return await change.tx.servers.all()
 
     async def role_gone(self, guild_id: int, role_id: int) -> None:
         """Take note that a role was deleted."""

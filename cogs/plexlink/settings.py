@@ -99,7 +99,7 @@ class PlexLinkSettings:
             role_grace=reader.read(
                 "PLEXLINK_ROLE_GRACE_HOURS", _hours, timedelta(hours=72), "a whole number of hours from 0 to 8760"
             ),
-            user_install=reader.read("PLEXLINK_USER_INSTALL", _boolean, False, "true or false"),  # noqa: FBT003 - a default
+            user_install=reader.read("PLEXLINK_USER_INSTALL", parse_boolean, False, "true or false"),  # noqa: FBT003 - a default
         )
         if settings.keys is not None:
             parse_keys(settings.keys.reveal(), source="PLEXLINK_KEYS")  # to say what is wrong before anything starts
@@ -263,7 +263,8 @@ def _ids(text: str) -> tuple[int, ...]:
     return ids
 
 
-def _boolean(text: str) -> bool:
+def parse_boolean(text: str) -> bool:
+    """Take a word for yes or no, else raise ValueError."""
     words = {
         "true": True,
         "yes": True,

@@ -2,55 +2,327 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import discord
+import pytest
 
-from harness import Card
+from accounts import account_of
+from harness import Card, a_world
+from plexlink_bot.sandbox.plex_tv import ALICE
+from servers import (
+    deeds,
+    invite_again,
+    let_bot,
+    make_role,
+    memberships,
+    raise_role,
+    roles_of,
+    set_up,
+    throw_out,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness import World
 
-
-def make_role(world: World, name: str = "Plex", **permissions: bool) -> Any:
-    return world.guild.create_role(name, permissions=discord.Permissions(**permissions))
+HOUR = 3600
 
 
-def bot_role(world: World, **permissions: bool) -> Any:
-    """The bot's own role, above all that were made before."""
-    role = make_role(world, "PlexLink", **(permissions or {"manage_roles": True}))
-    world.env.backend.add_member_role(world.guild.id, world.env.backend.bot_user.id, role.id)
-    return role
-
-
-def roles_of(world: World, member: Any) -> set[int]:
-    return set(world.env.backend.get_member(world.guild.id, member.id).role_ids)
-
-
-async def set_up(world: World, role: Any, channel: Any = None, *, owner: Any = None) -> Card:
-    """Choose as an owner does."""
-    owner = owner or world.owner
-    response = (await owner.slash(world.channel, "plexadmin setup")).response
-    result = await owner.select(response, [role] if role else [], custom_id=part(response, "role"))
-    if channel is not None:
-        result = await owner.select(result.response, [channel], custom_id=part(result.response, "channel"))
-    result = await owner.click(result.response, label="Apply")
-    return Card(result.response)
-
-
-def part(message: Any, action: str) -> str:
-    return next(each["custom_id"] for each in Card(message).parts if f":{action}:" in each.get("custom_id", ""))
-
-
-async def test_who_links_gets_the_role_and_who_unlinks_loses_it(world: World) -> None:
-    role = make_role(world)
-    bot_role(world)
-    assert "saved ✓" in (await set_up(world, role)).text
-    await world.link()
-    assert roles_of(world, world.alice) == {role.id}
-    assert "Role *Plex* added ✓" in world.card().text
-    response = (await world.alice.slash(world.channel, "plexunlink")).response
-    await world.alice.click(response, label="Unlink")
+async def unlink(world: World, member: Any = None) -> Any:
+    member = member or world.alice
+    response = (await member.slash(world.channel, "plexunlink")).response
+    await member.click(response, label="Unlink")
     await world.advance(10)
-    assert roles_of(world, world.alice) == set()
-    assert "Role *Plex* removed in *Home \\*Cinema\\** ✓" in Card(response).text
+    return response
+
+
+async def let_die(world: World, token: str) -> None:
+    """Let a token die and be found out, an hour before its member is told."""
+    world.plex.revoke(token)
+    response = (await world.alice.slash(world.channel, "plexstatus")).response
+    await world.alice.click(response, label="Check now")
+    await world.advance(301)
+
+
+async def backdate(world: World, table: str, column: str, *, hours: float) -> None:
+    """Let something have happened so long ago, and be looked at: days pass in a moment here, but not in an instant."""
+    at = (world.env.now() - timedelta(hours=hours)).isoformat(timespec="microseconds")
+    world.write(f"UPDATE plexlink_{table} SET {column} = ?", at)  # noqa: S608 - a test's own names
+    await world.advance(301)
+
+
+async def test_who_links_gets_the_role_and_who_unlinks_loses_it_and_both_cards_say_so(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await world.link()
+    assert roles_of(world, world.alice) == [role.id]
+    assert "Role *Plex* added ✓" in world.card().text
+    response = await unlink(world)
+    assert roles_of(world, world.alice) == []
+    assert r"Role *Plex* removed in *Home \*Cinema\** ✓" in Card(response).text
+    assert deeds(world) == ["role_chosen", "linked", "role_given", "unlinked", "role_taken"]
+
+
+async def test_who_had_linked_before_gets_the_role_when_it_is_chosen_without_a_word(world: World) -> None:
+    await world.link()
+    messages = [message.components for message in world.messages()]
+    role = make_role(world)
+    await set_up(world, role)
+    assert roles_of(world, world.alice) == [role.id]
+    await world.advance(HOUR)
+    assert [Card(message).text for message in world.messages()] != []
+    assert len(messages) == len(world.messages())
+
+
+async def test_another_role_takes_the_place_of_the_first_and_none_takes_it_away(world: World) -> None:
+    first, second = make_role(world), make_role(world, "Movie night")
+    await set_up(world, first)
+    await world.link()
+    await set_up(world, second)
+    assert roles_of(world, world.alice) == [second.id]
+    await set_up(world)
+    assert roles_of(world, world.alice) == []
+    assert world.rows("links"), "a link is its member's"
+
+
+async def test_a_new_link_of_the_same_member_keeps_the_role_and_a_moved_one_moves_it(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await world.link()
+    response = (await world.alice.slash(world.channel, "plexstatus")).response
+    await world.alice.click(response, label="Link another account")
+    world.approve(account_of("other"))
+    await world.advance(6)
+    assert roles_of(world, world.alice) == [role.id]
+    assert deeds(world) == ["role_chosen", "linked", "role_given"]
+    bob = world.join("bob")
+    await world.plexlink(bob)
+    world.approve(account_of("other"))
+    await world.advance(6)
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    assert (roles_of(world, world.alice), roles_of(world, bob)) == ([], [role.id])
+    assert "moved" in deeds(world)
+
+
+async def test_everything_deleted_takes_the_role_too_and_leaves_nothing(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await world.link()
+    response = (await world.alice.slash(world.channel, "plexprivacy")).response
+    question = (await world.alice.click(response, label="Delete everything")).response
+    await world.alice.click(question, label="Delete everything")
+    await world.advance(2 * HOUR)
+    assert roles_of(world, world.alice) == []
+    assert memberships(world) == []
+
+
+async def test_a_dead_link_keeps_the_role_for_72_hours_and_a_living_one_brings_it_back(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await let_die(world, await world.link())
+    await backdate(world, "links", "rejected_at", hours=71)
+    assert roles_of(world, world.alice) == [role.id]
+    assert "died" in deeds(world)
+    await backdate(world, "links", "rejected_at", hours=72)
+    assert roles_of(world, world.alice) == []
+    await world.plexlink()
+    world.approve(ALICE)
+    await world.advance(6)
+    assert roles_of(world, world.alice) == [role.id]
+
+
+async def test_the_time_for_dead_links_is_a_setting(tmp_path: Path) -> None:
+
+    async with a_world(tmp_path, role_grace=timedelta()) as world:
+        role = make_role(world)
+        await set_up(world, role)
+        await let_die(world, await world.link())
+        await world.advance(600)
+        assert roles_of(world, world.alice) == []
+
+
+async def test_a_linked_member_who_comes_later_gets_the_role_with_the_first_interaction(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    world.guild.remove_member(world.alice)
+    await world.alice.user.slash("plexlink")
+    world.approve(ALICE)
+    await world.advance(6)
+    assert memberships(world) == [(world.alice.id, role.id, 1, "absent")]
+    assert "Role" not in world.card().text
+    alice = world.guild.add_member(world.alice.user)
+    await alice.slash(world.channel, "plexprivacy")
+    assert roles_of(world, alice) == [role.id]
+
+
+async def test_where_discord_tells_who_joins_a_linked_member_gets_the_role_at_once(tmp_path: Path) -> None:
+    async with a_world(tmp_path, members_intent=True) as world:
+        role = make_role(world)
+        await set_up(world, role)
+        await world.link()
+        world.guild.remove_member(world.alice)
+        await world.env.settle()
+        assert memberships(world) == [(world.alice.id, role.id, 1, "absent")]
+        alice = world.guild.add_member(world.alice.user)
+        await world.env.settle()
+        assert roles_of(world, alice) == [role.id]
+
+
+async def test_a_role_taken_by_hand_comes_back_within_a_day(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await world.link()
+    world.env.backend.remove_member_role(world.guild.id, world.alice.id, role.id)
+    await backdate(world, "guilds", "reconciled_at", hours=24)
+    assert roles_of(world, world.alice) == [role.id]
+
+
+async def test_a_role_given_by_hand_to_somebody_without_a_link_is_noted_once_and_stays(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    world.env.backend.add_member_role(world.guild.id, world.alice.id, role.id)
+    for _ in range(3):
+        await world.alice.slash(world.channel, "plexstatus")
+    await backdate(world, "guilds", "reconciled_at", hours=24)
+    assert deeds(world) == ["role_chosen", "role_found"]
+    assert roles_of(world, world.alice) == [role.id]
+
+
+@pytest.mark.parametrize("trouble", ["no_permission", "too_high", "dangerous"])
+async def test_what_forbids_a_role_is_noted_once_and_the_role_is_given_as_soon_as_that_is_mended(
+    world: World, trouble: str
+) -> None:
+    role, backend = make_role(world), world.env.backend
+    await set_up(world, role)
+
+    def turn(*, on: bool) -> None:
+        if trouble == "no_permission":
+            let_bot(world, manage_roles=not on)
+        elif trouble == "too_high":
+            raise_role(world, role)
+        else:
+            backend.edit_role(world.guild.id, role.id, {"permissions": 4 if on else 0})
+
+    turn(on=True)
+    await world.env.settle()
+    await world.link()
+    await world.link(world.join("bob"), account_of("bob"))
+    await world.advance(2 * HOUR)
+    assert roles_of(world, world.alice) == []
+    assert deeds(world) == ["role_chosen", "role_refused"]
+    assert "added" not in world.card().text
+    turn(on=False)
+    await world.env.settle()
+    await world.advance(10)
+    assert roles_of(world, world.alice) == [role.id]
+    assert world.rows("guilds")[0]["objection"] is None
+
+
+async def test_a_role_that_is_deleted_is_noted_and_another_can_be_chosen(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await world.link()
+    world.env.backend.delete_role(world.guild.id, role.id)
+    await world.env.settle()
+    assert world.rows("guilds")[0]["objection"] == "gone"
+    another = make_role(world, "Another")
+    await set_up(world, another)
+    assert roles_of(world, world.alice) == [another.id]
+
+
+async def test_an_old_role_that_cannot_be_taken_does_not_hold_up_the_new_one(world: World) -> None:
+    first, second = make_role(world), make_role(world, "Movie night")
+    await set_up(world, first)
+    await world.link()
+    raise_role(world, first)
+    await world.env.settle()
+    await set_up(world, second)
+    assert set(roles_of(world, world.alice)) == {first.id, second.id}
+    raise_role(world, first)
+    await world.env.settle()
+    assert roles_of(world, world.alice) == [second.id]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_a_discord_that_fails_for_a_while_is_asked_again(world: World, method: str) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    path = "/guilds/*/members/*" if method == "GET" else "/guilds/*/members/*/roles/*"
+    world.env.inject_error(method, path, status=503, code=0, times=3)
+    await world.link()
+    await world.advance(60)
+    assert roles_of(world, world.alice) == [role.id]
+    await unlink(world)
+    await world.advance(60)
+    assert roles_of(world, world.alice) == []
+
+
+async def test_servers_do_not_disturb_each_other(world: World) -> None:
+    role, other = make_role(world), world.env.create_guild("Other place")
+    await set_up(world, role)
+    raise_role(world, role)
+    world.guild, first = other, world.guild
+    world.channel, channel = other.create_text_channel("general"), world.channel
+    theirs = make_role(world, "Theirs")
+    owner, world.owner = world.owner, type(world.owner)(world.env, other, other.owner)
+    await set_up(world, theirs)
+    alice = other.add_member(world.alice.user)
+    await world.link(alice)
+    assert roles_of(world, alice) == [theirs.id]
+    world.guild, world.channel, world.owner = first, channel, owner
+    assert roles_of(world, world.alice) == []
+    raise_role(world, role)
+    await world.env.settle()
+    assert roles_of(world, world.alice) == [role.id]
+    text = Card(world.env.backend.messages[world.alice.user.dm_channel.id][world.messages(alice)[0].id]).text
+    assert "Role *Theirs* added ✓" in text
+    assert r"Role *Plex* added in *Home \*Cinema\** ✓" in text
+
+
+async def test_a_server_that_removes_the_bot_finds_its_settings_again_for_a_month(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await world.link()
+    await throw_out(world)
+    await unlink(world)
+    assert roles_of(world, world.alice) == [role.id], "nobody can take it now"
+    await invite_again(world)
+    assert roles_of(world, world.alice) == []
+    await throw_out(world)
+    await backdate(world, "guilds", "left_at", hours=29 * 24)
+    assert len(world.rows("guilds")) == 1
+    await backdate(world, "guilds", "left_at", hours=30 * 24)
+    assert (world.rows("guilds"), world.rows("members")) == ([], [])
+
+
+async def test_a_start_takes_note_of_servers_that_were_left_meanwhile(world: World) -> None:
+    await set_up(world, make_role(world))
+    await world.stop()
+    world.env.backend.remove_guild(world.guild.id)
+    await world.start()
+    assert world.rows("guilds")[0]["left_at"] is not None
+
+
+async def test_a_start_goes_on_with_servers_that_were_joined_again_meanwhile(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await throw_out(world)
+    await world.restart()
+    await world.link()
+    assert roles_of(world, world.alice) == [role.id]
+
+
+async def test_a_restart_gives_what_was_owed(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    world.env.inject_error("PUT", "/guilds/*/members/*/roles/*", status=503, code=0, times=None)
+    await world.link()
+    assert roles_of(world, world.alice) == []
+    await world.stop()
+    world.env.backend.faults.clear()
+    await world.start()
+    assert roles_of(world, world.alice) == [role.id]
+    assert "Role *Plex* added ✓" in world.card().text

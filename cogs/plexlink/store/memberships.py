@@ -89,7 +89,7 @@ class MembershipRows:
         self, guild_id: int, user_ids: Collection[int], role_id: int | None, cause: Cause, now: datetime
     ) -> int:
         """Let members have a role in a server; leave alone who is to have it already. Return how many are owed it."""
-        role = _NO_ROLE if role_id is None else role_id
+        role = role_id or _NO_ROLE
         is_this = and_(memberships.c.guild_id == guild_id, memberships.c.role_id == role)
         rows = await self._connection.execute(select(memberships).where(is_this, memberships.c.user_id.in_(user_ids)))
         known = {row.user_id: row for row in rows}
@@ -119,27 +119,22 @@ class MembershipRows:
             )
         )
 
-    async def unwant(self, user_id: int, cause: Cause, now: datetime) -> list[int]:
-        """Let a member lose every role that came with the link; return the servers where the member is or may be."""
-        return await self._unwant(memberships.c.user_id == user_id, cause, now)
+    async def unwant(self, user_id: int, cause: Cause, now: datetime) -> None:
+        """Let a member lose every role that came with the link."""
+        await self._unwant(memberships.c.user_id == user_id, cause, now)
 
-    async def unwant_others(self, guild_id: int, role_id: int | None, now: datetime) -> list[int]:
+    async def unwant_others(self, guild_id: int, role_id: int | None, now: datetime) -> None:
         """Let the members of a server lose what is not its role any more."""
-        role = _NO_ROLE if role_id is None else role_id
-        return await self._unwant(
-            and_(memberships.c.guild_id == guild_id, memberships.c.role_id != role), Cause.SETUP, now
-        )
+        is_another = and_(memberships.c.guild_id == guild_id, memberships.c.role_id != (role_id or _NO_ROLE))
+        await self._unwant(is_another, Cause.SETUP, now)
 
-    async def _unwant(self, where: ColumnElement[bool], cause: Cause, now: datetime) -> list[int]:
+    async def _unwant(self, where: ColumnElement[bool], cause: Cause, now: datetime) -> None:
         wanted = and_(where, memberships.c.is_wanted)
-        there = and_(wanted, memberships.c.standing != Standing.ABSENT)
-        guild_ids = list((await self._connection.execute(select(memberships.c.guild_id).where(there))).scalars())
         nothing_to_take = or_(memberships.c.role_id == _NO_ROLE, memberships.c.standing == Standing.ABSENT)
         await self._connection.execute(delete(memberships).where(wanted, nothing_to_take))
         await self._connection.execute(
             update(memberships).where(wanted).values(is_wanted=False, standing=Standing.OWED, cause=cause, at=now)
         )
-        return guild_ids
 
     async def doubt(self, guild_id: int) -> None:
         """Let everything in a server that is thought to be settled be looked at again."""
@@ -176,6 +171,11 @@ class MembershipRows:
         here = and_(memberships.c.guild_id == guild_id, memberships.c.user_id == user_id)
         await self._connection.execute(delete(memberships).where(here, memberships.c.is_wanted.is_(False)))
         await self._connection.execute(update(memberships).where(here).values(standing=Standing.ABSENT))
+
+    async def forget(self, user_id: int) -> None:
+        """Delete where a member is, but for the roles that are still to be taken away."""
+        is_owed = and_(memberships.c.is_wanted.is_(False), memberships.c.standing == Standing.OWED)
+        await self._connection.execute(delete(memberships).where(memberships.c.user_id == user_id, ~is_owed))
 
     async def prune(self, taken_before: datetime) -> None:
         """Delete what tells of roles that were taken away before an instant."""

@@ -34,6 +34,10 @@ class ServerRows:
         """Return the servers in which the bot is."""
         return await self._select(_IS_THERE)
 
+    async def all(self) -> list[Server]:
+        """Return all servers."""
+        return await self._select()
+
     async def unreconciled(self, since: datetime) -> list[Server]:
         """Return the servers whose members were not compared with Discord since an instant."""
         return await self._select(_IS_THERE, or_(servers.c.reconciled_at.is_(None), servers.c.reconciled_at < since))

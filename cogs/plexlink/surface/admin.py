@@ -118,13 +118,16 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """Take note of servers that were left while nobody looked."""
+        """Take note of servers that were left or joined again while nobody looked."""
         await self._note(self._compare_servers)
 
     async def _compare_servers(self, servers: Servers) -> None:
-        for guild_id in await servers.are_left_but({guild.id for guild in self._bot.guilds}):
-            if self._is_ours(guild_id):
-                await servers.left(guild_id)
+        for server in await servers.known():
+            is_there = self._bot.get_guild(server.id) is not None
+            if is_there and server.left_at is not None:
+                await servers.joined(server.id)
+            elif not is_there and server.left_at is None and self._is_ours(server.id):
+                await servers.left(server.id)
 
     def _is_ours(self, guild_id: int) -> bool:
         """Tell whether this process would see a server; others may run other shards."""

@@ -153,6 +153,7 @@ class HealthCheck:
                 await self._confirm_or_conclude(change, before=link)
             elif finding is Finding.ALIVE and link.health.told_at is not None:
                 await tx.notices.remove_about(link.user_id, Topic.LINK_DEAD)
+                await change.entitle(link.user_id)
             if finding is Finding.ALIVE and link.health.is_held:
                 released = await tx.links.release(next_check_at=now)
                 _log.warning("health.released links=%d: plex.tv accepts tokens again that it refused", released)
@@ -215,4 +216,5 @@ async def _tell_of_the_dead(change: Change, now: datetime) -> None:
         await change.tx.links.diagnose(link.id, replace(link.health, told_at=now))
         await change.notify(link.user_id, Topic.LINK_DEAD)
         await change.note(Deed.DIED, link.user_id)
+        await change.note_where_known(Deed.DIED, link.user_id)
         change.tell(TokenDead(user_id=link.user_id, link_id=link.id, at=now))

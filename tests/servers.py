@@ -1,0 +1,85 @@
+"""What the owner of a simulated server does, and what Discord has by then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import discord
+from simcord.backend.serializers import guild_create_payload
+
+from harness import Card
+
+if TYPE_CHECKING:
+    from harness import World
+
+
+def make_role(world: World, name: str = "Plex", **permissions: bool) -> Any:
+    """Create a role; like Discord's, it comes below all others, and so below the bot's own."""
+    return world.guild.create_role(name, permissions=discord.Permissions(**permissions))
+
+
+def raise_role(world: World, role: Any) -> None:
+    """Move a role above the bot's own, or back below it."""
+    backend = world.env.backend
+    top = max(each.position for each in backend.get_guild(world.guild.id).roles.values())
+    is_raised = backend.get_role(world.guild.id, role.id).position == top
+    backend.reorder_roles(world.guild.id, [{"id": str(role.id), "position": 1 if is_raised else top + 1}])
+
+
+def let_bot(world: World, **permissions: bool) -> None:
+    """Change what the bot may do in the server."""
+    backend = world.env.backend
+    (role,) = (each for each in backend.get_guild(world.guild.id).roles.values() if each.managed)
+    changed = discord.Permissions(role.permissions)
+    changed.update(**permissions)
+    backend.edit_role(world.guild.id, role.id, {"permissions": changed.value})
+
+
+async def throw_out(world: World) -> None:
+    """Let the bot be removed from the server, which keeps everything else."""
+    world.env.backend.emit("GUILD_DELETE", {"id": str(world.guild.id)})
+    await world.env.settle()
+
+
+async def invite_again(world: World) -> None:
+    backend = world.env.backend
+    payload = dict(guild_create_payload(backend, backend.get_guild(world.guild.id)))
+    del payload["unavailable"]  # which tells a server that is joined from one that is there again
+    backend.emit("GUILD_CREATE", payload)
+    await world.env.settle()
+
+
+def roles_of(world: World, member: Any) -> list[int]:
+    return list(world.env.backend.get_member(world.guild.id, member.id).role_ids)
+
+
+def part(message: Any, action: str) -> str:
+    """Return the custom id of a part of an owner's card."""
+    return next(each["custom_id"] for each in Card(message).parts if f":{action}:" in each.get("custom_id", ""))
+
+
+async def show_setup(world: World, owner: Any = None) -> Any:
+    return (await (owner or world.owner).slash(world.channel, "plexadmin setup")).response
+
+
+async def choose(world: World, response: Any, action: str, *picked: Any, owner: Any = None) -> Any:
+    """Use a select of the card; return the card as it is then."""
+    return (await (owner or world.owner).select(response, picked, custom_id=part(response, action))).response
+
+
+async def set_up(world: World, role: Any = None, channel: Any = None, *, owner: Any = None) -> Any:
+    """Choose and apply; return the card as it is then."""
+    response = await show_setup(world, owner)
+    response = await choose(world, response, "role", *filter(None, [role]), owner=owner)
+    if channel is not None:
+        response = await choose(world, response, "channel", channel, owner=owner)
+    return (await (owner or world.owner).click(response, label="Apply")).response
+
+
+def memberships(world: World) -> list[tuple[Any, ...]]:
+    return [(row["user_id"], row["role_id"], row["is_wanted"], row["standing"]) for row in world.rows("members")]
+
+
+def deeds(world: World, guild_id: int | None = None) -> list[str]:
+    """What stands in a server's audit."""
+    return [row["deed"] for row in world.rows("audit") if row["guild_id"] == (guild_id or world.guild.id)]
