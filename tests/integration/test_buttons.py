@@ -23,6 +23,18 @@ async def test_i_have_approved_it_asks_now(world: World) -> None:
     assert "Linked as alice" in world.card().text
 
 
+async def test_who_pressed_in_vain_is_asked_about_often_for_the_next_minute(world: World) -> None:
+    await world.plexlink()
+    await world.advance(240)
+    asked = world.asked()
+    await world.advance(60)
+    without = world.asked() - asked
+    await world.press("I've approved it")
+    asked = world.asked()
+    await world.advance(60)
+    assert world.asked() - asked > 2 * without
+
+
 async def test_i_have_approved_it_says_when_plex_does_not_answer(world: World) -> None:
     await world.plexlink()
     world.plex.fail(ServerError(502), calls=Operation.GET_PIN)
