@@ -12,7 +12,7 @@ from plex_tv_client import Client, Clock, connected
 from plexlink_bot.sandbox.plex_tv import PlexTV
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -37,6 +37,19 @@ async def plex(clock: Clock) -> AsyncIterator[PlexTV]:
 async def client(plex: PlexTV) -> AsyncIterator[Client]:
     async with connected(plex) as client:
         yield client
+
+
+@pytest.fixture
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start in an empty folder, from an environment without settings; a `.env` writes into it, so put all back."""
+    for name in os.environ:
+        if name.startswith(("PLEXLINK_", "DISCORD_")) or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -24,6 +24,18 @@ async def forget(world: World) -> Any:
     return await world.alice.click(response.response, label="Delete everything")
 
 
+async def moved_to_bob(world: World) -> Any:
+    """Let Alice link her account, and Bob move it to himself; return Bob."""
+    await world.link()
+    bob = world.join("bob")
+    await world.plexlink(bob)
+    world.approve()
+    await world.advance(6)
+    await world.press("Move it here", bob)
+    await world.advance(6)
+    return bob
+
+
 def exported(world: World, message: Any) -> dict[str, Any]:
     """The file that came with a message."""
     (attachment,) = message.attachments
@@ -108,13 +120,7 @@ async def test_who_deletes_everything_again_and_again_gets_no_more_codes_for_it(
 
 
 async def test_what_a_forgotten_member_did_to_another_stays_in_that_ones_list(world: World) -> None:
-    await world.link()
-    bob = world.join("bob")
-    await world.plexlink(bob)
-    world.approve()
-    await world.advance(6)
-    await world.press("Move it here", bob)
-    await world.advance(6)
+    bob = await moved_to_bob(world)
     response = (await bob.slash(world.channel, "plexprivacy")).response
     question = await bob.click(response, label="Delete everything")
     await bob.click(question.response, label="Delete everything")
@@ -202,13 +208,7 @@ async def test_the_export_of_who_is_unknown_is_empty(world: World) -> None:
 
 
 async def test_the_export_does_not_name_the_other_member_of_a_move(world: World) -> None:
-    await world.link()
-    bob = world.join("bob")
-    await world.plexlink(bob)
-    world.approve()
-    await world.advance(6)
-    await world.press("Move it here", bob)
-    await world.advance(6)
+    bob = await moved_to_bob(world)
     await world.alice.click(await privacy(world), label="Export")
     export = exported(world, world.messages()[-1])
     assert str(bob.id) not in json.dumps(export)

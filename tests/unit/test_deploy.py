@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,9 +13,6 @@ from aiohttp import web
 
 from plexlink.settings import open_environment
 from plexlink_bot.settings import BotSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -44,19 +39,6 @@ def variables() -> set[str]:
 
 def example() -> dict[str, str]:
     return {found[1]: found[2] for line in EXAMPLE.read_text("utf-8").splitlines() if (found := LINE.fullmatch(line))}
-
-
-@pytest.fixture
-def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start in an empty folder, from an environment without settings; a `.env` writes into it, so put all back."""
-    for name in os.environ:
-        if name.startswith(("PLEXLINK_", "DISCORD_")):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    before = dict(os.environ)
-    yield
-    for name in set(os.environ) - set(before):
-        del os.environ[name]
 
 
 def test_the_example_of_a_dot_env_has_every_setting_and_no_other() -> None:

@@ -18,7 +18,9 @@ from plexlink.settings import PlexLinkSettings, open_environment
 from plexlink_bot.settings import BotSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 TOKEN = "planted-discord-token"
 KEY = base64.b64encode(b"planted" * 4 + b"keys").decode()
@@ -84,19 +86,6 @@ BAD_OF_THE_BOT = {
     "PLEXLINK_LOG_FORMAT": ["planted", "xml"],
     "PLEXLINK_LOG_LEVEL": ["planted", "10", "NOTSET", "loud"],
 }
-
-
-@pytest.fixture(autouse=True)
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start from an environment without settings; a `.env` file writes into it, so put all back at the end."""
-    for name in os.environ:
-        if name.startswith(("PLEXLINK_", "DISCORD_")) or name.upper().endswith("_PROXY"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    before = dict(os.environ)
-    yield
-    for name in set(os.environ) - set(before):
-        del os.environ[name]
 
 
 def plexlink() -> PlexLinkSettings:
