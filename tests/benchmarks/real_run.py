@@ -91,7 +91,7 @@ class RealRun:
         self._plex.approve(code, Account(id=user_id, uuid=f"{user_id:016x}", username=f"u{user_id}", email="u@x.y"))
 
     def _press(self, attempt_id: str) -> None:
-        attempt = self._worker._asker._asked_about.get(attempt_id)
+        attempt = self._worker._asker._memory_of(attempt_id).asked_about
         if attempt is not None:
             self._worker._asker.press(attempt)
 

@@ -7,6 +7,7 @@ answer is made again; a token that plex.tv gave is never dropped because the dat
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING
@@ -63,6 +64,26 @@ _PURPOSES = {
 }
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What this process knows of an attempt besides its row; instants are monotonic, and infinite while unknown.
+
+    `asked_about` is the attempt as it is asked about, so that a question costs no look at its row; `made` is a PIN that
+    could not be committed yet; `was_told` that its member has read of plex.tv's silence.
+    """
+
+    planned: flow.Call | None = None
+    asked_about: Attempt | None = None
+    question: Question | None = None
+    made: Pin | None = None
+    deadline: float = inf
+    gone_since: float = inf
+    refused_since: float = inf
+    presses: Presses = field(default_factory=Presses)
+    is_pressed: bool = False
+    was_told: bool = False
+
+
 class Asker:
     """Take attempts through their calls to plex.tv."""
 
@@ -82,19 +103,10 @@ class Asker:
         self._presenter = presenter
         self._clock = clock
         self._pin_style = pin_style
-        self._planned: dict[str, flow.Call | None] = {}
-        self._asked_about: dict[str, Attempt] = {}
-        self._deadlines: dict[str, float] = {}
-        self._questions: dict[str, Question] = {}
-        self._pressed: set[str] = set()
-        self._made: dict[str, Pin] = {}
+        self._memories: dict[str, _Memory] = {}
         self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
         self._inquiries = Inquiries(plex=plex, came_late=self._came_late)
         self._accounts = Accounts(ledger=ledger, plex=plex, agenda=agenda, clock=clock)
-        self._gone_since: dict[str, float] = {}
-        self._refused_since: dict[str, float] = {}
-        self._told: set[str] = set()
-        self._presses: dict[str, Presses] = {}
 
     def hear(self, attempt: Attempt) -> None:
         """Plan an attempt's next call, unless that is planned or being made; ask no more about one that has ended."""
@@ -102,15 +114,14 @@ class Asker:
             if attempt.id not in self._in_hand:  # a token in hand is still to be disowned
                 self._forget(attempt.id)
             return
-        call = flow.next_call(attempt)
-        if self._planned.get(attempt.id) is call and self._agenda.is_planned(Key(Kind.ATTEMPT, attempt.id)):
-            if attempt.id in self._asked_about:
-                self._asked_about[attempt.id] = attempt
+        call, memory = flow.next_call(attempt), self._memories.setdefault(attempt.id, _Memory())
+        if memory.planned is call and self._agenda.is_planned(Key(Kind.ATTEMPT, attempt.id)):
+            if memory.asked_about is not None:
+                memory.asked_about = attempt
             return
-        self._planned[attempt.id] = call
-        self._asked_about.pop(attempt.id, None)
-        if call is flow.Call.ASK and attempt.id in self._deadlines:  # this process made the code
-            now, known = self._clock.monotonic(), self._questions.get(attempt.id)
+        memory.planned, memory.asked_about = call, None
+        if call is flow.Call.ASK and memory.deadline < inf:  # this process made the code
+            now, known = self._clock.monotonic(), memory.question
             self._plan_question(attempt, known.shown_at if known else now, now)
         else:
             self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.FREE if call is None else _PURPOSES[call])
@@ -122,14 +133,13 @@ class Asker:
 
         Who presses again and again is not heard each time: others wait too.
         """
-        now = self._clock.monotonic()
-        self._pressed.add(attempt.id)
+        now, memory = self._clock.monotonic(), self._memories.setdefault(attempt.id, _Memory())
+        memory.is_pressed = True
         if self._agenda.pace.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
-        heard_from = self._presses.get(attempt.id, Presses()).next_at
-        last_chance = self._deadlines.get(attempt.id, inf) - LAST_CHANCE_SECONDS - now
+        last_chance = memory.deadline - LAST_CHANCE_SECONDS - now
         key = Key(Kind.ATTEMPT, attempt.id)
-        self._agenda.put(key, Purpose.PRESSED, heard_from - now, last_chance_seconds=last_chance)
+        self._agenda.put(key, Purpose.PRESSED, memory.presses.next_at - now, last_chance_seconds=last_chance)
         self._inquiries.hurry(attempt.id)
 
     async def stop(self) -> None:
@@ -154,7 +164,7 @@ class Asker:
 
     async def step(self, attempt_id: str) -> None:
         """Make the attempt's next call."""
-        attempt = self._asked_about.get(attempt_id) or await self._ledger.get(attempt_id)
+        attempt = self._memory_of(attempt_id).asked_about or await self._ledger.get(attempt_id)
         if attempt is None or attempt.state is not State.PENDING:
             await self._disown(attempt_id)
         if attempt is None or flow.is_over(attempt):
@@ -162,22 +172,22 @@ class Asker:
             if attempt is not None:
                 self._presenter.wake(attempt)  # nobody was told, where a commit came through though it seemed to fail
             return
-        self._planned[attempt_id] = flow.next_call(attempt)
-        was_pressed = attempt_id in self._pressed
-        self._pressed.discard(attempt_id)
+        memory = self._memories.setdefault(attempt_id, _Memory())
+        was_pressed = memory.is_pressed
+        memory.planned, memory.is_pressed = flow.next_call(attempt), False
         try:
             await self._call_or_explain(attempt, was_pressed=was_pressed)
         except (StaleAttemptError, IllegalTransitionError) as error:
             _log.info("link.moved_on attempt=%s: %s", attempt_id, error)
             await self._look_again(attempt_id)
         except StoreError:
-            self._asked_about.pop(attempt_id, None)  # nobody knows what was committed: the row will tell
+            self._memory_of(attempt_id).asked_about = None  # nobody knows what was committed: the row will tell
             raise
 
     async def _look_again(self, attempt_id: str) -> None:
         """Go on from where an attempt is by now."""
         newest = await self._ledger.get(attempt_id)
-        self._planned.pop(attempt_id, None)
+        self._memory_of(attempt_id).planned = None
         if newest is None:
             self._forget(attempt_id)
         else:
@@ -207,27 +217,28 @@ class Asker:
         if self._closes_in_seconds(attempt) <= 0:
             await self._advance(attempt, flow.Failed(Reason.PLEX_SILENT))
             return
-        is_new = attempt.id not in self._made
+        memory = self._memory_of(attempt.id)
+        pin = memory.made or await self._plex.create_pin(
+            _known(attempt.client_identifier), device_name=attempt.device_name, style=self._pin_style
+        )
+        is_new = memory.made is None
         if is_new:
-            pin = self._made[attempt.id] = await self._plex.create_pin(
-                _known(attempt.client_identifier), device_name=attempt.device_name, style=self._pin_style
-            )
-            self._deadlines[attempt.id] = self._clock.monotonic() + pin.expires_in.total_seconds()
-            self._refused_since.pop(attempt.id, None)
-        pin = self._made[attempt.id]
-        left = timedelta(seconds=self._deadlines[attempt.id] - self._clock.monotonic())
+            memory.made, memory.refused_since = pin, inf
+            memory.deadline = self._clock.monotonic() + pin.expires_in.total_seconds()
+        left = timedelta(seconds=memory.deadline - self._clock.monotonic())
         await self._commit(attempt, flow.PinCreated(pin.id, pin.code, self._clock.now() + left), tells=is_new)
-        self._made.pop(attempt.id, None)
+        memory.made = None
 
     async def _ask(self, attempt: Attempt, *, was_pressed: bool) -> None:
         if attempt.id in self._in_hand:
             await self._keep(attempt, tells=was_pressed)
             return
-        asked = self._clock.monotonic()
+        asked, memory = self._clock.monotonic(), self._memory_of(attempt.id)
         if was_pressed:
-            self._presses[attempt.id] = self._presses.get(attempt.id, Presses()).after(asked)
+            memory.presses = memory.presses.after(asked)
         answer = await self._inquiries.ask(attempt)
-        self._refused_since.pop(attempt.id, None)
+        memory = self._memory_of(attempt.id)  # it may have ended meanwhile
+        memory.refused_since = inf
         self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
         if attempt.id in self._in_hand:  # an earlier question was answered meanwhile
             await self._keep(attempt, tells=True)
@@ -235,14 +246,14 @@ class Asker:
         match answer:
             case Approved(token):
                 self._in_hand[attempt.id] = (attempt, token)
-                if attempt.id in self._questions:
-                    self._agenda.learn(self._questions[attempt.id], approved_by=asked)
-                    self._presenter.approved(attempt, after=self._questions[attempt.id].asked_at)
+                if memory.question is not None:
+                    self._agenda.learn(memory.question, approved_by=asked)
+                    self._presenter.approved(attempt, after=memory.question.asked_at)
                 await self._keep(attempt, tells=True)
             case Expired():
                 await self._seems_gone(attempt, asked, was_pressed=was_pressed)
             case Pending(expires_in):
-                self._gone_since.pop(attempt.id, None)
+                memory.gone_since = inf
                 await self._still_pending(attempt, asked, expires_in, was_pressed=was_pressed)
 
     def _came_late(self, attempt: Attempt, token: Secret) -> None:
@@ -252,14 +263,15 @@ class Asker:
 
     async def _seems_gone(self, attempt: Attempt, asked: float, *, was_pressed: bool) -> None:
         """End a code that has run out; before its time, only when plex.tv has said twice that it does not know it."""
-        since = self._gone_since.setdefault(attempt.id, asked)
-        deadline = self._deadlines.get(attempt.id, asked + flow.left(attempt, self._clock.now()).total_seconds())
+        memory, by_row = self._memory_of(attempt.id), asked + flow.left(attempt, self._clock.now()).total_seconds()
+        since = memory.gone_since = min(memory.gone_since, asked)
+        deadline = memory.deadline if memory.deadline < inf else by_row
         is_over = asked >= deadline - LAST_CHANCE_SECONDS or asked - since >= GONE_TWICE_SECONDS
         if is_over and not self._inquiries.is_asking(attempt.id):  # a question that was put in time may bring a token
             await self._advance(attempt, flow.RanOut())
             return
         if was_pressed:
-            self._pressed.add(attempt.id)  # the next answer is for them
+            memory.is_pressed = True  # the next answer is for them
         key, left = Key(Kind.ATTEMPT, attempt.id), since + GONE_TWICE_SECONDS - asked
         self._agenda.put(key, Purpose.POLL, max(ASKED_AGAIN_SECONDS, left))
 
@@ -285,13 +297,13 @@ class Asker:
     async def _still_pending(
         self, attempt: Attempt, asked: float, expires_in: timedelta | None, *, was_pressed: bool
     ) -> None:
-        if attempt.id not in self._planned:
+        if attempt.id not in self._memories:
             return  # it ended while plex.tv was asked
         if asked >= self._deadline(attempt, asked, expires_in):
             await self._advance(attempt, flow.RanOut())
             return
-        is_first = attempt.id not in self._asked_about
-        known = self._questions.get(attempt.id)
+        memory = self._memory_of(attempt.id)
+        is_first, known = memory.asked_about is None, memory.question
         pressed_at = asked if was_pressed else known.pressed_at if known else -inf
         self._plan_question(attempt, self._shown_at(attempt, asked), asked, pressed_at)
         if was_pressed:
@@ -301,31 +313,30 @@ class Asker:
 
     def _deadline(self, attempt: Attempt, asked: float, expires_in: timedelta | None) -> float:
         """Return the monotonic deadline; after a restart, plex.tv's first answer sets it."""
-        known = self._deadlines.get(attempt.id)
-        if known is None:
+        memory = self._memory_of(attempt.id)
+        if memory.deadline == inf:
             if attempt.deadline_at is not None and expires_in is not None:
                 self._clock.suppose(attempt.deadline_at - expires_in)
             left = expires_in if expires_in is not None else flow.left(attempt, self._clock.now())
-            known = self._deadlines[attempt.id] = asked + left.total_seconds()
-        return known
+            memory.deadline = asked + left.total_seconds()
+        return memory.deadline
 
     def _shown_at(self, attempt: Attempt, asked: float) -> float:
         """Return the monotonic instant at which a code was there; of an earlier process's, when it was asked for."""
-        known = self._questions.get(attempt.id)
+        known = self._memory_of(attempt.id).question
         if known is not None:
             return known.shown_at
         return asked - max(0.0, (self._clock.now() - attempt.requested_at).total_seconds())
 
     def _plan_question(self, attempt: Attempt, shown_at: float, asked_at: float, pressed_at: float = -inf) -> None:
         """Plan the next question: when it is worth a request, just before the deadline, and right at it."""
-        key, deadline = Key(Kind.ATTEMPT, attempt.id), self._deadlines[attempt.id]
-        question = Question(shown_at, asked_at, deadline - LAST_CHANCE_SECONDS, pressed_at)
-        self._questions[attempt.id] = question
-        self._asked_about[attempt.id] = attempt
+        key, memory = Key(Kind.ATTEMPT, attempt.id), self._memory_of(attempt.id)
+        question = Question(shown_at, asked_at, memory.deadline - LAST_CHANCE_SECONDS, pressed_at)
+        memory.question, memory.asked_about = question, attempt
         if asked_at < question.last_at:
             self._agenda.put_question(key, question)
         else:
-            self._agenda.put_sooner(key, Purpose.POLL, deadline - self._clock.monotonic())
+            self._agenda.put_sooner(key, Purpose.POLL, memory.deadline - self._clock.monotonic())
 
     async def _cannot_read(self, attempt: Attempt) -> None:
         """End an attempt whose secrets are broken; leave one whose key is missing to the operator."""
@@ -351,8 +362,9 @@ class Asker:
 
     def _is_refused(self, attempt: Attempt) -> bool:
         """Tell whether plex.tv has refused for so long that it means it."""
-        now = self._clock.monotonic()
-        return now - self._refused_since.setdefault(attempt.id, now) >= REFUSED_FOR_SECONDS
+        now, memory = self._clock.monotonic(), self._memory_of(attempt.id)
+        memory.refused_since = min(memory.refused_since, now)
+        return now - memory.refused_since >= REFUSED_FOR_SECONDS
 
     def _is_hopeless(self, attempt: Attempt) -> bool:
         return flow.left(attempt, self._clock.now()) <= -flow.GRACE
@@ -366,7 +378,8 @@ class Asker:
         now = self._clock.monotonic()
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
         pause = max(0.0, self._agenda.pace.paused_until() - now)
-        left = self._deadlines.get(attempt.id, now) - now if call is flow.Call.ASK else 0.0
+        deadline = self._memory_of(attempt.id).deadline
+        left = deadline - now if call is flow.Call.ASK and deadline < inf else 0.0
         is_looked_at = self._clock.now() < attempt.requested_at + _IS_LOOKED_AT_FOR
         self._agenda.retry(
             key,
@@ -382,9 +395,10 @@ class Asker:
 
     def _tell_of_silence(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
         """Tell a member who pressed or still waits for a code, the latter once; others see it by their card."""
-        waits_for_code = attempt.state is State.REQUESTED and attempt.id not in self._told
+        memory = self._memory_of(attempt.id)
+        waits_for_code = attempt.state is State.REQUESTED and not memory.was_told
         if was_pressed or waits_for_code:
-            self._told.add(attempt.id)
+            memory.was_told = True
             is_paced = isinstance(error, PlexSlowDownError)
             self._presenter.note(attempt, Note.SLOWED if is_paced else Note.PLEX_SILENT)
         else:
@@ -400,24 +414,20 @@ class Asker:
             raise
 
     async def _advance(self, attempt: Attempt, event: flow.Event) -> None:
-        question = self._questions.get(attempt.id)
+        question = self._memory_of(attempt.id).question
         await self._ledger.advance(attempt, event)
         self._agenda.succeeded(Key(Kind.ATTEMPT, attempt.id))
         if question is not None and isinstance(event, flow.RanOut):
             self._agenda.learn(question, approved_by=None)
 
+    def _memory_of(self, attempt_id: str) -> _Memory:
+        """Return what is known of an attempt: nothing of one that has ended, and what is noted there is lost."""
+        return self._memories.get(attempt_id) or _Memory()
+
     def _forget(self, attempt_id: str) -> None:
         self._agenda.drop(Key(Kind.ATTEMPT, attempt_id))
         self._agenda.drop(Key(Kind.CLOSING, attempt_id))
-        self._pressed.discard(attempt_id)
-        self._told.discard(attempt_id)
-        self._made.pop(attempt_id, None)
-        self._planned.pop(attempt_id, None)
-        self._asked_about.pop(attempt_id, None)
-        for instants in (self._deadlines, self._gone_since, self._refused_since):
-            instants.pop(attempt_id, None)
-        self._questions.pop(attempt_id, None)
-        self._presses.pop(attempt_id, None)
+        self._memories.pop(attempt_id, None)
         self._accounts.forget(attempt_id)
 
 
