@@ -1,6 +1,6 @@
 """The pages of the sandbox's Discord: simcord's preview, made into conversations that people use for hours.
 
-* Actions take turns, and a press counts if its button is still there (`LivePreview._action`).
+* Actions take turns, and what is pressed or chosen counts if it is still there (`LivePreview._action`).
 * A change costs the same however long the conversation is (`_Parsers`, `_SHOWN_MESSAGES`).
 * The page gets a style sheet and a script of ours: it looks like a conversation, in light and dark, and countdowns
   tick (`_LiveServer`, pages/room.css, pages/room.js).
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     import simcord
     from aiohttp import web
-    from simcord.builders import UserHandle
+    from simcord.actors import MemberActor
+    from simcord.builders import ChannelHandle, UserHandle
 
 _log = logging.getLogger(__name__)
 
@@ -50,9 +51,16 @@ class _LiveServer(PreviewServer):
             return ours
         response: web.Response = await super()._static(request)
         if request.path == "/" and response.text is not None:
-            page = response.text.replace("<title>SimCord Preview<", "<title>Discord · PlexLink sandbox<")
-            response.text = page.replace("</head>", self._STYLE).replace("</body>", self._SCRIPT)
+            response.text = self._dress(response.text)
         return response
+
+    def _dress(self, page: str) -> str:
+        preview = self.preview
+        assert isinstance(preview, LivePreview)  # noqa: S101 - nobody else makes such a server
+        if (conversation := preview.conversation) is not None:
+            page = page.replace("<body>", f'<body data-conversation="{conversation.port}">')
+        page = page.replace("<title>SimCord Preview<", f"<title>{preview.title} · PlexLink sandbox<")
+        return page.replace("</head>", self._STYLE).replace("</body>", self._SCRIPT)
 
 
 class _Parsers:
@@ -93,16 +101,28 @@ def _quicken() -> None:
 
 
 class LivePreview(Preview):
-    """The page of one member's conversation with the bot."""
+    """A page that shows a channel, or a conversation with the bot, and lets its viewers act there.
+
+    The first of the `viewers` sees it first; where there are more, the page offers a choice. A link to a message that
+    is not here leads to `conversation`, whose key is this page's, too.
+    """
 
     _PAGE_LEASE_SECONDS = 24 * 3600.0  # a laptop may sleep
 
-    def __init__(self, env: simcord.Env, member: UserHandle, *, port: int) -> None:
+    def __init__(
+        self,
+        env: simcord.Env,
+        channel: ChannelHandle,
+        *viewers: UserHandle | MemberActor,
+        title: str,
+        port: int,
+        conversation: LivePreview | None = None,
+    ) -> None:
         _quicken()
         super().__init__(
             env,
-            member.dm_channel,
-            (member,),
+            channel,
+            viewers,
             layout="channel",
             display="responsive",
             width=960,
@@ -113,9 +133,22 @@ class LivePreview(Preview):
             assets=None,
             port=port,
         )
+        self.title = title
+        self.conversation = conversation
+        if conversation is not None:
+            self.capability = conversation.capability
         self._server = _LiveServer(self, port)
         self._turn = asyncio.Lock()
         self._seen: dict[tuple[str, int], dict[str, str]] = {}
+
+    async def __aenter__(self) -> Preview:
+        self.env._preview = None  # noqa: SLF001 - simcord allows one, to tell it of operations; here are none
+        return await super().__aenter__()
+
+    @property
+    def port(self) -> int | None:
+        """The port it listens on."""
+        return self._server.port
 
     def publish(self) -> bool:
         """Show every open page what is there now; tell whether that succeeded."""
@@ -139,7 +172,7 @@ class LivePreview(Preview):
     def _publish(self, page: Any, *, reason: Any = "action") -> None:  # noqa: ANN401 - simcord's own
         self._advance_presentation_time()
         super()._publish(page, reason=reason)
-        self._seen[page.id, page.revision] = self._buttons()
+        self._seen[page.id, page.revision] = self._controls()
         if len(self._seen) > _REMEMBERED_REVISIONS:
             del self._seen[next(iter(self._seen))]
 
@@ -150,8 +183,8 @@ class LivePreview(Preview):
     def _as_of_now(self, context_id: str | None, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return an action as if it had been made on what is there now, unless that is no longer the same thing.
 
-        simcord names a button by its place in the message. The card may have changed while the finger came down, so
-        a press means the button that the member saw; if that is gone, simcord refuses the press as stale.
+        simcord names a button or a select by its place in the message. The card may have changed while the finger came
+        down, so a press means the button that the member saw; if that is gone, simcord refuses the press as stale.
         """
         if not isinstance(body, dict):
             return body
@@ -159,19 +192,19 @@ class LivePreview(Preview):
         now = {**body, "published_revision": page.revision}
         if body.get("kind") == "close":  # the conversation ends with the sandbox, not before
             now["kind"] = "refresh"
-        if body.get("kind") == "click":
+        if body.get("kind") in {"click", "select"}:
             place, revision = str(body.get("control_key")), body.get("published_revision")
             seen = self._seen.get((page.id, revision), {}) if isinstance(revision, int) else {}
-            pressed, buttons = seen.get(place), self._buttons()
-            if pressed is None or pressed not in buttons.values():
+            used, controls = seen.get(place), self._controls()
+            if used is None or used not in controls.values():
                 return body
-            if buttons.get(place) != pressed:
-                now["control_key"] = place = next(key for key, custom_id in buttons.items() if custom_id == pressed)
+            if controls.get(place) != used:
+                now["control_key"] = place = next(key for key, custom_id in controls.items() if custom_id == used)
                 now["target_id"] = place.split(":")[1]
         return now
 
-    def _buttons(self) -> dict[str, str]:
-        """Return the custom ids of all buttons in the conversation, by simcord's names for their places."""
+    def _controls(self) -> dict[str, str]:
+        """Return the custom ids of all buttons and selects in the channel, by simcord's names for their places."""
         return {
             key: component["custom_id"]
             for message in self.env.backend.messages.get(self.channel.id, {}).values()

@@ -1,4 +1,4 @@
-"""A Discord in the browser: one member's conversation with the bot, played by simcord.
+"""A Discord in the browser, played by simcord: a member's conversation with the bot, and a channel of their server.
 
 simcord is made for tests: its time is virtual, each action waits until the bot rests, actions that overlap are
 refused, and its page shows what was published last. Here a person uses a bot that never rests, at any moment and for
@@ -24,14 +24,15 @@ from typing import TYPE_CHECKING, Any
 import simcord
 from simcord._dpy_internals import real_monotonic
 from simcord.backend import Backend
-from simcord.backend.models import User
-from simcord.builders import UserHandle
 
 from .discord_pages import LivePreview
+from .discord_server import HomeCinema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
+
+    from simcord.actors import MemberActor
 
     from ..client import PlexLinkBot
     from .clock import Clock
@@ -39,10 +40,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BOT_NAME = "PlexLink"
-_GUILD_NAME = "Home Cinema"
-# Fixed, so that a kept database knows its members again.
-_MEMBER = (100_000_000_000_000_001, "robin")
-_NEIGHBOUR = (100_000_000_000_000_002, "sam")
 
 _ANSWER_SECONDS = 3.0
 """How long Discord waits for the first answer to an interaction."""
@@ -122,26 +119,41 @@ class _LiveEnv(simcord.Env):
 
 
 class DiscordRoom:
-    """A Discord with one server, two members and the bot.
+    """A Discord with one server, its people and the bot.
 
-    `member` uses the conversation at `url`; `neighbour` is somebody else, for whom only the sandbox acts.
-    Raises OSError when the port cannot be had.
+    `member` uses the conversation at `url`; `owner`, who owns the server, uses its channel at `server_url`, where one
+    can be `member` too; `neighbour` is somebody else, for whom only the sandbox acts. The owner takes no direct
+    messages, which no page would show: what the bot has to say to them comes as an answer in the channel.
+    `ports` are the two pages'. Raises OSError when one cannot be had.
     """
 
-    def __init__(self, bot: PlexLinkBot, *, clock: Clock, port: int = 0) -> None:
+    def __init__(self, bot: PlexLinkBot, *, clock: Clock, ports: tuple[int, int] = (0, 0)) -> None:
         self._bot = bot
         self._env = _LiveEnv(bot, clock)
-        self._guild = self._env.create_guild(_GUILD_NAME)
-        self.member = self._join(*_MEMBER)
-        self.neighbour = self._join(*_NEIGHBOUR)
-        self._preview = LivePreview(self._env, self.member, port=port)
+        self._server = HomeCinema(self._env)
+        self.owner = self._server.owner
+        self.member = self._server.member.user
+        self.neighbour = self._server.neighbour.user
+        self.are_open = True
+        self._conversation = LivePreview(self._env, self.member.dm_channel, self.member, title="Discord", port=ports[0])
+        self._channel = LivePreview(
+            self._env,
+            self._server.lounge,
+            self.owner,
+            self._server.member,
+            title="#lounge",
+            port=ports[1],
+            conversation=self._conversation,
+        )
+        self.open()
         self._following: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._env.start()
         try:
             await self._bot.wait_until_ready()
-            await self._preview.__aenter__()
+            for page in self._pages:
+                await page.__aenter__()
         except BaseException as error:
             await self._leave()
             if isinstance(error.__cause__, OSError):
@@ -158,33 +170,45 @@ class DiscordRoom:
     @property
     def url(self) -> str:
         """The conversation's address; its fragment is a key, and whoever knows it can act as the member."""
-        return self._preview.url
+        return self._conversation.url
 
     @property
-    def are_open(self) -> bool:
-        """Whether the members let the bot send direct messages."""
-        return not self._env.backend.faults
+    def server_url(self) -> str:
+        """The channel's address; whoever knows its key can act as the owner and as the member."""
+        return self._channel.url
 
     @property
     def members(self) -> Mapping[int, str]:
         """The names of the members, by their ids."""
-        return {member.id: member.name for member in (self.member, self.neighbour)}
+        return {person.id: person.name for person in self._server.people}
 
     def open(self) -> None:
-        """Let the bot send direct messages."""
-        self._env.backend.faults.clear()
+        """Let the bot send direct messages to the members."""
+        self._refuse_direct_messages(self.owner)
+        self.are_open = True
 
     def close(self) -> None:
         """Refuse the bot's direct messages, as Discord does for members who do not want any."""
-        self.open()
-        self._env.inject_error("POST", "/channels/*/messages", status=403, code=_CANNOT_SEND, times=None)
+        self._refuse_direct_messages(*self._server.people)
+        self.are_open = False
 
     async def let_pass(self, seconds: float) -> None:
         """Let the bot live through some time. Raises TimeoutError if it does not come to rest for ten minutes."""
         try:
             await self._env.let_pass(seconds)
         finally:
-            self._preview.publish()  # with the new time
+            self._publish()  # with the new time
+
+    @property
+    def _pages(self) -> tuple[LivePreview, ...]:
+        return self._conversation, self._channel
+
+    def _refuse_direct_messages(self, *people: MemberActor) -> None:
+        """Refuse the bot's messages to these people, and to nobody else."""
+        self._env.backend.faults.clear()
+        for person in people:
+            path = f"/channels/{person.user.dm_channel.id}/messages"
+            self._env.inject_error("POST", path, status=403, code=_CANNOT_SEND, times=None)
 
     async def _leave(self) -> None:
         try:
@@ -192,13 +216,6 @@ class DiscordRoom:
                 await self._bot.unload_extension("plexlink")
         finally:
             await self._env.shutdown()
-
-    def _join(self, user_id: int, name: str) -> UserHandle:
-        backend = self._env.backend
-        user = backend.users[backend.reserve_id(user_id)] = User(id=user_id, name=name)
-        handle = UserHandle(self._env, user)
-        self._guild.add_member(handle)
-        return handle
 
     async def _follow(self) -> None:
         """Publish what the bot does. simcord notes every call of the bot, and would keep the notes for ever."""
@@ -208,4 +225,8 @@ class DiscordRoom:
             if backend.transcript or not is_shown:
                 backend.transcript.clear()
                 backend.http_requests.clear()
-                is_shown = self._preview.publish()
+                is_shown = self._publish()
+
+    def _publish(self) -> bool:
+        """Show every page what is there now; tell whether all of that succeeded."""
+        return all([page.publish() for page in self._pages])  # noqa: C419 - each of them

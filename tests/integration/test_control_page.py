@@ -606,6 +606,16 @@ async def a_life(folder: Path) -> AsyncIterator[Living]:
         yield Living(sandbox, Browser(sandbox.control, session))
 
 
+async def test_the_page_leads_to_the_others(tmp_path: Path) -> None:
+    async with a_life(tmp_path / "sandbox") as life:
+        pages = life.sandbox.addresses
+        assert (await life.control.state())["links"] == {
+            "Discord": pages["discord"],
+            "Discord as the owner": pages["owner"],
+            "plex.tv": f"{pages['plex']}link/",
+        }
+
+
 async def test_a_sign_in_ends_and_a_day_later_its_member_has_been_told(tmp_path: Path) -> None:
     async with a_life(tmp_path / "sandbox") as life:
         await life.link()

@@ -33,12 +33,16 @@ function drawnMessage(id) {
   return document.querySelector(`#channel-message-list [data-message-id="${id}"]`);
 }
 
-// "Go to the message" leads to Discord itself, where this message is not.
+// "Go to the message" leads to Discord itself, where this message is not. What was sent to the member while they looked
+// at the server's channel is in their conversation, a page of its own with the same key.
 function stay(event) {
   const link = event.target.closest?.('a[href^="https://discord.com/channels/"]');
   if (!link) return;
   event.preventDefault();
-  drawnMessage(link.href.split("/").pop())?.scrollIntoView({ behavior: "smooth", block: "start" });
+  const { conversation } = document.body.dataset;
+  const message = drawnMessage(link.href.split("/").pop());
+  if (message) message.scrollIntoView({ behavior: "smooth", block: "start" });
+  else if (conversation) window.open(`//${location.hostname}:${conversation}/${location.hash}`, "_blank", "noopener");
 }
 
 // Whoever is at the conversation's end stays there, whatever comes or grows; who sends goes there. simcord wants the
@@ -133,8 +137,10 @@ async function watch() {
   if (hasGivenUp && !isAway) window.location.reload();
 }
 
-document.getElementById("channel-empty").textContent =
-  "This is your conversation with the bot. Type /plexlink below, and press Enter twice.";
+document.getElementById("channel-empty").textContent = document.body.dataset.conversation
+  ? "This is a channel of the server. Choose at its top who you are, its owner or a member; type / to see the commands."
+  : "This is your conversation with the bot. Type /plexlink below, and press Enter twice.";
+document.querySelector(".channel-header").append(document.querySelector(".viewer-control"));
 document.addEventListener("click", stay);
 for (const type of ["click", "keydown"]) document.addEventListener(type, postpone, { capture: true });
 setInterval(tick, 250);
