@@ -41,7 +41,9 @@ async def a_sandbox(folder: Path, *options: str) -> AsyncIterator[BotProcess]:
 
 async def addresses(sandbox: BotProcess) -> dict[str, str]:
     await sandbox.logged("Ctrl-C ends the sandbox")
-    return dict(re.findall(r"^  (Discord|plex\.tv|control) +(http://127\.0\.0\.1:\S+)$", sandbox.log, re.MULTILINE))
+    return dict(
+        re.findall(r"^  (Discord|owner|plex\.tv|control) +(http://127\.0\.0\.1:\S+)$", sandbox.log, re.MULTILINE)
+    )
 
 
 async def status(sandbox: BotProcess) -> int:
@@ -95,11 +97,13 @@ async def test_a_page_without_its_key_shows_nothing(sandbox: BotProcess) -> None
                 assert (await client.get(path)).status == 404
             assert (await client.get(page, headers={"Host": "evil.example"})).status == 404
             assert (await client.get(page)).status == 200
-        root, _, key = pages["Discord"].partition("#")
-        for given, status in ((NOBODYS_KEY, 401), (key, 200)):
-            answer = await client.post(f"{root}api/pages", json={}, headers={"X-Simcord-Capability": given})
-            assert answer.status == status
-        assert (await client.get(root, headers={"Host": "evil.example"})).status == 403
+        for page in (pages["Discord"], pages["owner"]):
+            root, _, key = page.partition("#")
+            for given, status in ((NOBODYS_KEY, 401), (key, 200)):
+                answer = await client.post(f"{root}api/pages", json={}, headers={"X-Simcord-Capability": given})
+                assert answer.status == status
+            assert key not in await (await client.get(root)).text()
+            assert (await client.get(root, headers={"Host": "evil.example"})).status == 403
 
 
 async def test_the_address_for_the_browser_works_once(tmp_path: Path) -> None:
@@ -168,7 +172,7 @@ async def test_a_taken_port_ends_with_one_sentence(tmp_path: Path) -> None:
     assert not temporary_folders(tmp_path)
 
 
-@pytest.mark.parametrize("offset", [1, 2])
+@pytest.mark.parametrize("offset", [1, 2, 3])
 async def test_the_ports_after_the_first_are_wanted_too(tmp_path: Path, offset: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         sandbox = Sandbox(tmp_path / "sandbox", port=somebody.getsockname()[1] - offset)

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, BrowserContext, Page, Route
 
-SHOWS = {"discord": "your conversation", "plex": "Enter a code", "control": "canary"}
+SHOWS = {
+    "discord": "your conversation",
+    "owner": "who you are",
+    "plex": "Enter a code",
+    "control": "canary",
+}
 
 pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
@@ -64,6 +69,21 @@ async def test_an_expired_code_is_replaced_by_a_new_one(sandbox: Sandbox, contex
     plex = await context.new_page()
     await plex.goto(f"{pages['plex']}link/?pin={first}")
     await expect(plex.get_by_text("not found or expired")).to_be_visible()
+
+
+async def test_the_owner_is_answered_in_the_channel_and_its_member_in_the_conversation(
+    sandbox: Sandbox, context: BrowserContext
+) -> None:
+    channel = await Conversation.open(await context.new_page(), sandbox.addresses["owner"])
+    await channel.say("/plexstatus")
+    await channel.see("Only you can see this", "Not linked")
+    await channel.page.get_by_label("Viewing as").select_option("robin")
+    await expect(channel.card("Not linked")).to_have_count(0)
+    await channel.say("/plexlink")
+    await channel.see("I sent you a direct message")
+    async with context.expect_page() as opened:
+        await channel.page.get_by_role("link", name="Go to the message").click()
+    await Conversation(await opened.value).see("Your code:")
 
 
 async def test_closed_direct_messages_bring_the_card_as_an_answer(sandbox: Sandbox, context: BrowserContext) -> None:
