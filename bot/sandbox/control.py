@@ -102,6 +102,12 @@ _DEEDS = {
     Deed.BELIEVED: "was told to believe Plex's refusal",
     Deed.EXPORTED: "exported what is stored",
     Deed.FORGOTTEN: "had everything deleted",
+    Deed.ROLE_CHOSEN: "chose the role for linked members",
+    Deed.CHANNEL_CHOSEN: "chose the channel for the audit",
+    Deed.ROLE_GIVEN: "gave the role",
+    Deed.ROLE_TAKEN: "took the role away",
+    Deed.ROLE_REFUSED: "could not give the role",
+    Deed.ROLE_FOUND: "found the role with somebody who has not linked",
 }
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from .bell import Happened
     from .clock import Clock
+    from .community import Objection, Server
     from .models import Account, Answer, Attempt, Secret, Wish
     from .store import Transaction
 
@@ -312,6 +313,13 @@ class Change:
         """Let a member lose the roles that came with the link."""
         self._touch(await entitlements.disentitle(self.tx, user_id, cause, self._clock.now()))
 
+    async def object(self, server: Server, objection: Objection, *, user_id: int | None = None) -> None:
+        """Note why a server's role cannot be given, and let whoever chose it know."""
+        await self.tx.servers.keep(replace(server, objection=objection))
+        await self.note_for(server.id, Deed.ROLE_REFUSED, None, user_id=user_id, detail=objection)
+        if server.chosen_by is not None:
+            await self.notify(server.chosen_by, Topic.SETUP_BROKEN, guild_id=server.id)
+
     async def note_where_known(self, deed: Deed, user_id: int) -> None:
         """Write what became of a link into the audit of the servers where its member is."""
         there = {each.guild_id for each in await self.tx.memberships.of(user_id) if each.is_there}
@@ -346,6 +354,7 @@ class Change:
         phase: Phase | None = None,
         place: Place | None = None,
         answer: Answer | None = None,
+        guild_id: int | None = None,
     ) -> None:
         """Let a member be told, at `place` or by direct message."""
         notice = Notice(
@@ -357,6 +366,7 @@ class Change:
             phase=phase,
             place=place or Place(),
             answer=answer,
+            guild_id=guild_id,
         )
         await self.tx.notices.add(notice)
         self._touched[notice.id] = notice

@@ -67,7 +67,8 @@ class Server:
     """A server whose owners have used `/plexadmin`.
 
     `objection` is why its role cannot be given at present, as its owners were told. `audited_to` is the last line of
-    the audit that its channel has shown.
+    the audit that its channel has shown. Whoever has chosen last (`chosen_by`) is told by direct message, once, where
+    something of it does not work any more.
     """
 
     id: int
@@ -78,6 +79,7 @@ class Server:
     audited_to: int = 0
     reconciled_at: datetime | None = None
     left_at: datetime | None = None
+    chosen_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,6 +187,7 @@ class Topic(StrEnum):
 
     UNLINKING = "unlinking"
     RETIRED = "retired"
+    SETUP_BROKEN = "setup_broken"
     LINK_DEAD = "link_dead"
     LINK_MOVED = "link_moved"
     SIGNED_OUT = "signed_out"
@@ -284,6 +285,8 @@ class Link:
     token: Secret
     linked_at: datetime
     health: Health = field(default_factory=Health)
+    is_name_shown: bool = False
+    """Whether owners of servers may read the account's name, which its member has allowed."""
     trouble: Trouble | None = None
 
     @property
@@ -323,6 +326,7 @@ class Notice:
     place: Place = field(default_factory=Place)
     answer: Answer | None = None
     is_held: bool = False
+    guild_id: int | None = None
 
 
 SOMEBODY = 0

@@ -41,7 +41,8 @@ class Servers:
         async with self._ledger.change() as change:
             before = await _server(change, guild_id)
             is_new_role = setup.role_id != before.setup.role_id
-            server = replace(before, setup=setup, objection=None if is_new_role else before.objection)
+            objection = None if is_new_role else before.objection
+            server = replace(before, setup=setup, objection=objection, chosen_by=actor_id)
             await change.tx.servers.keep(server)
             if is_new_role:
                 await change.note_for(guild_id, Deed.ROLE_CHOSEN, actor_id, detail=_id(setup.role_id))
@@ -95,8 +96,7 @@ class Servers:
                 return
             await change.tx.memberships.forget_role(guild_id, role_id)
             if server.setup.role_id == role_id and server.objection is not Objection.GONE:
-                await change.tx.servers.keep(replace(server, objection=Objection.GONE))
-                await change.note_for(guild_id, Deed.ROLE_REFUSED, None, detail=Objection.GONE)
+                await change.object(server, Objection.GONE)
 
     async def roles_changed(self, guild_id: int) -> None:
         """Let what was refused be tried again: the roles of a server, or the bot's own, are not what they were."""

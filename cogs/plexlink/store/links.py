@@ -50,6 +50,7 @@ class LinkRows:
             attempt_id=link.attempt_id,
             account_lookup=self._vault.lookup(link.account_id),
             linked_at=link.linked_at,
+            is_name_shown=link.is_name_shown,
             **_health_columns(link.health),
             **{column: seal(column, secret) for column, secret in secrets.items()},
         )
@@ -182,6 +183,7 @@ class LinkRows:
             token=opening.required("token_envelope"),
             linked_at=row.linked_at,
             health=_read_health(row),
+            is_name_shown=row.is_name_shown,
             trouble=opening.trouble if is_genuine(self._vault, links, row) else Trouble.BROKEN,
         )
 

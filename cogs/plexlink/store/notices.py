@@ -43,6 +43,7 @@ class NoticeRows:
             topic=notice.topic,
             at=notice.at,
             reason=notice.reason,
+            guild_id=notice.guild_id,
             **surface_columns(seal, notice.place, notice.answer),
             **_progress(notice),
         )
@@ -109,6 +110,7 @@ class NoticeRows:
             place=read_place(row),
             answer=read_answer(row, Opening(self._vault, notices, row)),
             is_held=row.is_held,
+            guild_id=row.guild_id,
         )
 
 

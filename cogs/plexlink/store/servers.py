@@ -72,6 +72,7 @@ def _columns(server: Server) -> dict[str, Any]:
         "audited_to": server.audited_to,
         "reconciled_at": server.reconciled_at,
         "left_at": server.left_at,
+        "chosen_by": server.chosen_by,
     }
 
 
@@ -85,4 +86,5 @@ def _load(row: Row[Any]) -> Server:
         audited_to=row.audited_to,
         reconciled_at=row.reconciled_at,
         left_at=row.left_at,
+        chosen_by=row.chosen_by,
     )

@@ -103,6 +103,7 @@ links = Table(
     Column("told_at", Instant),
     Column("is_held", Boolean, nullable=False, server_default=false()),
     Column("signature", String(64)),
+    Column("is_name_shown", Boolean, nullable=False, server_default=false()),
 )
 Index("plexlink_links_by_next_check", links.c.next_check_at)
 
@@ -134,6 +135,7 @@ notices = Table(
     Column("answer_message_id", BigInteger),
     Column("answer_at", Instant),
     Column("signature", String(64)),
+    Column("guild_id", BigInteger),
 )
 Index("plexlink_notices_by_user", notices.c.user_id)
 
@@ -175,6 +177,7 @@ servers = Table(
     Column("audited_to", Integer, nullable=False),
     Column("reconciled_at", Instant),
     Column("left_at", Instant),
+    Column("chosen_by", BigInteger),
 )
 
 memberships = Table(

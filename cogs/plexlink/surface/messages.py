@@ -269,9 +269,20 @@ def _health(link: Link, finding: Finding | None) -> str:
     return f"Checked {when(health.checked_at)}: it works."
 
 
-def notice(notice: Notice, roles: Sequence[RoleLine] = ()) -> str:
-    """Return what a member is told besides the card of an attempt."""
+def notice(notice: Notice, roles: Sequence[RoleLine] = (), server: str | None = None) -> str:
+    """Return what a member is told besides the card of an attempt; `server` is the name of the one it is about."""
+    if notice.topic is Topic.SETUP_BROKEN:
+        return _setup_broken(server)
     return _unlinking(notice, roles) if notice.topic is Topic.UNLINKING else _NOTICES[notice.topic]
+
+
+def _setup_broken(server: str | None) -> str:
+    where = "a server that you set up" if server is None else f"*{name(server) or 'a server'}*"
+    return (
+        f"## Linking in {where} needs a look\n"
+        "Something that you chose there does not work any more. Open /plexadmin setup in that server: it says what is "
+        "wrong, and how to mend it. I tell you this once."
+    )
 
 
 def _unlinking(notice: Notice, roles: Sequence[RoleLine]) -> str:

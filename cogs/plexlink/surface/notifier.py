@@ -308,7 +308,9 @@ class DiscordNotifier:
         return views.draw(showing.content, surroundings)
 
     def _origin(self, content: AttemptCard | Notice | Pointer) -> str | None:
-        guild_id = content.attempt.guild_id if isinstance(content, AttemptCard) else None
+        if isinstance(content, Pointer):
+            return None
+        guild_id = content.attempt.guild_id if isinstance(content, AttemptCard) else content.guild_id
         if guild_id is None:
             return None
         guild = self._bot.get_guild(guild_id)

@@ -127,7 +127,7 @@ def draw(content: AttemptCard | Notice | Pointer, surroundings: Surroundings) ->
         case AttemptCard():
             return card(content, surroundings)
         case Notice():
-            return notice(content, surroundings.roles)
+            return notice(content, surroundings.roles, surroundings.origin)
         case Pointer(place):
             return pointer(place)
 
@@ -215,10 +215,10 @@ def _question(text: str, user_id: int, label: str, action: Action) -> CardView:
     return CardView(RED, ui.TextDisplay(text), ui.ActionRow(yes, no))
 
 
-def notice(notice: Notice, roles: Sequence[messages.RoleLine] = ()) -> CardView:
+def notice(notice: Notice, roles: Sequence[messages.RoleLine] = (), server: str | None = None) -> CardView:
     """Return the layout of a notice; once what it tells of is over, there is a way on."""
     subject = str(notice.user_id)
-    text = ui.TextDisplay[CardView](messages.notice(notice, roles))
+    text = ui.TextDisplay[CardView](messages.notice(notice, roles, server))
     again = _button(messages.LINK_AGAIN, Action.ANOTHER, subject, _PRIMARY)
     match notice.topic:
         case Topic.UNLINKING if notice.phase in messages.UNDER_WAY:
@@ -226,8 +226,8 @@ def notice(notice: Notice, roles: Sequence[messages.RoleLine] = ()) -> CardView:
         case Topic.UNLINKING:
             colour = RED if notice.phase in {Phase.GIVEN_UP, Phase.UNREADABLE} else GREY
             return CardView(colour, text, ui.ActionRow(_button(messages.LINK_AGAIN, Action.ANOTHER, subject)))
-        case Topic.RETIRED:
-            return CardView(GREY, text)
+        case Topic.RETIRED | Topic.SETUP_BROKEN:
+            return CardView(GREY if notice.topic is Topic.RETIRED else RED, text)
         case Topic.LINK_DEAD:
             return CardView(RED, text, ui.ActionRow(again, _button(messages.UNLINK, Action.UNLINK, subject)))
         case Topic.LINK_MOVED:

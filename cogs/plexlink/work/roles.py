@@ -157,8 +157,7 @@ class Roles:
         server = await change.tx.servers.get(membership.guild_id)
         if server is None or server.objection is objection:
             return
-        await change.tx.servers.keep(replace(server, objection=objection))
-        await change.note_for(server.id, Deed.ROLE_REFUSED, None, user_id=membership.user_id, detail=objection)
+        await change.object(server, objection, user_id=membership.user_id)
         _log.warning("role.refused server=%d why=%s", server.id, objection)
 
     async def _settle(self, change: Change, membership: Membership, kept: Kept) -> None:

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("audited_to", sa.Integer, nullable=False),
         sa.Column("reconciled_at", sa.String(32)),
         sa.Column("left_at", sa.String(32)),
+        sa.Column("chosen_by", sa.BigInteger),
     )
     op.create_table(
         "plexlink_members",
@@ -35,5 +36,7 @@ def upgrade() -> None:
     op.create_index("plexlink_members_one_role", "plexlink_members", ["guild_id", "role_id", "user_id"], unique=True)
     op.create_index("plexlink_members_by_user", "plexlink_members", ["user_id"])
     op.create_index("plexlink_members_due", "plexlink_members", ["guild_id", "standing", "at"])
+    op.add_column("plexlink_links", sa.Column("is_name_shown", sa.Boolean, nullable=False, server_default=sa.false()))
+    op.add_column("plexlink_notices", sa.Column("guild_id", sa.BigInteger))
     op.add_column("plexlink_audit", sa.Column("guild_id", sa.BigInteger))
     op.create_index("plexlink_audit_by_guild", "plexlink_audit", ["guild_id", "id"])
