@@ -26,6 +26,14 @@ def raise_role(world: World, role: Any) -> None:
     backend.reorder_roles(world.guild.id, [{"id": str(role.id), "position": 1 if is_raised else top + 1}])
 
 
+def stack_roles(world: World, *roles: Any) -> None:
+    """Put roles in order, the lowest first, below the bot's own."""
+    backend = world.env.backend
+    (own,) = (each for each in backend.get_guild(world.guild.id).roles.values() if each.managed)
+    order = enumerate((*roles, own), start=1)
+    backend.reorder_roles(world.guild.id, [{"id": str(role.id), "position": place} for place, role in order])
+
+
 def let_bot(world: World, **permissions: bool) -> None:
     """Change what the bot may do in the server."""
     backend = world.env.backend

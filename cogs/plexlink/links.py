@@ -136,8 +136,9 @@ class Links:
             given_up = await tx.given_up.of(user_id)
             notices = await tx.notices.of(user_id)
             memberships = await tx.memberships.of(user_id)
+            chosen = await tx.servers.chosen_by(user_id)
             entries = await tx.audit.about(user_id)
-            if link is not None or attempts or waiting or given_up or notices or memberships or entries:
+            if link or attempts or waiting or given_up or notices or memberships or chosen or entries:
                 await tx.audit.add(AuditEntry(at=now, actor_id=user_id, deed=Deed.EXPORTED, user_id=user_id))
         return {
             "discord_user_id": str(user_id),
@@ -148,6 +149,7 @@ class Links:
             "given_up_codes": [{"ends_at": _text(deadline_at)} for deadline_at in given_up],
             "notices": [_exported_notice(notice) for notice in notices],
             "servers": [_exported_membership(membership) for membership in memberships],
+            "servers_set_up_by_you": [_id(guild_id) for guild_id in chosen],
             "audit": [_exported_entry(entry, user_id) for entry in entries],
         }
 
@@ -166,6 +168,7 @@ class Links:
                 await change.end_link(link, Reason.FORGOTTEN, place=wish.card, answer=wish.answer)
             await change.forget_attempts(user_id)
             await tx.memberships.forget(user_id)
+            await tx.servers.forget_chooser(user_id)
             if await tx.audit.forget(user_id) or is_known:
                 await change.note(Deed.FORGOTTEN, user_id, actor_id=user_id)
         _log.info("member.forgotten user=%s", user_id)
@@ -193,6 +196,7 @@ def _exported_link(link: Link) -> dict[str, Any]:
         "is_held_back": health.is_held,
         "told_at": _text(health.told_at),
         "next_check_at": _text(health.next_check_at),
+        "is_name_shown_to_server_owners": link.is_name_shown,
         "is_readable": link.trouble is None,
     }
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PLACES_TO_GO = ["DATA_DIR", "DATABASE_URL", "DISCORD_API_URL", "DISCORD_PROXY", "PLEX_URL", "PROXY"]
 REST = ["GUILDS", "KEYS", "LOG_FORMAT", "LOG_LEVEL", "MAX_PENDING", "PIN_STYLE", "PLEX_PRODUCT", "PLEX_RATE"]
-REST += ["AUDIT_DAYS", "WEB_HOST", "WEB_PORT"]
+REST += ["AUDIT_DAYS", "MEMBERS_INTENT", "ROLES", "ROLE_GRACE_HOURS", "WEB_HOST", "WEB_PORT"]
 NAMES = ["DISCORD_TOKEN", *(f"PLEXLINK_{name}" for name in (*PLACES_TO_GO, *REST, "USER_INSTALL"))]
 KEY = "planted+" * 5 + "pla="
 names = pytest.mark.parametrize("name", NAMES)
@@ -178,6 +178,9 @@ SENTENCES = {
     "PLEXLINK_PLEX_URL": "PLEXLINK_PLEX_URL must be https://…, or http:// on loopback.",
     "PLEXLINK_PROXY": "PLEXLINK_PROXY must be the http:// address of a proxy.",
     "PLEXLINK_USER_INSTALL": "PLEXLINK_USER_INSTALL must be true or false.",
+    "PLEXLINK_MEMBERS_INTENT": "PLEXLINK_MEMBERS_INTENT must be true or false.",
+    "PLEXLINK_ROLES": "PLEXLINK_ROLES must be true or false.",
+    "PLEXLINK_ROLE_GRACE_HOURS": "PLEXLINK_ROLE_GRACE_HOURS must be a whole number of hours from 0 to 8760.",
     "PLEXLINK_AUDIT_DAYS": "PLEXLINK_AUDIT_DAYS must be a whole number of days from 1 to 36500.",
     "PLEXLINK_WEB_HOST": "PLEXLINK_WEB_HOST must be an address of this machine, or 0.0.0.0.",
     "PLEXLINK_WEB_PORT": "PLEXLINK_WEB_PORT must be a port from 0 to 65535; 0 turns the pages off.",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import discord
 import pytest
 
 from harness import Card, a_world
@@ -22,17 +23,21 @@ def registered(world: World) -> list[dict[str, Any]]:
 
 
 async def test_the_command_works_in_servers_and_in_the_bots_messages_only(world: World) -> None:
-    commands = registered(world)
-    assert {command["name"] for command in commands} == {"plexlink", "plexstatus", "plexunlink", "plexprivacy"}
-    assert all(command["contexts"] == [0, 1] for command in commands)
-    assert all(command["integration_types"] == [0] for command in commands)
+    commands = {command["name"]: command for command in registered(world)}
+    admin = commands.pop("plexadmin")
+    assert set(commands) == {"plexlink", "plexstatus", "plexunlink", "plexprivacy"}
+    assert all(command["contexts"] == [0, 1] for command in commands.values())
+    assert all(command["integration_types"] == [0] for command in commands.values())
+    assert (admin["contexts"], admin["integration_types"]) == ([0], [0])
+    assert int(admin["default_member_permissions"]) == discord.Permissions(manage_guild=True).value
 
 
 async def test_a_user_installed_app_is_the_operators_choice(tmp_path: Path) -> None:
     async with a_world(tmp_path, user_install=True) as world:
         for command in registered(world):
-            assert sorted(command["contexts"]) == [0, 1, 2]
-            assert sorted(command["integration_types"]) == [0, 1]
+            of_members = command["name"] != "plexadmin"
+            assert sorted(command["contexts"]) == ([0, 1, 2] if of_members else [0])
+            assert sorted(command["integration_types"]) == ([0, 1] if of_members else [0])
 
 
 async def test_commands_of_chosen_servers_exist_there_and_nowhere_else(tmp_path: Path) -> None:

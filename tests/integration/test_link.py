@@ -181,6 +181,11 @@ async def test_the_invite_link_asks_for_commands_and_no_permission(world: World)
     assert "scope=bot+applications.commands" in url
 
 
+async def test_the_invite_link_asks_for_roles_where_the_host_wants_them(tmp_path: Path) -> None:
+    async with a_world(tmp_path, roles=True) as world:
+        assert f"permissions={1 << 28}" in world.env.bot.invite_url()
+
+
 def _picture(world: World, card: Card) -> str:
     cdn: Any = world.env.backend.cdn
     attachment = card.attachments[0]

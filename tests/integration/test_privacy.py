@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness import Card
 from plexlink.store import tables
 from plexlink_bot.sandbox.plex_tv import ServerError
+from servers import make_role, set_up
 
 if TYPE_CHECKING:
     from harness import World
@@ -225,6 +226,18 @@ HELD_BACK = {
     "user_id": "at the top",
     "name": "of nobody",
     "value": "of nobody",
+    **dict.fromkeys(
+        (
+            "audit_channel_id",
+            "panel_channel_id",
+            "panel_message_id",
+            "objection",
+            "audited_to",
+            "reconciled_at",
+            "left_at",
+        ),
+        "of a server",
+    ),
 }
 
 
@@ -241,6 +254,10 @@ EXPORTED_AS = {
     "finding": "check_result",
     "rejected_at": "refused_since",
     "actor_id": "who",
+    "is_wanted": "is_to_be_yours",
+    "cause": "because",
+    "chosen_by": "servers_set_up_by_you",
+    "is_name_shown": "is_name_shown_to_server_owners",
     "deed": "did",
 }
 
@@ -254,6 +271,7 @@ def names_in(exported: Any) -> set[str]:
 async def test_the_export_holds_every_column_that_is_about_a_member(world: World) -> None:
     """A new column is exported, or it is said above why not."""
     plexlink: Any = world.env.bot.get_cog("PlexLink")
+    await set_up(world, make_role(world))
     await world.link()
     whole = names_in(await plexlink._desk.links.export(world.alice.id))
     world.plex.fail(ServerError(503), calls="sign_out", times=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ GOOD = {
     "PLEXLINK_MAX_PENDING": ("7", "max_pending", 7),
     "PLEXLINK_GUILDS": ("1, 22,333,", "guilds", (1, 22, 333)),
     "PLEXLINK_USER_INSTALL": ("Yes", "user_install", True),
+    "PLEXLINK_ROLE_GRACE_HOURS": ("0", "role_grace", timedelta()),
 }
 GOOD_OF_THE_BOT = {
     "DISCORD_TOKEN": (TOKEN, "discord_token", Secret(TOKEN)),
@@ -45,6 +47,8 @@ GOOD_OF_THE_BOT = {
     "PLEXLINK_DISCORD_PROXY": ("http://me:planted@proxy:1", "discord_proxy", Secret("http://me:planted@proxy:1")),
     "PLEXLINK_WEB_HOST": ("[::1]", "web_host", "::1"),
     "PLEXLINK_WEB_PORT": ("9090", "web_port", 9090),
+    "PLEXLINK_ROLES": ("on", "roles", True),
+    "PLEXLINK_MEMBERS_INTENT": ("true", "members_intent", True),
     "PLEXLINK_LOG_FORMAT": ("JSON", "log_format", "json"),
     "PLEXLINK_LOG_LEVEL": ("debug", "log_level", logging.DEBUG),
 }
@@ -63,6 +67,7 @@ BAD = {
     "PLEXLINK_MAX_PENDING": ["planted", "0", "-1", "1.5", "100001", "9" * 5000],
     "PLEXLINK_GUILDS": ["planted", "0", "-1", "1,planted", "1 2", "1.5", str(2**63), "9" * 5000],
     "PLEXLINK_USER_INSTALL": ["planted", "2", "maybe", "truee"],
+    "PLEXLINK_ROLE_GRACE_HOURS": ["planted", "-1", "1.5", "8761", "9" * 5000],
 }
 BAD_PROXIES = ["http://planted:8080", "http://10.0.0.7", "http://planted.example", "insecure+http://planted.example"]
 BAD_PROXIES += [
@@ -83,6 +88,8 @@ BAD_OF_THE_BOT = {
     "PLEXLINK_DISCORD_PROXY": NO_PROXIES,
     "PLEXLINK_WEB_HOST": ["planted", "127.0.0.1:8080", "1.2.3", "http://127.0.0.1"],
     "PLEXLINK_WEB_PORT": ["planted", "-1", "65536", "1.5", "9" * 5000],
+    "PLEXLINK_ROLES": ["planted", "2"],
+    "PLEXLINK_MEMBERS_INTENT": ["planted", "2"],
     "PLEXLINK_LOG_FORMAT": ["planted", "xml"],
     "PLEXLINK_LOG_LEVEL": ["planted", "10", "NOTSET", "loud"],
 }

@@ -53,6 +53,14 @@ class ServerRows:
         if not result.rowcount:
             await self._connection.execute(insert(servers).values(id=server.id, **columns))
 
+    async def chosen_by(self, user_id: int) -> list[int]:
+        """Return the servers for which somebody has chosen last."""
+        return [server.id for server in await self._select(servers.c.chosen_by == user_id)]
+
+    async def forget_chooser(self, user_id: int) -> None:
+        """Forget who has chosen; what was chosen is the server's."""
+        await self._connection.execute(update(servers).where(servers.c.chosen_by == user_id).values(chosen_by=None))
+
     async def remove(self, guild_id: int) -> None:
         """Delete a server."""
         await self._connection.execute(delete(servers).where(servers.c.id == guild_id))

@@ -362,6 +362,8 @@ def privacy(audit_days: int) -> str:
         "up: encrypted until it runs out, because it could still be approved.\n"
         f"**A list of deeds**: linked, unlinked, which feature used your token and when, so that you can see it. "
         f"{audit_days} days.\n"
+        "**Servers**: where owners have set me up, that you are there, and which role is yours because of your link. "
+        "They see that you have linked, since when, and whether it works; nothing else.\n"
         "**What I still have to tell you**: until you know it, 30 days at most.\n"
         "**After unlinking**: the encrypted token until Plex has signed it out, 24 hours at most.\n"
         "**Who can read it**: this bot with its other features, and its host, who has the key. Nobody else. "

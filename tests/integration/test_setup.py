@@ -1,0 +1,164 @@
+"""/plexadmin setup: what an owner chooses, sees, applies and undoes, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import discord
+import pytest
+
+from harness import Card
+from servers import (
+    choose,
+    deeds,
+    let_bot,
+    make_role,
+    memberships,
+    part,
+    raise_role,
+    roles_of,
+    set_up,
+    show_setup,
+    stack_roles,
+)
+
+if TYPE_CHECKING:
+    from harness import World
+
+AMBER, GREEN, RED = 0xE5A00D, 0x2E9E5B, 0xD83C3E
+
+
+def helper_with(world: World, name: str, role: Any) -> Any:
+    """A member who is not the owner, with a role."""
+    member = world.join(name)
+    world.env.backend.add_member_role(world.guild.id, member.id, role.id)
+    return member
+
+
+async def test_the_card_tells_what_will_happen_before_anything_does(world: World) -> None:
+    role, channel = make_role(world), world.guild.create_text_channel("plex-log")
+    response = await show_setup(world)
+    assert response.ephemeral
+    assert "Nobody gets a role" in Card(response).text
+    response = await choose(world, response, "role", role)
+    response = await choose(world, response, "channel", channel)
+    text = Card(response).text
+    assert f"Every member here who has linked a Plex account gets <@&{role.id}>" in text
+    assert f"written into <#{channel.id}>" in text
+    assert Card(response).colour == AMBER
+    assert world.rows("guilds") == []
+
+
+async def test_what_is_applied_is_kept_shown_and_undone(world: World) -> None:
+    first, second = make_role(world), make_role(world, "Movie night")
+    await set_up(world, first)
+    await world.link()
+    response = await set_up(world, second)
+    assert "saved ✓" in Card(response).text
+    assert Card(response).colour == GREEN
+    assert roles_of(world, world.alice) == [second.id]
+    response = (await world.owner.click(response, label="Undo")).response
+    assert f"gets <@&{first.id}>" in Card(response).text
+    assert roles_of(world, world.alice) == [first.id]
+    assert f"gets <@&{first.id}>" in Card(await show_setup(world)).text
+    assert deeds(world).count("role_chosen") == 3
+
+
+async def test_a_card_works_after_a_restart(world: World) -> None:
+    role = make_role(world)
+    response = await choose(world, await show_setup(world), "role", role)
+    await world.restart()
+    await world.owner.click(response, label="Apply")
+    assert world.rows("guilds")[0]["role_id"] == role.id
+
+
+async def test_a_role_is_refused_with_the_reason_and_the_cure(world: World) -> None:
+    ordinary, high = make_role(world), make_role(world, "High")
+    raise_role(world, high)
+    everyone = world.guild.default_role
+    managed = next(role for role in world.guild.roles.values() if role.name == world.env.backend.bot_user.name)
+    refused = {high: "Drag my role above it", everyone: "Everybody has", managed: "belongs to another bot"}
+    for name in ("administrator", "manage_messages", "ban_members", "kick_members", "mention_everyone"):
+        refused[make_role(world, name, **{name: True})] = "manage or moderate"
+    refused[make_role(world, "webhooks", manage_webhooks=True)] = "manage or moderate"
+    response = await show_setup(world)
+    for role, why in refused.items():
+        response = await choose(world, response, "role", role)
+        assert why in Card(response).text, role.name
+        assert Card(response).colour == RED
+        with pytest.raises(Exception, match="disabled"):
+            await world.owner.click(response, label="Apply")
+    let_bot(world, manage_roles=False)
+    await world.env.settle()
+    response = await choose(world, response, "role", ordinary)
+    assert "Manage Roles" in Card(response).text
+    let_bot(world, manage_roles=True)
+    await world.env.settle()
+    response = await choose(world, response, "role", ordinary)
+    await world.owner.click(response, label="Apply")
+    assert world.rows("guilds")[0]["role_id"] == ordinary.id
+
+
+async def test_nobody_makes_the_bot_give_a_role_above_their_own(world: World) -> None:
+    low, high = make_role(world, "Low"), make_role(world, "High")
+    helpers = make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, low, helpers, high)
+    await world.env.settle()
+    helper = helper_with(world, "helper", helpers)
+    response = await choose(world, await show_setup(world, helper), "role", high, owner=helper)
+    assert "not below your own highest role" in Card(response).text
+    await set_up(world, low, owner=helper)
+    assert world.rows("guilds")[0]["role_id"] == low.id
+    await set_up(world, high)
+    channel = world.guild.create_text_channel("plex-log")
+    response = await choose(world, await show_setup(world, helper), "channel", channel, owner=helper)
+    await helper.click(response, label="Apply")
+    row = world.rows("guilds")[0]
+    assert (row["role_id"], row["audit_channel_id"]) == (high.id, channel.id), "what the owner chose may stay"
+
+
+async def test_it_is_checked_again_when_it_is_applied(world: World) -> None:
+    role = make_role(world)
+    response = await choose(world, await show_setup(world), "role", role)
+    world.env.backend.edit_role(world.guild.id, role.id, {"permissions": discord.Permissions(ban_members=True).value})
+    await world.env.settle()
+    response = (await world.owner.click(response, label="Apply")).response
+    assert "manage or moderate" in Card(response).text
+    assert world.rows("guilds") == []
+
+
+async def test_a_channel_where_the_bot_may_not_write_is_refused(world: World) -> None:
+    closed = world.guild.create_text_channel(
+        "closed", overwrites={world.guild.default_role: discord.PermissionOverwrite(view_channel=False)}
+    )
+    response = await choose(world, await show_setup(world), "channel", closed)
+    assert f"Let me see <#{closed.id}>" in Card(response).text
+    with pytest.raises(Exception, match="disabled"):
+        await world.owner.click(response, label="Apply")
+
+
+@pytest.mark.parametrize("label", ["Apply", "role"])
+async def test_whoever_may_not_manage_the_server_any_more_changes_nothing(world: World, label: str) -> None:
+    role, helpers = make_role(world), make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, role, helpers)
+    await world.env.settle()
+    helper = helper_with(world, "helper", helpers)
+    response = await choose(world, await show_setup(world, helper), "role", role, owner=helper)
+    world.env.backend.remove_member_role(world.guild.id, helper.id, helpers.id)
+    if label == "Apply":
+        result = await helper.click(response, label=label)
+    else:
+        result = await helper.select(response, [], custom_id=part(response, "role"))
+    assert "who may manage this server" in Card(result.response).text
+    assert world.rows("guilds") == []
+
+
+async def test_members_are_refused_also_where_a_server_shows_them_the_command(world: World) -> None:
+    (command,) = (each for each in await world.env.bot.tree.fetch_commands() if each.name == "plexadmin")
+    world.guild.set_command_permissions(command, {world.alice: True})
+    assert "who may manage this server" in Card(await show_setup(world, world.alice)).text
+
+
+async def test_a_role_without_anybody_linked_owes_nothing(world: World) -> None:
+    await set_up(world, make_role(world))
+    assert memberships(world) == []
