@@ -21,6 +21,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import sys
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING
@@ -194,6 +195,14 @@ class Deployment:
         user = self.discord.add_user(name)
         self.guild.members.append(user)
         return user
+
+    def choose_role(self) -> None:
+        """Let linked members have the server's role, as if its owner had chosen it; the database must be there."""
+        with closing(sqlite3.connect(self.data_dir / "plexlink.sqlite3", isolation_level=None, timeout=60)) as database:
+            database.execute(
+                "INSERT OR IGNORE INTO plexlink_guilds (id, role_id, audited_to) VALUES (?, ?, 0)",
+                (self.guild.id, self.guild.member_role.id),
+            )
 
     async def spawn(self, *, arguments: Sequence[str] = RUN, **environment: str) -> BotProcess:
         """Start a bot without waiting for it; an empty variable counts as missing."""

@@ -29,6 +29,7 @@ from aiohttp import web
 from small_discord_contract import contract
 from small_discord_gateway import Gateway
 from small_discord_model import (
+    MANAGE_ROLES,
     Channel,
     Fault,
     Guild,
@@ -39,6 +40,7 @@ from small_discord_model import (
     Json,
     Message,
     Request,
+    Role,
     User,
     World,
 )
@@ -247,7 +249,17 @@ class SmallDiscord(World):
         guild_id = self.snowflake()
         channel = Channel(id=self.snowflake(), name="general", guild_id=guild_id)
         owner_id = people[0].id if people else self.bot_user.id
-        guild = Guild(guild_id, name, owner_id, channel, people, created_at=self.now())
+        guild = Guild(
+            guild_id,
+            name,
+            owner_id,
+            channel,
+            people,
+            created_at=self.now(),
+            bot_role=Role(self.snowflake(), self.bot_user.name, position=2, permissions=MANAGE_ROLES),
+            member_role=Role(self.snowflake(), "Plex", position=1),
+        )
+        guild.roles_of[self.bot_user.id] = {guild.bot_role.id}
         self.channels[channel.id] = channel
         self.guilds[guild.id] = guild
         return guild

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import re
 import secrets
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -23,6 +25,7 @@ Json = dict[str, Any]
 EPHEMERAL = 1 << 6
 LOADING = 1 << 7
 COMPONENTS_V2 = 1 << 15
+MANAGE_ROLES = 1 << 28
 
 DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
 ANSWER_WITHIN = timedelta(seconds=3)
@@ -93,9 +96,19 @@ class Channel:
     recipient: User | None = None
 
 
+@dataclass(frozen=True)
+class Role:
+    """A role of a guild; whichever has the higher position stands above."""
+
+    id: int
+    name: str
+    position: int
+    permissions: int = 0
+
+
 @dataclass(eq=False)
 class Guild:
-    """A server with one text channel."""
+    """A server with one text channel, the bot's role, and below it one for members."""
 
     id: int
     name: str
@@ -103,6 +116,10 @@ class Guild:
     channel: Channel
     members: list[User]
     created_at: datetime
+    bot_role: Role
+    member_role: Role
+    roles_of: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Who has which role, by the ids of both."""
 
 
 @dataclass(eq=False)
@@ -344,6 +361,8 @@ class World:
         if place in {"interactions", "webhooks"}:
             tokens = key.split("/")[1:2]
             return next((one.user for one in self.interactions if [one.token] == tokens), None)
+        if place == "guilds" and (found := re.fullmatch(r"\d+/members/(\d+)(?:/.*)?", key)):
+            return self.users.get(int(found[1]))
         if place == "channels" and (channel := self.channels.get(int(key.partition("/")[0] or 0))):
             return channel.recipient
         if path == "/users/@me/channels" and isinstance(payload, dict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from small_discord_model import EPHEMERAL, LOADING, Interaction, InteractionType, content_type, media_in
+from small_discord_model import EPHEMERAL, LOADING, Interaction, InteractionType, Role, content_type, media_in
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,7 +77,8 @@ def member_json(guild: Guild, user: User) -> Json:
         "user": user_json(user),
         "nick": None,
         "avatar": None,
-        "roles": [],
+        "banner": None,
+        "roles": [str(role_id) for role_id in sorted(guild.roles_of[user.id])],
         "joined_at": instant(guild.created_at),
         "premium_since": None,
         "deaf": False,
@@ -139,7 +140,7 @@ def guild_json(guild: Guild, bot_user: User) -> Json:
         "public_updates_channel_id": None,
         "afk_channel_id": None,
         "afk_timeout": 300,
-        "roles": [everyone_json(guild)],
+        "roles": [everyone_json(guild), *(role_json(role) for role in (guild.member_role, guild.bot_role))],
         "channels": [channel_json(guild.channel)],
         "members": [member_json(guild, bot_user)],
         **{
@@ -160,14 +161,19 @@ def guild_json(guild: Guild, bot_user: User) -> Json:
 
 def everyone_json(guild: Guild) -> Json:
     """Describe the role that every member has."""
+    return role_json(Role(guild.id, "@everyone", position=0, permissions=int(ALL_PERMISSIONS)))
+
+
+def role_json(role: Role) -> Json:
+    """Describe a role."""
     return {
-        "id": str(guild.id),
-        "name": "@everyone",
+        "id": str(role.id),
+        "name": role.name,
         "color": 0,
         "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
         "hoist": False,
-        "position": 0,
-        "permissions": ALL_PERMISSIONS,
+        "position": role.position,
+        "permissions": str(role.permissions),
         "managed": False,
         "mentionable": False,
         "flags": 0,

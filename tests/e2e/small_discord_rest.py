@@ -12,13 +12,20 @@ import small_discord_messages as messages
 from small_discord_contract import contract
 from small_discord_messages import Body, Upload
 from small_discord_model import ANSWER_WITHIN, EPHEMERAL, DiscordError, Interaction, InteractionState, Request
-from small_discord_payloads import application_json, callback_json, channel_json, message_json, own_user_json
+from small_discord_payloads import (
+    application_json,
+    callback_json,
+    channel_json,
+    member_json,
+    message_json,
+    own_user_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from small_discord_gateway import Gateway
-    from small_discord_model import Channel, Fault, Hold, Json, Message, World
+    from small_discord_model import Channel, Fault, Guild, Hold, Json, Message, User, World
 
     Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -70,8 +77,12 @@ class Rest:
         webhook = r"/webhooks/{application:\d+}/{token}"
         answer = webhook + "/messages/{message}"
         commands = r"/applications/{application}{scope:(?:/guilds/\d+)?}/commands"
+        member = r"/guilds/{guild:\d+}/members/{user:\d+}"
         return [
             ("GET", "/users/@me", self._own_user),
+            ("GET", member, self._member),
+            ("PUT", member + r"/roles/{role:\d+}", self._give_role),
+            ("DELETE", member + r"/roles/{role:\d+}", self._take_role),
             ("POST", "/users/@me/channels", self._open_dm),
             ("GET", "/oauth2/applications/@me", self._application),
             ("GET", "/applications/@me", self._application),
@@ -229,20 +240,50 @@ class Rest:
 
     def _command(self, known: Json | None, described: Json) -> Json:
         """Complete a command; one of the same name keeps its id."""
+        permissions = described.get("default_member_permissions")
         return {
             "type": 1,
             "description": "",
             "options": [],
             "nsfw": False,
             "dm_permission": True,
-            "default_member_permissions": None,
             "contexts": None,
             **described,
+            "default_member_permissions": None if permissions is None else str(permissions),
             "integration_types": described.get("integration_types") or [0],
             "id": known["id"] if known else str(self._world.snowflake()),
             "version": str(self._world.snowflake()),
             "application_id": str(self._world.application_id),
         }
+
+    # Members and their roles
+
+    def _member_of(self, request: web.Request) -> tuple[Guild, User]:
+        guild = self._world.guilds.get(int(request.match_info["guild"]))
+        if guild is None:
+            raise unknown("Guild", 10004)
+        user = next((user for user in guild.members if user.id == int(request.match_info["user"])), None)
+        if user is None:
+            raise unknown("Member", 10007)
+        return guild, user
+
+    async def _member(self, request: web.Request) -> web.Response:
+        return answer_json(member_json(*self._member_of(request)))
+
+    async def _give_role(self, request: web.Request) -> web.Response:
+        self._held_roles(request).add(int(request.match_info["role"]))
+        return web.Response(status=204)
+
+    async def _take_role(self, request: web.Request) -> web.Response:
+        self._held_roles(request).discard(int(request.match_info["role"]))
+        return web.Response(status=204)
+
+    def _held_roles(self, request: web.Request) -> set[int]:
+        """Return a member's roles, to be changed: only that for members is below the bot's own."""
+        guild, user = self._member_of(request)
+        if int(request.match_info["role"]) != guild.member_role.id:
+            raise DiscordError(403, 50013, "Missing Permissions")
+        return guild.roles_of[user.id]
 
     # Channels and messages
 

@@ -53,6 +53,11 @@ class Point:
         return self.then is not None and self.request != DEFER
 
     @property
+    def is_about_role(self) -> bool:
+        """Whether it keeps all others of the server waiting for their roles."""
+        return self.request in {GIVE, TAKE}
+
+    @property
     def is_at_plex(self) -> bool:
         """Whether plex.tv is the one that keeps the bot waiting."""
         return " " not in self.request
@@ -63,6 +68,8 @@ OPEN_DM = "POST /users/@me/channels"
 SEND = "POST /channels/*/messages"
 EDIT = "PATCH /channels/*/messages/*"
 ANSWER = "PATCH /webhooks/*"
+GIVE = "PUT /guilds/*/members/*/roles/*"
+TAKE = "DELETE /guilds/*/members/*/roles/*"
 
 
 def _both(
@@ -87,6 +94,7 @@ POINTS = [
     *_both(Goal.LINK, Step.CHECK, DEFER, then="linked", closed=EITHER),
     *_both(Goal.LINK, Step.APPROVE, Operation.GET_PIN),
     *_both(Goal.LINK, Step.APPROVE, Operation.USER, EDIT, then="linked"),
+    *_both(Goal.LINK, Step.APPROVE, GIVE, then="linked"),
     *_both(Goal.LINK, Step.APPROVE, ANSWER, then="linked", closed=(True,)),
     *_both(Goal.CANCEL, Step.CANCEL, DEFER),
     *_both(Goal.CANCEL, Step.CANCEL, EDIT, then="cancelled"),
@@ -102,6 +110,7 @@ POINTS = [
     *_both(Goal.UNLINK, Step.ASK_TO_UNLINK, DEFER, ANSWER),
     *_both(Goal.UNLINK, Step.UNLINK, DEFER),
     *_both(Goal.UNLINK, Step.UNLINK, Operation.SIGN_OUT, Operation.USER, ANSWER, EDIT, then="unlinked"),
+    *_both(Goal.UNLINK, Step.UNLINK, TAKE, then="unlinked"),
     *_both(Goal.REPLACE, Step.TYPE_AGAIN, DEFER, ANSWER),
     *_both(Goal.REPLACE, Step.ANOTHER, DEFER, SEND),
     *_both(Goal.REPLACE, Step.ANOTHER, Operation.SIGN_OUT, then="linked"),

@@ -86,25 +86,29 @@ class Books:
     """Unlinkings whose end their members do not know yet."""
     given_up: set[str]
     """Attempts whose codes were given up and are asked about once more before they run out."""
+    has_role: bool
+    """Whether a role was chosen for linked members."""
 
     @classmethod
     def read(cls, place: Deployment) -> Books:
         """Read as any other program would, without changing a byte; what was never committed is not there."""
         path = place.data_dir / "plexlink.sqlite3"
         if not path.exists():
-            return cls({}, [], [], [], set())
+            return NOTHING
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
             database.row_factory = sqlite3.Row
             known = {row["name"] for row in database.execute("SELECT name FROM sqlite_master")}
             if "plexlink_keys" not in known:
-                return cls({}, [], [], [], set())
+                return NOTHING
             records = {row["name"]: row["value"] for row in database.execute("SELECT name, value FROM plexlink_keys")}
             database.execute("BEGIN")
             rows = {name: [dict(row) for row in database.execute(f"SELECT * FROM plexlink_{name}")] for name in TABLES}  # noqa: S608 - fixed names
+            has_role = database.execute("SELECT count(role_id) FROM plexlink_guilds").fetchone()[0] > 0
         given_up, notices = {row["id"] for row in rows.pop("leftovers")}, rows.pop("notices")
         for table, found in rows.items():
             _open(place, records, table, found)
-        return cls({row["id"]: row for row in rows["attempts"]}, rows["links"], rows["sign_outs"], notices, given_up)
+        attempts = {row["id"]: row for row in rows["attempts"]}
+        return cls(attempts, rows["links"], rows["sign_outs"], notices, given_up, has_role=has_role)
 
     def tokens(self) -> set[str]:
         """Return all tokens that are kept, wherever."""
@@ -113,6 +117,9 @@ class Books:
     def answers(self) -> set[int]:
         """Return the messages in which an answer is owed."""
         return {row["answer_message_id"] for row in self.attempts.values()} - {None}
+
+
+NOTHING = Books({}, [], [], [], set(), has_role=False)
 
 
 def _without_secrets(row: Row) -> Row:
@@ -245,10 +252,20 @@ class Witness:
             *self._thinking(),
             *self._approvals(books),
             *self._tokens(books),
+            *self._roles(books),
         ):
             if user_id not in besides:
                 found[user_id].append(complaint)
         return dict(found)
+
+    def _roles(self, books: Books) -> Iterator[tuple[int, str]]:
+        """Say who has the server's role without a link, or has none with one, where its owner has chosen it."""
+        guild = self.place.guild
+        linked = {row["user_id"] for row in books.links}
+        for user in guild.members if books.has_role else ():
+            has_role = guild.member_role.id in guild.roles_of[user.id]
+            if has_role is not (user.id in linked):
+                yield user.id, "has the role without a link" if has_role else "is linked and has no role"
 
     def story(self, user_id: int) -> str:
         """Tell what is known of a member, for whoever has to find out why something is wrong."""

@@ -63,13 +63,18 @@ async def at_once(stories: Iterable[Callable[[], Awaitable[list[str]]]]) -> list
 
 
 def batches(way: Way) -> list[list[Point]]:
-    """Share the points among deployments: only so many hang at plex.tv, and only one where conversations begin."""
+    """Share the points among deployments.
+
+    Only so many hang at plex.tv, and only one each where conversations begin and where roles are given.
+    """
     points = [point for point in POINTS if IS_SOAK or point.is_done != way.goes_on]
     at_plex = [point for point in points if point.is_at_plex]
     count = -(-len(at_plex) // MOST_AT_PLEX)
-    others = [point for point in points if not point.is_at_plex]
-    batches = [[*others[number::count], *at_plex[number::count]] for number in range(count)]
+    roles = [point for point in points if point.is_about_role]
+    others = [point for point in points if not point.is_at_plex and not point.is_about_role]
+    batches = [[*others[number::count], *roles[number::count], *at_plex[number::count]] for number in range(count)]
     assert all(sum(point.request == OPEN_DM for point in batch) <= 1 for batch in batches)
+    assert all(sum(point.is_about_role for point in batch) <= 1 for batch in batches)
     return batches
 
 
@@ -111,6 +116,7 @@ class Crash:
         """Return what failed, by the point's name."""
         self._place.plex.token_reads = self._way.token_reads
         bot = await self._place.start(arguments=PATIENT_RUN)
+        self._place.choose_role()
         try:
             await self._catch_all()
             await self._stop(bot)
@@ -254,6 +260,7 @@ class Commits:
     async def run(self) -> list[str]:
         """Return what failed, by the commit's number."""
         bot = await self._place.start(arguments=DYING_RUN)
+        self._place.choose_role()
         while await self._dies_at(self.count + 1, bot):
             self.count += 1
             self.witness.stopped()

@@ -117,6 +117,7 @@ class BusyRun:
     async def _let_a_newer_release_write(self) -> dict[str, tuple[int, str | None]]:
         """Put a word that this release does not know into three members' rows; return whose, and what was there."""
         bot, discord = await self._place.start(), self._place.discord
+        self._place.choose_role()
         users = {column: self._place.join(column) for column in ("state", "reason", "shown_state")}
         for user in users.values():
             await discord.slash(user, "plexlink", guild=self._place.guild)
