@@ -401,6 +401,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlexServer:
+    """A Plex Media Server that an account can reach; `id` is its machine identifier."""
+
+    id: Secret
+    name: Secret
+    is_owned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptCard:
     """An attempt's card and all that is written on it; `news` stands in front where it is an answer."""
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from small_discord_model import Json, World
 
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 0, 1, 2, 6, 7, 9, 10, 11
-UNKNOWN_OPCODE, AUTHENTICATION_FAILED = 4001, 4004
+UNKNOWN_OPCODE, AUTHENTICATION_FAILED, DISALLOWED_INTENTS = 4001, 4004, 4014
 LEAVES_FOR_GOOD = {1000, 1001}
 HEARTBEAT_SECONDS = 41.25
 API_VERSION = 10
 
-GUILDS = 1 << 0
+GUILDS, GUILD_MEMBERS = 1 << 0, 1 << 1
 
 
 class Connection:
@@ -171,6 +171,8 @@ class Gateway:
     async def _identify(self, connection: Connection, data: Json) -> None:
         if data["token"] != self._world.token:
             await connection.close(AUTHENTICATION_FAILED, "Authentication failed.")
+        elif data["intents"] & GUILD_MEMBERS:  # nobody has turned it on
+            await connection.close(DISALLOWED_INTENTS, "Disallowed intent(s).")
         else:
             session = Session(secrets.token_hex(16), data["intents"], connection=connection)
             self.sessions.append(session)

@@ -132,6 +132,11 @@ async def test_bot_token_that_discord_refuses_is_named_but_not_shown(place: Depl
     await assert_refuses(bot, "does not accept DISCORD_TOKEN", "developer portal", secrets=("wrong.token",))
 
 
+async def test_an_intent_that_discord_does_not_grant_is_named_with_both_ways_out(place: Deployment) -> None:
+    bot = await place.spawn(PLEXLINK_MEMBERS_INTENT="true")
+    await assert_refuses(bot, "Server Members Intent", "PLEXLINK_MEMBERS_INTENT")
+
+
 async def test_bot_token_that_only_the_gateway_refuses_is_named_but_not_shown(place: Deployment) -> None:
     bot = await place.spawn()
     # The process asks for the gateway, tries it, and discord.py asks once more before it identifies there.

@@ -34,6 +34,7 @@ from plexlink.plex.answers import (
     read_pin,
     read_pin_state,
     read_ping,
+    read_servers,
     read_sign_out,
 )
 
@@ -62,6 +63,7 @@ READERS: dict[str, tuple[Read, tuple[type[Exception], ...]]] = {
     "ping": (read_ping, documented(read_ping)),
     "device": (lambda answer: read_device(answer, CLIENT), documented(read_device)),
     "device_removal": (read_device_removal, documented(read_device_removal)),
+    "servers": (read_servers, documented(read_servers)),
     "sign_out": (read_sign_out, documented(read_sign_out)),
 }
 readers = pytest.mark.parametrize("name", READERS)
@@ -72,6 +74,8 @@ def keeps_its_word(result: object) -> bool:  # noqa: PLR0911 - one a kind
     match result:
         case None | Expired() | Pending(None):
             return True
+        case list():
+            return all(re.fullmatch(r"[A-Za-z0-9_-]{1,128}", server.id.reveal()) for server in result)
         case str():
             return re.fullmatch(r"[0-9]{1,19}", result) is not None
         case errors.PlexSlowDownError(retry_after_seconds=float(seconds)):
@@ -376,6 +380,7 @@ CALLS = {
     "ping": lambda client: client.ping(Secret(TOKEN), CLIENT),
     "device": lambda client: client.device_of(Secret(TOKEN), CLIENT),
     "device_removal": lambda client: client.remove_device(Secret(TOKEN), CLIENT, "4711"),
+    "servers": lambda client: client.servers(Secret(TOKEN), CLIENT),
     "sign_out": lambda client: client.sign_out(Secret(TOKEN), CLIENT),
 }
 

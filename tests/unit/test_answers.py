@@ -23,6 +23,7 @@ from plexlink.plex.answers import (
     read_pin,
     read_pin_state,
     read_ping,
+    read_servers,
     read_sign_out,
 )
 
@@ -71,6 +72,7 @@ READERS: dict[str, Callable[[Answer], object]] = {
     "ping": read_ping,
     "device": find,
     "device_removal": read_device_removal,
+    "servers": read_servers,
     "sign_out": read_sign_out,
 }
 BLIND = {read_sign_out, read_device_removal}
@@ -268,7 +270,8 @@ def test_calls_with_a_token_follow_the_table(
     said = answer(status, body)
     assert (outcome(read_account, said), outcome(read_sign_out, said)) == (of_account, of_sign_out)
     if status >= 300:
-        assert {outcome(read, said) for read in (read_ping, find, read_device_removal)} == {of_account}
+        others = (read_ping, find, read_device_removal, read_servers)
+        assert {outcome(read, said) for read in others} == {of_account}
 
 
 # --- keeping it alive: section 5.2 ---
@@ -287,6 +290,48 @@ def test_calls_with_a_token_follow_the_table(
 )
 def test_only_a_pong_says_that_the_token_is_alive(body: object, expected: object) -> None:
     assert outcome(read_ping, answer(200, body)) is expected
+
+
+# --- the servers that an account reaches: section 5.3 ---
+
+SERVER = {"name": "Box", "clientIdentifier": "abc-1", "provides": "server", "owned": True, "accessToken": "planted"}
+PLAYER = {"name": "TV", "clientIdentifier": "tv", "provides": "player,pubsub-player"}
+
+
+@pytest.mark.parametrize(
+    ("recording", "expected"),
+    [("resources_200_min.json", [("client_id2", "Box", True)])],
+)
+def test_recorded_servers_are_read(recording: str, expected: list[tuple[str, str, bool]]) -> None:
+    servers = read_servers(answer(200, recorded(recording)))
+    assert [(server.id.reveal(), server.name.reveal(), server.is_owned) for server in servers] == expected
+
+
+def test_what_is_no_server_is_left_out_and_an_account_may_have_none() -> None:
+    shared = {**SERVER, "owned": False, "clientIdentifier": "abc-2", "provides": "player,server", "name": None}
+    servers = read_servers(answer(200, [PLAYER, SERVER, shared]))
+    assert [(server.id.reveal(), server.is_owned) for server in servers] == [("abc-1", True), ("abc-2", False)]
+    assert servers[1].name.reveal() == "a Plex server"
+    assert read_servers(answer(200, [PLAYER])) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        None,
+        "",
+        HTML,
+        [None],
+        [[]],
+        [SERVER, "x"],
+        [{**SERVER, "provides": None}],
+        [{"name": "Box"}],
+        *([{**SERVER, "clientIdentifier": wrong}] for wrong in (None, "", 7, "a b", "a" * 129, "../x", "a\n")),
+    ],
+)
+def test_one_entry_that_is_not_readable_makes_the_whole_list_say_nothing(body: object) -> None:
+    assert outcome(read_servers, answer(200, body)) is PlexUnavailableError
 
 
 # --- finding and removing our device: section 5.4 ---
@@ -424,7 +469,8 @@ OTHERS_THAN_OBJECTS = [b"\xff\xfe\x00\x00", b"\x00", b'{"id":1', b"null", b"[]",
 @readers
 @pytest.mark.parametrize("body", NESTS + NUMBERS + OTHERS_THAN_OBJECTS, ids=lambda body: body[:12])
 def test_body_that_is_not_the_object_we_asked_for_is_no_answer(read: Callable[[Answer], object], body: bytes) -> None:
-    assert outcome(read, Answer(200, {}, body)) is PlexUnavailableError or read in BLIND
+    if not (read is read_servers and body == b"[]"):  # that is what an account without a server reaches
+        assert outcome(read, Answer(200, {}, body)) is PlexUnavailableError or read in BLIND
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])

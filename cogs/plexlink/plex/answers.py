@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 from ..errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
-from ..models import Account, Approved, Expired, Pending, Pin, PinAnswer, Secret
+from ..models import Account, Approved, Expired, Pending, Pin, PinAnswer, PlexServer, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +28,13 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_DEVICES_BYTES = 512 * 1024
 """An account's devices take some 450 bytes each, and nobody tidies them away."""
 
+MAX_SERVERS_BYTES = 1024 * 1024
+"""A server with its connections takes some 2 KB, a player half of that."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9._-]{10,4096}")
 _CODE = re.compile(r"[A-Za-z0-9]{1,64}")
 _DEVICE_ID = re.compile(r"[0-9]{1,19}")
+_MACHINE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _DEEPEST_ELEMENT = 8
 _NOT_AUTHENTICATED = 1001
 _CODE_GONE = 1020
@@ -133,6 +137,38 @@ def read_device(answer: Answer, client_identifier: Secret) -> str | None:
     if device_id is not None and not is_device_id(device_id):
         raise PlexUnavailableError("plex.tv's device is not readable")
     return device_id
+
+
+def read_servers(answer: Answer) -> list[PlexServer]:
+    """Read the answer to "which media servers does the account reach?"; addresses and their tokens stay behind.
+
+    Members lose a role by what is not in it: one entry that is not readable makes the whole say nothing.
+
+    Raises:
+        TokenRejectedError: plex.tv does not accept the token.
+        PlexRefusedError, PlexSlowDownError, PlexUnavailableError: it is not known.
+
+    """
+    _check_token_accepted(answer)
+    _check_success(answer)
+    entries = _json(answer)
+    if not isinstance(entries, list):
+        raise PlexUnavailableError("plex.tv's servers are not a list")
+    return [server for entry in entries if (server := _server(entry)) is not None]
+
+
+def _server(entry: object) -> PlexServer | None:
+    """Return a media server, or nothing for a device that is none."""
+    provides = entry.get("provides") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(provides, str):
+        raise PlexUnavailableError("plex.tv's server is not readable")
+    if "server" not in provides.split(","):
+        return None
+    machine_id = entry.get("clientIdentifier")
+    if not isinstance(machine_id, str) or not _MACHINE_ID.fullmatch(machine_id):
+        raise PlexUnavailableError("plex.tv's server has no identifier")
+    name = _shown(entry.get("name")) or "a Plex server"
+    return PlexServer(id=Secret(machine_id), name=Secret(name), is_owned=entry.get("owned") is True)
 
 
 def is_device_id(text: str) -> bool:
@@ -322,8 +358,14 @@ def _token(value: object) -> Secret:
 
 def _name(body: dict[str, Any]) -> str:
     # A managed profile has no user name, only a title.
-    names = (body.get(key) for key in ("username", "title", "friendlyName"))
-    name = next((name for name in names if isinstance(name, str) and _can_be_seen(name)), "a Plex account")
+    names = (_shown(body.get(key)) for key in ("username", "title", "friendlyName"))
+    return next(filter(None, names), "a Plex account")
+
+
+def _shown(name: object) -> str | None:
+    """Return a name if there is something to read in it."""
+    if not isinstance(name, str) or not _can_be_seen(name):
+        return None
     # JSON can hold half of a surrogate pair, which nothing behind us could encode.
     return name.encode(errors="replace").decode()
 

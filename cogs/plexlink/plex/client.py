@@ -26,6 +26,7 @@ from ..observations import Asked, Outcome, unobserved
 from .answers import (
     MAX_BODY_BYTES,
     MAX_DEVICES_BYTES,
+    MAX_SERVERS_BYTES,
     Answer,
     decompress,
     is_device_id,
@@ -35,6 +36,7 @@ from .answers import (
     read_pin,
     read_pin_state,
     read_ping,
+    read_servers,
     read_sign_out,
 )
 from .pages import PinStyle
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from ..models import Account, Pin, PinAnswer, Secret
+    from ..models import Account, Pin, PinAnswer, PlexServer, Secret
     from ..observations import Observe
     from .pace import Pace
 
@@ -131,6 +133,18 @@ class PlexClient:
     async def ping(self, token: Secret, client_identifier: Secret) -> None:
         """Keep a token from dying of idleness. Raise as `read_ping` does."""
         await self._request("ping", "GET", f"{_API}/ping", client_identifier, read=read_ping, token=token)
+
+    async def servers(self, token: Secret, client_identifier: Secret) -> list[PlexServer]:
+        """Return the media servers that the account reaches. Raise as `read_servers` does."""
+        return await self._request(
+            "servers",
+            "GET",
+            f"{_API}/resources",
+            client_identifier,
+            read=read_servers,
+            token=token,
+            limit=MAX_SERVERS_BYTES,
+        )
 
     async def device_of(self, token: Secret, client_identifier: Secret) -> str | None:
         """Return the id of the account's device that signed in with the identifier. Raise as `read_device` does."""
