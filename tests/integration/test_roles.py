@@ -326,3 +326,21 @@ async def test_a_restart_gives_what_was_owed(world: World) -> None:
     await world.start()
     assert roles_of(world, world.alice) == [role.id]
     assert "Role *Plex* added ✓" in world.card().text
+
+
+async def test_many_who_link_at_once_are_served_in_their_order_and_nobody_twice(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    members = [world.join(f"member{number}") for number in range(100)]
+    at = world.env.now().isoformat(timespec="microseconds")
+    for member in members:
+        world.write(
+            "INSERT INTO plexlink_members (guild_id, user_id, role_id, is_wanted, standing, cause, at) "
+            "VALUES (?, ?, ?, 1, 'owed', 'linked', ?)",
+            *(world.guild.id, member.id, role.id, at),
+        )
+    world.env.inject_error("PUT", "/guilds/*/members/*/roles/*", status=502, code=0, times=4)
+    await world.advance(400)
+    given = sorted((entry.id, entry.target_id) for entry in world.guild.audit_log())
+    assert [target for _, target in given] == [member.id for member in members]
+    assert all(roles_of(world, member) == [role.id] for member in members)
