@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import discord
+from simcord.actors import MemberActor
+from simcord.backend.models import Overwrite
 from simcord.backend.serializers import guild_create_payload
+from simcord.enums import OverwriteType
 
-from harness import Card
+from harness import EPHEMERAL, Card
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness import World
 
 
@@ -91,3 +99,55 @@ def memberships(world: World) -> list[tuple[Any, ...]]:
 def deeds(world: World, guild_id: int | None = None) -> list[str]:
     """What stands in a server's audit."""
     return [row["deed"] for row in world.rows("audit") if row["guild_id"] == (guild_id or world.guild.id)]
+
+
+def shut_out(world: World, channel: Any, **permissions: bool) -> None:
+    """Let the bot not see a channel, or not send messages there; without a permission it may again."""
+    backend = world.env.backend
+    (role,) = (each for each in backend.get_guild(world.guild.id).roles.values() if each.managed)
+    denied = discord.Permissions(**permissions).value
+    backend.set_overwrite(channel.id, Overwrite(role.id, OverwriteType.ROLE, deny=denied))
+
+
+def written_in(world: World, channel: Any) -> list[Any]:
+    """What everybody can read in a channel."""
+    stored = world.env.backend.messages.get(channel.id, {})
+    return [message for message in stored.values() if not message.flags & EPHEMERAL]
+
+
+def audited_in(world: World, channel: Any) -> list[str]:
+    """The lines of the audit that stand in a channel."""
+    return [line for message in written_in(world, channel) for line in Card(message).text.splitlines()]
+
+
+async def write_lines(world: World, deed: str, count: int) -> None:
+    """Let something happen to so many members at once, and the bot hear of it."""
+    await world.env.settle()  # nobody else writes just now
+    at, guild_id = world.env.now().isoformat(timespec="microseconds"), world.guild.id
+    with closing(sqlite3.connect(world.data_dir / "plexlink.sqlite3")) as connection, connection:
+        connection.executemany(
+            "INSERT INTO plexlink_audit (at, deed, user_id, guild_id) VALUES (?, ?, ?, ?)",
+            [(at, deed, user_id, guild_id) for user_id in range(1, count + 1)],
+        )
+    let_bot(world)  # tells of a role, and with that the bot looks
+    await world.env.settle()
+
+
+async def backdate(world: World, table: str, column: str, *, hours: float) -> None:
+    """Let something have happened so long ago, and be looked at: days pass in a moment here, but not in an instant."""
+    at = (world.env.now() - timedelta(hours=hours)).isoformat(timespec="microseconds")
+    world.write(f"UPDATE plexlink_{table} SET {column} = ?", at)  # noqa: S608 - a test's own names
+    await world.advance(301)
+
+
+@contextmanager
+def in_another_server(world: World) -> Iterator[None]:
+    """Do everything in another server, with an owner of its own."""
+    here = world.guild, world.channel, world.owner
+    world.guild = world.env.create_guild("Other place")
+    world.channel = world.guild.create_text_channel("general")
+    world.owner = MemberActor(world.env, world.guild, world.guild.owner)
+    try:
+        yield
+    finally:
+        world.guild, world.channel, world.owner = here

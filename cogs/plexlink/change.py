@@ -317,6 +317,15 @@ class Change:
         """Note why a server's role cannot be given, and let whoever chose it know."""
         await self.tx.servers.keep(replace(server, objection=objection))
         await self.note_for(server.id, Deed.ROLE_REFUSED, None, user_id=user_id, detail=objection)
+        await self._tell_owner(server)
+
+    async def close_channel(self, server: Server) -> None:
+        """Note that Discord lets nothing be written into the audit's channel, and let whoever chose it know once."""
+        await self.tx.servers.keep(replace(server, closed_at=self._clock.now()))
+        if server.closed_at is None:
+            await self._tell_owner(server)
+
+    async def _tell_owner(self, server: Server) -> None:
         if server.chosen_by is not None:
             await self.notify(server.chosen_by, Topic.SETUP_BROKEN, guild_id=server.id)
 

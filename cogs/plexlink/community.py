@@ -67,8 +67,9 @@ class Server:
     """A server whose owners have used `/plexadmin`.
 
     `objection` is why its role cannot be given at present, as its owners were told. `audited_to` is the last line of
-    the audit that its channel has shown. Whoever has chosen last (`chosen_by`) is told by direct message, once, where
-    something of it does not work any more.
+    the audit that its channel has shown, `telling_to` the last one of the message that is on its way there, and
+    `closed_at` when Discord last refused such a message.
+    Whoever has chosen last (`chosen_by`) is told by direct message, once, where something of it does not work any more.
     """
 
     id: int
@@ -77,6 +78,8 @@ class Server:
     panel_message_id: int | None = None
     objection: Objection | None = None
     audited_to: int = 0
+    telling_to: int = 0
+    closed_at: datetime | None = None
     reconciled_at: datetime | None = None
     left_at: datetime | None = None
     chosen_by: int | None = None

@@ -337,7 +337,7 @@ SOMEBODY = 0
 class AuditEntry:
     """Who (nobody is PlexLink itself) did what to whom, and when; `detail` is a purpose or a reason.
 
-    What happens in a server is written for its owners, with `guild_id`.
+    What happens in a server is written for its owners, with `guild_id`. Ids grow; one that is not written yet has none.
     """
 
     at: datetime
@@ -346,6 +346,15 @@ class AuditEntry:
     user_id: int
     detail: str | None = None
     guild_id: int | None = None
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """What a channel shows of the audit: one entry, or the first of so many of the same deed."""
+
+    entry: AuditEntry
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,12 +42,14 @@ class Servers:
             before = await _server(change, guild_id)
             is_new_role = setup.role_id != before.setup.role_id
             objection = None if is_new_role else before.objection
-            server = replace(before, setup=setup, objection=objection, chosen_by=actor_id)
+            server = replace(before, setup=setup, objection=objection, closed_at=None, chosen_by=actor_id)
+            if setup.audit_channel_id != before.setup.audit_channel_id:
+                newest = await change.tx.audit.newest()
+                server = replace(server, audited_to=newest, telling_to=newest)  # the choice is the first line it shows
+                await change.note_for(guild_id, Deed.CHANNEL_CHOSEN, actor_id, detail=_id(setup.audit_channel_id))
             await change.tx.servers.keep(server)
             if is_new_role:
                 await change.note_for(guild_id, Deed.ROLE_CHOSEN, actor_id, detail=_id(setup.role_id))
-            if setup.audit_channel_id != before.setup.audit_channel_id:
-                await change.note_for(guild_id, Deed.CHANNEL_CHOSEN, actor_id, detail=_id(setup.audit_channel_id))
             await entitlements.entitle_all(change.tx, server, await self._entitled(change), now)
             await change.tx.memberships.doubt(guild_id)
             change.tell(ServerTouched(guild_id))

@@ -24,6 +24,7 @@ from .plex import Pace, PinStyle, PlexClient, header_text
 from .servers import Servers
 from .store import Database, Store
 from .surface.admin import PlexAdmin
+from .surface.audits import DiscordAudits
 from .surface.cog import Desk, PlexLink
 from .surface.notifier import DiscordNotifier
 from .surface.roles import DiscordRoles
@@ -32,6 +33,7 @@ from .vitals import Vitals
 from .work import health
 from .work.agenda import Agenda
 from .work.asker import Asker
+from .work.audits import Audits
 from .work.given_up import GivenUpCodes
 from .work.health import HealthCheck
 from .work.notices import Notices
@@ -105,6 +107,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
                 agenda=agenda,
                 notifier=notifier,
                 keeper=DiscordRoles(bot=bot),
+                channel=DiscordAudits(bot=bot),
                 bell=bell,
                 clock=clock,
                 pin_style=pin_style,
@@ -142,6 +145,7 @@ async def _working(
     agenda: Agenda,
     notifier: DiscordNotifier,
     keeper: DiscordRoles,
+    channel: DiscordAudits,
     bell: Bell,
     clock: Clock,
     pin_style: PinStyle,
@@ -163,6 +167,7 @@ async def _working(
         notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
         health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         roles=Roles(ledger=ledger, agenda=agenda, keeper=keeper, clock=clock, grace=grace),
+        audits=Audits(ledger=ledger, agenda=agenda, channel=channel, clock=clock),
         clock=clock,
         audit_days=audit_days,
     )

@@ -11,6 +11,7 @@ from accounts import account_of
 from harness import Card, a_world
 from plexlink_bot.sandbox.plex_tv import ALICE
 from servers import (
+    backdate,
     deeds,
     invite_again,
     let_bot,
@@ -43,13 +44,6 @@ async def let_die(world: World, token: str) -> None:
     world.plex.revoke(token)
     response = (await world.alice.slash(world.channel, "plexstatus")).response
     await world.alice.click(response, label="Check now")
-    await world.advance(301)
-
-
-async def backdate(world: World, table: str, column: str, *, hours: float) -> None:
-    """Let something have happened so long ago, and be looked at: days pass in a moment here, but not in an instant."""
-    at = (world.env.now() - timedelta(hours=hours)).isoformat(timespec="microseconds")
-    world.write(f"UPDATE plexlink_{table} SET {column} = ?", at)  # noqa: S608 - a test's own names
     await world.advance(301)
 
 

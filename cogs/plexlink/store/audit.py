@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from ..models import SOMEBODY, AuditEntry, Deed
 from .tables import audit
@@ -32,6 +32,21 @@ class AuditRows:
         rows = await self._connection.execute(
             select(audit).where(or_(audit.c.user_id == user_id, audit.c.actor_id == user_id)).order_by(audit.c.id)
         )
+        return readable(rows, _load)
+
+    async def newest(self) -> int:
+        """Return the id of the last entry; each one that is added later has a greater one.
+
+        That is so because one transaction writes at a time; a database in which several do must make sure of it.
+        """
+        return (await self._connection.execute(select(func.max(audit.c.id)))).scalar() or 0
+
+    async def told_to(self, guild_id: int, *, after: int, most: int, up_to: int | None = None) -> list[AuditEntry]:
+        """Return the next entries for the owners of a server, oldest first; what a newer release wrote is left out."""
+        here = [audit.c.guild_id == guild_id, audit.c.id > after, audit.c.deed.in_(list(Deed))]
+        if up_to is not None:
+            here.append(audit.c.id <= up_to)
+        rows = await self._connection.execute(select(audit).where(*here).order_by(audit.c.id).limit(most))
         return readable(rows, _load)
 
     async def last_use(self, user_id: int, since: datetime) -> AuditEntry | None:
@@ -70,6 +85,7 @@ def _columns(entry: AuditEntry) -> dict[str, Any]:
 
 def _load(row: Row[Any]) -> AuditEntry:
     return AuditEntry(
+        id=row.id,
         at=row.at,
         actor_id=row.actor_id,
         deed=read_word(Deed, row.deed),

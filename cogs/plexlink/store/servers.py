@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, exists, insert, or_, select, update
 
 from ..community import Objection, Server, Setup
-from .tables import servers
+from .tables import audit, servers
 from .words import read_optional_word, readable
 
 if TYPE_CHECKING:
@@ -46,6 +46,15 @@ class ServerRows:
         """Return the servers that the bot left before an instant."""
         return await self._select(servers.c.left_at < before)
 
+    async def with_news(self, closed_before: datetime) -> list[int]:
+        """Return the servers whose channel has not shown all of their audit, but for those that were closed since."""
+        is_open = or_(servers.c.closed_at.is_(None), servers.c.closed_at < closed_before)
+        has_news = exists().where(audit.c.guild_id == servers.c.id, audit.c.id > servers.c.audited_to)
+        rows = await self._connection.execute(
+            select(servers.c.id).where(_IS_THERE, servers.c.audit_channel_id.is_not(None), is_open, has_news)
+        )
+        return list(rows.scalars())
+
     async def keep(self, server: Server) -> None:
         """Write a server, a new one or in place of what it was."""
         columns = _columns(server)
@@ -78,6 +87,8 @@ def _columns(server: Server) -> dict[str, Any]:
         "panel_message_id": server.panel_message_id,
         "objection": server.objection,
         "audited_to": server.audited_to,
+        "telling_to": server.telling_to,
+        "closed_at": server.closed_at,
         "reconciled_at": server.reconciled_at,
         "left_at": server.left_at,
         "chosen_by": server.chosen_by,
@@ -92,6 +103,8 @@ def _load(row: Row[Any]) -> Server:
         panel_message_id=row.panel_message_id,
         objection=read_optional_word(Objection, row.objection),
         audited_to=row.audited_to,
+        telling_to=row.telling_to,
+        closed_at=row.closed_at,
         reconciled_at=row.reconciled_at,
         left_at=row.left_at,
         chosen_by=row.chosen_by,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Awaitable, Callable
 
+    from ..community import Server
     from ..models import Wish
     from ..servers import Servers
     from .cog import Desk, PlexLink
@@ -81,7 +82,7 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
             match action:
                 case AdminAction.ROLE | AdminAction.CHANNEL:
                     server = await servers.of(caller.guild.id)
-                    return _draft(caller, admin_views.with_choice(chosen, action, values), server.setup)
+                    return _draft(caller, admin_views.with_choice(chosen, action, values), server)
                 case _:
                     return await self._apply(servers, caller, chosen)
 
@@ -106,15 +107,17 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
 
     async def _show_setup(self, servers: Servers, caller: discord.Member) -> views.CardView:
         server = await servers.of(caller.guild.id)
-        return _draft(caller, server.setup, server.setup)
+        return _draft(caller, server.setup, server)
 
     async def _apply(self, servers: Servers, caller: discord.Member, chosen: Setup) -> views.CardView:
         """Choose, unless something speaks against it by now."""
-        before = (await servers.of(caller.guild.id)).setup
-        if _objection(caller, chosen, before) is not None or _is_closed(caller.guild, chosen):
+        before = await servers.of(caller.guild.id)
+        if _objection(caller, chosen, before.setup) is not None or _is_closed(caller.guild, chosen):
             return _draft(caller, chosen, before)
         await servers.set_up(caller.guild.id, chosen, actor_id=caller.id)
-        return admin_views.setup(SetupCard(guild_name=caller.guild.name, chosen=chosen, before=before, is_saved=True))
+        return admin_views.setup(
+            SetupCard(guild_name=caller.guild.name, chosen=chosen, before=before.setup, is_saved=True)
+        )
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
@@ -181,15 +184,17 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
                 _log.warning("server.not_noted: %s", error)
 
 
-def _draft(caller: discord.Member, chosen: Setup, before: Setup) -> views.CardView:
+def _draft(caller: discord.Member, chosen: Setup, server: Server) -> views.CardView:
     """Return the card with what is chosen, but not applied."""
+    is_same_channel = chosen.audit_channel_id == server.setup.audit_channel_id
     return admin_views.setup(
         SetupCard(
             guild_name=caller.guild.name,
             chosen=chosen,
-            before=before,
-            objection=_objection(caller, chosen, before),
+            before=server.setup,
+            objection=_objection(caller, chosen, server.setup),
             is_channel_closed=_is_closed(caller.guild, chosen),
+            was_channel_closed=server.closed_at is not None and is_same_channel,
         )
     )
 

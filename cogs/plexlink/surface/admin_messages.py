@@ -38,6 +38,7 @@ OBJECTIONS = {
     Objection.GONE: "The role that you chose was deleted. Choose another one.",
 }
 NO_CHANNEL = "I may not write there. Let me see {channel} and send messages in it, or choose another channel."
+WAS_CLOSED = "Discord did not let me write into {channel} the last time. Press **Apply**, and I try again at once."
 
 
 def setup(guild_name: str, *, is_saved: bool) -> str:

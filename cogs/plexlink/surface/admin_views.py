@@ -43,6 +43,7 @@ class SetupCard:
     before: Setup
     objection: Objection | None = None
     is_channel_closed: bool = False
+    was_channel_closed: bool = False
     is_saved: bool = False
 
 
@@ -74,6 +75,8 @@ def setup(card: SetupCard) -> CardView:
         troubles.append(admin_messages.objection(card.objection, role or ""))
     if card.is_channel_closed:
         troubles.append("⚠️ " + admin_messages.NO_CHANNEL.format(channel=channel))
+    elif card.was_channel_closed:
+        items.append(ui.TextDisplay("⚠️ " + admin_messages.WAS_CLOSED.format(channel=channel)))
     if troubles:
         items.append(ui.TextDisplay("\n".join(troubles)))
     items.append(ui.ActionRow(*_buttons(card, is_open=not troubles)))

@@ -105,7 +105,7 @@ class DiscordNotifier:
                 if message is not None:
                     await message.delete()
             except discord.HTTPException as error:
-                if not _is_final(error):
+                if not is_final(error):
                     raise
 
     async def _send_soon(self, showing: Showing, answer: Answer, *, nonce: str) -> Place | None:
@@ -229,7 +229,7 @@ class DiscordNotifier:
                 view=view, files=files or [], nonce=nonce, allowed_mentions=discord.AllowedMentions.none()
             )
         except discord.HTTPException as error:
-            if not _is_final(error):
+            if not is_final(error):
                 raise
             _log.info("message.refused user=%s code=%s", user_id, error.code)
             return None
@@ -249,7 +249,7 @@ class DiscordNotifier:
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if not _is_final(error):
+            if not is_final(error):
                 raise
             _log.info("card.answer_gone code=%s", error.code)
             return False
@@ -352,7 +352,7 @@ def code_of(error: discord.HTTPException) -> int:
     return error.code if type(error.code) is int else 0
 
 
-def _is_final(error: discord.HTTPException) -> bool:
+def is_final(error: discord.HTTPException) -> bool:
     """Tell whether Discord itself refuses, for whatever reason: its codes are many, and it adds new ones."""
     return _CLIENT_ERROR <= error.status < _SERVER_ERROR and error.status != _TOO_MANY and code_of(error) != 0
 

@@ -50,6 +50,7 @@ class Kind(StrEnum):
     HEALTH = "health"
     NOTICE = "notice"
     ROLES = "roles"
+    AUDIT = "audit"
     SWEEP = "sweep"
     CLOSING = "closing"
 

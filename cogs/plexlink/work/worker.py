@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..store import Transaction
     from .agenda import Agenda
     from .asker import Asker
+    from .audits import Audits
     from .given_up import GivenUpCodes
     from .health import HealthCheck
     from .notices import Notices
@@ -30,6 +31,9 @@ _log = logging.getLogger(__name__)
 
 _SWEEP = Key(Kind.SWEEP, "all")
 _SWEEP_SECONDS = 300.0
+
+_FREE = {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING, Kind.ROLES, Kind.AUDIT}
+"""What does not ask plex.tv."""
 
 _UNSURE_SECONDS = 5.0
 """After so long it is looked up what became of a change that seemed to fail, unless its maker has tried again."""
@@ -56,6 +60,7 @@ class Worker:
         notices: Notices,
         health: HealthCheck,
         roles: Roles,
+        audits: Audits,
         clock: Clock,
         audit_days: int,
     ) -> None:
@@ -68,6 +73,7 @@ class Worker:
         self._notices = notices
         self._health = health
         self._roles = roles
+        self._audits = audits
         self._clock = clock
         self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
@@ -116,6 +122,7 @@ class Worker:
                 self._health.hear(link_id)
             case ServerTouched(guild_id):
                 self._roles.hear(guild_id)
+                self._audits.hear(guild_id)
             case Unsure():
                 self._agenda.put_sooner(_SWEEP, Purpose.FREE, _UNSURE_SECONDS)
 
@@ -130,6 +137,7 @@ class Worker:
             await self._health.find(change)
             await self._notices.find(change)
             await self._roles.find(change)
+            await self._audits.find(change)
         for attempt in unfinished:
             self._asker.hear(attempt)
             self._presenter.find(attempt)
@@ -178,11 +186,18 @@ class Worker:
                 await self._health.check(key.id)
             case Kind.NOTICE:
                 await self._notices.tell(key.id)
-            case Kind.ROLES:
-                await self._roles.work_off(int(key.id))
             case Kind.SWEEP:
                 await self._sweep()
+            case _:
+                await self._do_for_server(key.kind, int(key.id))
+
+    async def _do_for_server(self, kind: Kind, guild_id: int) -> None:
+        match kind:
+            case Kind.AUDIT:
+                await self._audits.tell(guild_id)
+            case _:
+                await self._roles.work_off(guild_id)
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
-        is_free = key.kind in {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING, Kind.ROLES}
-        self._agenda.retry(key, Purpose.FREE if is_free else Purpose.POLL, longest_seconds=longest_seconds)
+        purpose = Purpose.FREE if key.kind in _FREE else Purpose.POLL
+        self._agenda.retry(key, purpose, longest_seconds=longest_seconds)

@@ -1,0 +1,93 @@
+"""The audit of a server in words: a line for what was done, or for how often."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..community import Cause
+from ..models import SOMEBODY, Deed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..models import AuditEntry, AuditLine
+
+_LINES = {
+    Deed.LINKED: "✅ {who} linked",
+    Deed.REPLACED: "🔁 {who} linked another account instead",
+    Deed.MOVED: "🔀 {who}: the account was moved to another member",
+    Deed.UNLINKED: "↩️ {who} unlinked",
+    Deed.UNDONE: "↩️ {who} undid the link",
+    Deed.DIED: "⚠️ {who}: the link has stopped working",
+    Deed.ROLE_CHOSEN: "⚙️ {by} chose the role {role}",
+    Deed.CHANNEL_CHOSEN: "⚙️ {by} chose {channel} for the audit",
+    Deed.ROLE_GIVEN: "✅ {who}: role given",
+    Deed.ROLE_TAKEN: "↩️ {who}: role taken away{why}",
+    Deed.ROLE_REFUSED: "⚠️ The role cannot be given; /plexadmin setup says why",
+    Deed.ROLE_FOUND: "👀 {who} has the role without a link, from other hands; it stays",
+}
+_NO_ROLE_CHOSEN = "⚙️ {by} chose that no role is given"
+_WHY = {
+    Cause.UNLINKED: " (unlinked)",
+    Cause.MOVED: " (the account was moved)",
+    Cause.DEAD: " (the link has stopped working)",
+    Cause.SETUP: " (another choice in the setup)",
+}
+_WITH_ROLE = " · role given"
+
+_SUMS = {
+    Deed.LINKED: "✅ Linked",
+    Deed.REPLACED: "🔁 Linked another account",
+    Deed.MOVED: "🔀 Account moved to another member",
+    Deed.UNLINKED: "↩️ Unlinked",
+    Deed.UNDONE: "↩️ Link undone",
+    Deed.DIED: "⚠️ Link has stopped working",
+    Deed.ROLE_GIVEN: "✅ Role given",
+    Deed.ROLE_TAKEN: "↩️ Role taken away",
+    Deed.ROLE_FOUND: "👀 Role without a link, from other hands",
+}
+"""What happens to members; everything else is the owners' doing."""
+
+
+def text(lines: Sequence[AuditLine]) -> str:
+    """Return lines below each other; mentions notify nobody, if the message says so."""
+    written: list[str] = []
+    before: AuditEntry | None = None
+    for each in lines:
+        if each.times == 1 and before is not None and _goes_with(before, each.entry):
+            written[-1] += _WITH_ROLE
+        else:
+            written.append(line(each.entry) if each.times == 1 else _sum(each))
+        before = each.entry if each.times == 1 else None
+    return "\n".join(written)
+
+
+def line(entry: AuditEntry) -> str:
+    """Return what was done once."""
+    is_no_role = entry.deed is Deed.ROLE_CHOSEN and entry.detail is None
+    words = _NO_ROLE_CHOSEN if is_no_role else _LINES.get(entry.deed, _plain(entry.deed) + ": {who}")
+    return words.format(
+        who=_member(entry.user_id),
+        by=_member(entry.actor_id),
+        role=f"<@&{entry.detail}>",
+        channel=f"<#{entry.detail}>",
+        why=_WHY.get(Cause(entry.detail), "") if entry.detail in set(Cause) else "",
+    )
+
+
+def _goes_with(linked: AuditEntry, given: AuditEntry) -> bool:
+    is_pair = linked.deed is Deed.LINKED and given.deed is Deed.ROLE_GIVEN
+    return is_pair and linked.user_id == given.user_id
+
+
+def _sum(summed: AuditLine) -> str:
+    deed = summed.entry.deed
+    return f"{_SUMS[deed]}: {summed.times} members" if deed in _SUMS else f"{_plain(deed)}: {summed.times} times"
+
+
+def _plain(deed: Deed) -> str:
+    return str(deed).replace("_", " ").capitalize()
+
+
+def _member(user_id: int | None) -> str:
+    return "somebody" if user_id in {None, SOMEBODY} else f"<@{user_id}>"
