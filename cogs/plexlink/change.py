@@ -325,6 +325,12 @@ class Change:
         if server.closed_at is None:
             await self._tell_owner(server)
 
+    async def lose_panel(self, server: Server) -> None:
+        """Note that a server's panel is gone, and let whoever posted it know."""
+        await self.tx.servers.keep(replace(server, panel_message_id=None))
+        await self.note_for(server.id, Deed.PANEL_GONE, None, detail=str(server.panel_channel_id))
+        await self._tell_owner(server)
+
     async def _tell_owner(self, server: Server) -> None:
         if server.chosen_by is not None:
             await self.notify(server.chosen_by, Topic.SETUP_BROKEN, guild_id=server.id)

@@ -213,6 +213,8 @@ class Deed(StrEnum):
     ROLE_TAKEN = "role_taken"
     ROLE_REFUSED = "role_refused"
     ROLE_FOUND = "role_found"
+    PANEL_POSTED = "panel_posted"
+    PANEL_GONE = "panel_gone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

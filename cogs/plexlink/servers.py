@@ -55,6 +55,32 @@ class Servers:
             change.tell(ServerTouched(guild_id))
             return server
 
+    async def panel_posted(self, guild_id: int, channel_id: int, message_id: int, *, actor_id: int) -> Server:
+        """Take note of a new panel; return the server as it was with the former one."""
+        async with self._ledger.change() as change:
+            before = await _server(change, guild_id)
+            await change.tx.servers.keep(
+                replace(before, panel_channel_id=channel_id, panel_message_id=message_id, chosen_by=actor_id)
+            )
+            await change.note_for(guild_id, Deed.PANEL_POSTED, actor_id, detail=_id(channel_id))
+            return before
+
+    async def panel_gone(self, guild_id: int, message_id: int) -> None:
+        """Take note that the message of a panel is gone."""
+        async with self._ledger.change() as change:
+            server = await change.tx.servers.get(guild_id)
+            if server is not None and server.panel_message_id == message_id:
+                await change.lose_panel(server)
+
+    async def channel_gone(self, guild_id: int, channel_id: int) -> None:
+        """Take note that a channel was deleted, and the panel with it; the audit finds out by itself."""
+        async with self._ledger.change() as change:
+            server = await change.tx.servers.get(guild_id)
+            if server is None or server.panel_message_id is None:
+                return
+            if server.panel_channel_id == channel_id:
+                await change.lose_panel(server)
+
     async def met(self, guild_id: int, user_id: int, role_ids: Collection[int]) -> None:
         """Take note that a member was seen in a server with some roles."""
         async with self._ledger.change(must_last=False) as change:

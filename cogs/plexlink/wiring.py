@@ -27,6 +27,7 @@ from .surface.admin import PlexAdmin
 from .surface.audits import DiscordAudits
 from .surface.cog import Desk, PlexLink
 from .surface.notifier import DiscordNotifier
+from .surface.panels import DiscordPanels
 from .surface.roles import DiscordRoles
 from .tokens import Tokens
 from .vitals import Vitals
@@ -37,6 +38,7 @@ from .work.audits import Audits
 from .work.given_up import GivenUpCodes
 from .work.health import HealthCheck
 from .work.notices import Notices
+from .work.panels import Panels
 from .work.presenter import Presenter
 from .work.roles import Roles
 from .work.showing import Turns
@@ -60,7 +62,7 @@ _log = logging.getLogger(__name__)
 def build(bot: commands.Bot, settings: PlexLinkSettings) -> tuple[PlexLink, PlexAdmin]:
     """Return the cogs: that of the members, which opens all resources when it is added to the bot, and the owners'."""
     plexlink = PlexLink(bot=bot, opener=lambda: running(bot, settings), is_user_installable=settings.user_install)
-    return plexlink, PlexAdmin(bot=bot, plexlink=plexlink)
+    return plexlink, PlexAdmin(bot=bot, plexlink=plexlink, panels=DiscordPanels(bot=bot))
 
 
 @asynccontextmanager
@@ -108,6 +110,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
                 notifier=notifier,
                 keeper=DiscordRoles(bot=bot),
                 channel=DiscordAudits(bot=bot),
+                panels=DiscordPanels(bot=bot),
                 bell=bell,
                 clock=clock,
                 pin_style=pin_style,
@@ -146,6 +149,7 @@ async def _working(
     notifier: DiscordNotifier,
     keeper: DiscordRoles,
     channel: DiscordAudits,
+    panels: DiscordPanels,
     bell: Bell,
     clock: Clock,
     pin_style: PinStyle,
@@ -168,6 +172,7 @@ async def _working(
         health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         roles=Roles(ledger=ledger, agenda=agenda, keeper=keeper, clock=clock, grace=grace),
         audits=Audits(ledger=ledger, agenda=agenda, channel=channel, clock=clock),
+        panels=Panels(ledger=ledger, agenda=agenda, keeper=panels, clock=clock),
         clock=clock,
         audit_days=audit_days,
     )

@@ -137,7 +137,7 @@ class Scene:
 
 def expected(action: Action | None, target: str) -> str | None:
     """Return what a press is answered with, or nothing where it starts or shows what is mallory's own."""
-    if action is None:
+    if action in {None, Action.PANEL}:  # a panel is everybody's
         return None
     if target in {"pending", "linked", "cancelled"} or action in OF_MEMBERS:
         return NOT_YOURS

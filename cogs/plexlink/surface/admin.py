@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import discord
@@ -10,9 +11,10 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from ..community import Objection, Setup
-from ..errors import StoreError
+from ..errors import NotifyError, StoreError
 from . import admin_messages, admin_views, views
 from .admin_views import AdminAction, SetupCard
+from .panels import can_write_in
 from .roles import objection_to
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ..models import Wish
     from ..servers import Servers
     from .cog import Desk, PlexLink
+    from .panels import DiscordPanels
 
 _log = logging.getLogger(__name__)
 
@@ -56,9 +59,10 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
     What Discord shows to whom is up to the server; so whether somebody may manage it is asked each time.
     """
 
-    def __init__(self, *, bot: commands.Bot, plexlink: PlexLink) -> None:
+    def __init__(self, *, bot: commands.Bot, plexlink: PlexLink, panels: DiscordPanels) -> None:
         self._bot = bot
         self._plexlink = plexlink
+        self._panels = panels
 
     async def cog_load(self) -> None:
         """Take the presses of owners' cards."""
@@ -72,6 +76,19 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
     async def setup(self, interaction: discord.Interaction[Any]) -> None:
         """Show what is chosen."""
         await self._serve(interaction, self._show_setup)
+
+    @app_commands.command(name="panel", description=admin_messages.PANEL_COMMAND)
+    @app_commands.describe(channel=admin_messages.PANEL_CHANNEL)
+    async def panel(self, interaction: discord.Interaction[Any], channel: discord.TextChannel | None = None) -> None:
+        """Post the card with which everybody can begin to link, in place of the former one."""
+        where = channel or interaction.channel
+
+        async def do(servers: Servers, caller: discord.Member) -> views.CardView:
+            if not isinstance(where, discord.TextChannel):
+                return views.saying(admin_messages.NO_PANEL_HERE)
+            return await self._post_panel(servers, caller, where)
+
+        await self._serve(interaction, do)
 
     async def press(self, interaction: discord.Interaction[Any], action: AdminAction, chosen: Setup) -> None:
         """Do what a part of an owner's card asks for."""
@@ -106,17 +123,52 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         await self._plexlink.serve(interaction, decide, is_in_place=is_in_place)
 
     async def _show_setup(self, servers: Servers, caller: discord.Member) -> views.CardView:
-        server = await servers.of(caller.guild.id)
+        server = await self._looked_after(servers, await servers.of(caller.guild.id))
         return _draft(caller, server.setup, server)
+
+    async def _looked_after(self, servers: Servers, server: Server) -> Server:
+        """Return a server as it is once it was looked whether its panel is there; Discord may not say."""
+        message_id = server.panel_message_id
+        if message_id is not None:
+            with suppress(NotifyError):
+                channel_id = server.panel_channel_id or 0
+                if await self._panels.is_gone(guild_id=server.id, channel_id=channel_id, message_id=message_id):
+                    await servers.panel_gone(server.id, message_id)
+                    return await servers.of(server.id)
+        return server
+
+    async def _post_panel(
+        self, servers: Servers, caller: discord.Member, channel: discord.TextChannel
+    ) -> views.CardView:
+        """Post a panel, then delete the former one: there is one at every moment, and two for an instant.
+
+        A process that dies before the new one is noted leaves both; they work, but nobody deletes the new one later.
+        """
+        refused = views.saying(admin_messages.NO_CHANNEL.format(channel=channel.mention), views.RED)
+        if not can_write_in(channel):
+            return refused
+        try:
+            message_id = await self._panels.post(channel)
+        except NotifyError as error:
+            _log.warning("panel.not_posted server=%d: %s", channel.guild.id, error)
+            return views.saying(admin_messages.PANEL_UNSURE.format(channel=channel.mention), views.RED)
+        if message_id is None:
+            return refused
+        former = await servers.panel_posted(channel.guild.id, channel.id, message_id, actor_id=caller.id)
+        if former.panel_message_id is not None:
+            await self._panels.remove(channel_id=former.panel_channel_id or 0, message_id=former.panel_message_id)
+        return admin_views.panel_posted(channel.guild.id, channel.id, message_id)
 
     async def _apply(self, servers: Servers, caller: discord.Member, chosen: Setup) -> views.CardView:
         """Choose, unless something speaks against it by now."""
         before = await servers.of(caller.guild.id)
         if _objection(caller, chosen, before.setup) is not None or _is_closed(caller.guild, chosen):
             return _draft(caller, chosen, before)
-        await servers.set_up(caller.guild.id, chosen, actor_id=caller.id)
+        after = await servers.set_up(caller.guild.id, chosen, actor_id=caller.id)
         return admin_views.setup(
-            SetupCard(guild_name=caller.guild.name, chosen=chosen, before=before.setup, is_saved=True)
+            SetupCard(
+                guild_name=caller.guild.name, chosen=chosen, before=before.setup, panel=_panel(after), is_saved=True
+            )
         )
 
     @commands.Cog.listener()
@@ -147,6 +199,11 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Take note that the bot was removed."""
         await self._note(lambda servers: servers.left(guild.id))
+
+    @commands.Cog.listener()
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        """Take note that a channel is gone."""
+        await self._note(lambda servers: servers.channel_gone(channel.guild.id, channel.id))
 
     @commands.Cog.listener()
     async def on_guild_role_delete(self, role: discord.Role) -> None:
@@ -192,11 +249,16 @@ def _draft(caller: discord.Member, chosen: Setup, server: Server) -> views.CardV
             guild_name=caller.guild.name,
             chosen=chosen,
             before=server.setup,
+            panel=_panel(server),
             objection=_objection(caller, chosen, server.setup),
             is_channel_closed=_is_closed(caller.guild, chosen),
             was_channel_closed=server.closed_at is not None and is_same_channel,
         )
     )
+
+
+def _panel(server: Server) -> str:
+    return admin_messages.panel(server.id, server.panel_channel_id, server.panel_message_id)
 
 
 def _objection(caller: discord.Member, chosen: Setup, before: Setup) -> Objection | None:
@@ -214,7 +276,4 @@ def _is_closed(guild: discord.Guild, chosen: Setup) -> bool:
     if chosen.audit_channel_id is None:
         return False
     channel = guild.get_channel(chosen.audit_channel_id)
-    if channel is None:
-        return True
-    may = channel.permissions_for(guild.me)
-    return not (may.view_channel and may.send_messages)
+    return channel is None or not can_write_in(channel)

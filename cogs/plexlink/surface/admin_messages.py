@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from ..community import Objection
+from .messages import url_of
 
 ADMIN = "For the owners of this server: a role for who has linked a Plex account"
 SETUP_COMMAND = "Choose the role for linked members, and where you see what happens"
+
+PANEL_COMMAND = "Post a card with a button to link, for everybody in a channel"
+PANEL_CHANNEL = "Where it is to stand; here, if you name none"
 
 APPLY = "Apply"
 UNDO = "Undo"
@@ -40,6 +44,10 @@ OBJECTIONS = {
 NO_CHANNEL = "I may not write there. Let me see {channel} and send messages in it, or choose another channel."
 WAS_CLOSED = "Discord did not let me write into {channel} the last time. Press **Apply**, and I try again at once."
 
+PANEL_POSTED = "The panel is in {channel}. Post it again to move it: the former one is deleted."
+PANEL_UNSURE = "Discord did not take the panel for {channel}, or did not tell me so. Look there, and try again."
+NO_PANEL_HERE = "The panel needs a text channel. Name one: /plexadmin panel channel:…"
+
 
 def setup(guild_name: str, *, is_saved: bool) -> str:
     """Return the headline of the card."""
@@ -60,6 +68,15 @@ def preview(*, before: str | None, after: str | None, channel: str | None) -> st
         "Nothing is written into a channel." if channel is None else f"What happens is written into {channel}."
     )
     return "**What this means**\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def panel(guild_id: int, channel_id: int | None, message_id: int | None) -> str:
+    """Return where the panel is, or was."""
+    if channel_id is None:
+        return "**Panel**\nNone yet: /plexadmin panel posts a card with a **Link Plex** button for everybody."
+    if message_id is None:
+        return f"**Panel**\nIt was in <#{channel_id}>, and is gone: /plexadmin panel posts a new one."
+    return f"**Panel**\nIn <#{channel_id}>: {url_of(guild_id, channel_id, message_id)}"
 
 
 def objection(why: Objection, role: str) -> str:

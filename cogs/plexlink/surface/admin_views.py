@@ -41,6 +41,7 @@ class SetupCard:
     guild_name: str
     chosen: Setup
     before: Setup
+    panel: str
     objection: Objection | None = None
     is_channel_closed: bool = False
     was_channel_closed: bool = False
@@ -69,6 +70,7 @@ def setup(card: SetupCard) -> CardView:
         ui.ActionRow(_channel_select(card.chosen)),
         ui.Separator(),
         ui.TextDisplay(admin_messages.preview(before=_role(card.before), after=role, channel=channel)),
+        ui.TextDisplay(card.panel),
     ]
     troubles = []
     if card.objection is not None:
@@ -81,6 +83,15 @@ def setup(card: SetupCard) -> CardView:
         items.append(ui.TextDisplay("\n".join(troubles)))
     items.append(ui.ActionRow(*_buttons(card, is_open=not troubles)))
     return CardView(RED if troubles else GREEN if card.is_saved else AMBER, *items)
+
+
+def panel_posted(guild_id: int, channel_id: int, message_id: int) -> CardView:
+    """Return the answer to an owner who has posted the panel."""
+    link: ui.Button[CardView] = ui.Button(
+        label=messages.GO_TO_MESSAGE, url=messages.url_of(guild_id, channel_id, message_id)
+    )
+    text = ui.TextDisplay[CardView](admin_messages.PANEL_POSTED.format(channel=f"<#{channel_id}>"))
+    return CardView(GREEN, ui.Section(text, accessory=link))
 
 
 def _buttons(card: SetupCard, *, is_open: bool) -> list[ui.Button[CardView]]:

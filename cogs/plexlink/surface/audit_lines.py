@@ -25,6 +25,8 @@ _LINES = {
     Deed.ROLE_TAKEN: "↩️ {who}: role taken away{why}",
     Deed.ROLE_REFUSED: "⚠️ The role cannot be given; /plexadmin setup says why",
     Deed.ROLE_FOUND: "👀 {who} has the role without a link, from other hands; it stays",
+    Deed.PANEL_POSTED: "📌 {by} posted the panel in {channel}",
+    Deed.PANEL_GONE: "⚠️ The panel in {channel} is gone; /plexadmin panel posts a new one",
 }
 _NO_ROLE_CHOSEN = "⚙️ {by} chose that no role is given"
 _WHY = {

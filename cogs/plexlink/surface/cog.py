@@ -239,6 +239,8 @@ class PlexLink(commands.Cog):
                 return await desk.linking.leave_there(subject, wish)
             case Action.UNDO:
                 return await desk.linking.undo(subject, wish)
+            case Action.PANEL:
+                return await desk.linking.start(wish)
             case _:
                 return await desk.linking.new_code(subject, wish)
 

@@ -38,6 +38,7 @@ RECHECK = "Check now"
 UNLINK = "Unlink"
 KEEP = "Keep it"
 PRIVACY = "Privacy"
+LINK_PLEX = "Link Plex"
 EXPORT = "Export"
 FORGET = "Delete everything"
 
@@ -63,6 +64,8 @@ UNLINKED = "## Unlinked\nYou ended this link."
 REPLACED = "## Replaced\nYou have linked a Plex account anew since. I sign out the sign-in that came from this card."
 MOVED = "## Moved\nAnother member here has shown that this Plex account is theirs, and linked it."
 FORGOTTEN = "## Deleted\nNothing is stored here any more."
+PANEL = "## Link your Plex account\nPress the button: you get a private message with a code. Nothing is posted here."
+PANEL_SMALL_PRINT = "-# You only ever approve on plex.tv; nobody here asks for your password."
 NOT_LINKED = "## Not linked\nYou have no Plex account linked here."
 ASK_UNLINK = (
     "## Unlink your Plex account?\n"
@@ -267,6 +270,11 @@ def _health(link: Link, finding: Finding | None) -> str:
     if health.finding is Finding.SILENT:
         return f"Plex did not answer my check {when(health.checked_at)}. I ask again."
     return f"Checked {when(health.checked_at)}: it works."
+
+
+def url_of(guild_id: int, channel_id: int, message_id: int) -> str:
+    """Return the link to a message in a server."""
+    return f"https://discord.com/channels/{guild_id}/{channel_id}/{message_id}"
 
 
 def notice(notice: Notice, roles: Sequence[RoleLine] = (), server: str | None = None) -> str:

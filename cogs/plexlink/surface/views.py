@@ -63,6 +63,7 @@ class Action(StrEnum):
     EXPORT = "export"
     FORGET = "forget"
     FORGET_NOW = "forget-now"
+    PANEL = "panel"
 
 
 OF_MEMBERS = frozenset(Action) - {
@@ -72,8 +73,9 @@ OF_MEMBERS = frozenset(Action) - {
     Action.MOVE,
     Action.LEAVE,
     Action.UNDO,
+    Action.PANEL,
 }
-"""Whose subject is a member; that of the others is an attempt."""
+"""Whose subject is a member; that of a panel is its server, and that of the others an attempt."""
 
 CUSTOM_ID = re.compile(rf"plexlink:(?P<action>{'|'.join(Action)}):(?P<subject>[A-Za-z0-9_-]{{1,22}})")
 
@@ -197,6 +199,14 @@ def status(status: Status) -> CardView:
     buttons.append(_button(messages.PRIVACY, Action.PRIVACY, subject))
     colour = RED if link.is_dead or link.trouble is not None else AMBER if link.health.rejected_at else GREEN
     return CardView(colour, text, ui.ActionRow(*buttons))
+
+
+def panel(guild_id: int) -> CardView:
+    """Return the card that stands in a channel of a server, for everybody."""
+    link = _button(messages.LINK_PLEX, Action.PANEL, str(guild_id), _PRIMARY)
+    return CardView(
+        AMBER, ui.TextDisplay(messages.PANEL), ui.ActionRow(link), ui.TextDisplay(messages.PANEL_SMALL_PRINT)
+    )
 
 
 def ask_unlink(user_id: int) -> CardView:

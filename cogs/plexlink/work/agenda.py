@@ -51,6 +51,7 @@ class Kind(StrEnum):
     NOTICE = "notice"
     ROLES = "roles"
     AUDIT = "audit"
+    PANEL = "panel"
     SWEEP = "sweep"
     CLOSING = "closing"
 

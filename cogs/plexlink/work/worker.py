@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .given_up import GivenUpCodes
     from .health import HealthCheck
     from .notices import Notices
+    from .panels import Panels
     from .presenter import Presenter
     from .roles import Roles
     from .sign_outs import SignOuts
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 _SWEEP = Key(Kind.SWEEP, "all")
 _SWEEP_SECONDS = 300.0
 
-_FREE = {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING, Kind.ROLES, Kind.AUDIT}
+_FREE = {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING, Kind.ROLES, Kind.AUDIT, Kind.PANEL}
 """What does not ask plex.tv."""
 
 _UNSURE_SECONDS = 5.0
@@ -61,6 +62,7 @@ class Worker:
         health: HealthCheck,
         roles: Roles,
         audits: Audits,
+        panels: Panels,
         clock: Clock,
         audit_days: int,
     ) -> None:
@@ -74,6 +76,7 @@ class Worker:
         self._health = health
         self._roles = roles
         self._audits = audits
+        self._panels = panels
         self._clock = clock
         self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
@@ -136,6 +139,7 @@ class Worker:
             await self._given_up.find(change)
             await self._health.find(change)
             await self._notices.find(change)
+            await self._panels.find(change)
             await self._roles.find(change)
             await self._audits.find(change)
         for attempt in unfinished:
@@ -195,6 +199,8 @@ class Worker:
         match kind:
             case Kind.AUDIT:
                 await self._audits.tell(guild_id)
+            case Kind.PANEL:
+                await self._panels.look(guild_id)
             case _:
                 await self._roles.work_off(guild_id)
 
