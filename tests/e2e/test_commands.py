@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from processes import Deployment
     from small_discord import Guild
 
-OURS = {"plexlink", "plexstatus", "plexunlink", "plexprivacy"}
+OURS = {"plexlink", "plexstatus", "plexunlink", "plexprivacy", "plexadmin"}
 OTHERS = {
     "play": {
         "id": "7",

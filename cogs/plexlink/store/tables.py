@@ -175,11 +175,11 @@ servers = Table(
     Column("panel_message_id", BigInteger),
     Column("objection", String(16)),
     Column("audited_to", Integer, nullable=False),
-    Column("telling_to", Integer, nullable=False),
-    Column("closed_at", Instant),
     Column("reconciled_at", Instant),
     Column("left_at", Instant),
     Column("chosen_by", BigInteger),
+    Column("telling_to", Integer, nullable=False, server_default="0"),
+    Column("closed_at", Instant),
 )
 
 memberships = Table(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
 
-HEAD = "0007"
+HEAD = "0008"
 VERSION_TABLE = "plexlink_version"
 
 

@@ -18,8 +18,6 @@ def upgrade() -> None:
         sa.Column("panel_message_id", sa.BigInteger),
         sa.Column("objection", sa.String(16)),
         sa.Column("audited_to", sa.Integer, nullable=False),
-        sa.Column("telling_to", sa.Integer, nullable=False),
-        sa.Column("closed_at", sa.String(32)),
         sa.Column("reconciled_at", sa.String(32)),
         sa.Column("left_at", sa.String(32)),
         sa.Column("chosen_by", sa.BigInteger),
