@@ -133,6 +133,22 @@ async def write_lines(world: World, deed: str, count: int) -> None:
     await world.env.settle()
 
 
+async def unlink(world: World, member: Any = None) -> Any:
+    member = member or world.alice
+    response = (await member.slash(world.channel, "plexunlink")).response
+    await member.click(response, label="Unlink")
+    await world.advance(10)
+    return response
+
+
+async def let_die(world: World, token: str) -> None:
+    """Let a token die and be found out, an hour before its member is told."""
+    world.plex.revoke(token)
+    response = (await world.alice.slash(world.channel, "plexstatus")).response
+    await world.alice.click(response, label="Check now")
+    await world.advance(301)
+
+
 async def backdate(world: World, table: str, column: str, *, hours: float) -> None:
     """Let something have happened so long ago, and be looked at: days pass in a moment here, but not in an instant."""
     at = (world.env.now() - timedelta(hours=hours)).isoformat(timespec="microseconds")

@@ -48,6 +48,7 @@ _MOST_CODES = 10
 _MOST_SIGN_INS = 10
 _MOST_CALLS = 20
 _MOST_ROWS = 20
+_MOST_DEEDS = 30
 _LARGEST_WISH_BYTES = 256
 _LOCK_SECONDS = 0.2
 _AUDIT = "plexlink_audit"
@@ -110,6 +111,9 @@ _DEEDS = {
     Deed.ROLE_FOUND: "found the role with somebody who has not linked",
     Deed.PANEL_POSTED: "posted the panel",
     Deed.PANEL_GONE: "found the panel gone",
+    Deed.ROLE_WITHDRAWN: "decided, as an owner, that the role is not the member's",
+    Deed.ROLE_GIVEN_BACK: "decided, as an owner, that the role may be the member's again",
+    Deed.CHECKED: "let Plex be asked, as an owner",
 }
 
 
@@ -366,7 +370,7 @@ def _read_audit(connection: sqlite3.Connection, members: Mapping[str, str]) -> l
     rows = connection.execute(
         f"SELECT id, at, CAST(actor_id AS TEXT), deed, CAST(user_id AS TEXT), detail FROM {_AUDIT} "  # noqa: S608 - ours
         "ORDER BY id DESC LIMIT ?",
-        (_MOST_ROWS,),
+        (_MOST_DEEDS,),
     )
     return [
         {

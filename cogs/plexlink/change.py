@@ -258,7 +258,7 @@ class Change:
         await self.tx.links.add(link)
         await self.tx.notices.remove_about(link.user_id, Topic.LINK_MOVED)
         await self.note(Deed.LINKED, link.user_id, actor_id=link.user_id)
-        await self.entitle(link.user_id)
+        await self.entitle(link.user_id, seen_in=attempt.guild_id)
         self.tell(Linked(user_id=link.user_id, link_id=link.id, at=link.linked_at))
 
     async def move_link_away(self, link: Link, *, to: int) -> None:
@@ -305,9 +305,9 @@ class Change:
             return None
         return await self._sign_out(link.user_id, link.token, link.client_identifier)
 
-    async def entitle(self, user_id: int) -> None:
-        """Let a member who has linked have the roles that come with it."""
-        self._touch(await entitlements.entitle(self.tx, user_id, self._clock.now()))
+    async def entitle(self, user_id: int, *, seen_in: int | None = None) -> None:
+        """Let a member who has linked, perhaps in a server, have the roles that come with it."""
+        self._touch(await entitlements.entitle(self.tx, user_id, self._clock.now(), seen_in=seen_in))
 
     async def disentitle(self, user_id: int, cause: Cause) -> None:
         """Let a member lose the roles that came with the link."""

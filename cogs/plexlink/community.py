@@ -44,6 +44,8 @@ class Cause(StrEnum):
     MOVED = "moved"
     DEAD = "dead"
     SETUP = "setup"
+    WITHDRAWN = "withdrawn"
+    GIVEN_BACK = "given_back"
 
 
 class Kept(StrEnum):
@@ -89,7 +91,8 @@ class Server:
 class Membership:
     """A linked member in a server, and the role that is to be theirs there, or not any more.
 
-    Without a role it only tells whether the member is there.
+    Without a role it only tells whether the member is there; `is_seen`, whether they were when that was last learned,
+    though the role may still be owed.
     """
 
     id: int
@@ -100,6 +103,7 @@ class Membership:
     standing: Standing
     cause: Cause
     at: datetime
+    is_seen: bool = False
 
     @property
     def is_there(self) -> bool:

@@ -6,6 +6,7 @@ makes it true, and learns where the member is. Each function returns the ids of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .community import Cause, Standing
@@ -25,32 +26,60 @@ _DEEDS = {Cause.UNLINKED: Deed.UNLINKED, Cause.MOVED: Deed.MOVED}
 """What is told of the link itself; that one has died was told when its member was."""
 
 
-async def entitle(tx: Transaction, user_id: int, now: datetime) -> list[int]:
-    """Let a member who has linked have the role of every server."""
+async def entitle(tx: Transaction, user_id: int, now: datetime, *, seen_in: int | None = None) -> list[int]:
+    """Let a member who has linked have the role of every server; in one they were seen just now."""
     servers = await tx.servers.present()
-    return [
-        server.id
-        for server in servers
-        if await tx.memberships.want(server.id, [user_id], server.setup.role_id, Cause.LINKED, now)
-    ]
+    withdrawn = await tx.withdrawals.of(user_id)
+    owed = []
+    for server in servers:
+        role_id = None if server.id in withdrawn else server.setup.role_id
+        if await tx.memberships.want(server.id, [user_id], role_id, Cause.LINKED, now):
+            owed.append(server.id)
+    if seen_in is not None:
+        await tx.memberships.see(seen_in, user_id)
+    return owed
 
 
 async def disentitle(tx: Transaction, user_id: int, cause: Cause, now: datetime) -> list[int]:
     """Let a member lose every role that came with the link."""
     there = sorted({each.guild_id for each in await tx.memberships.of(user_id) if each.is_wanted and each.is_there})
     await tx.memberships.unwant(user_id, cause, now)
+    if cause is Cause.DEAD:
+        for guild_id in there:
+            await tx.memberships.want(guild_id, [user_id], None, cause, now)
     if cause in _DEEDS:
         await note(tx, there, _DEEDS[cause], user_id, now)
     return there
 
 
 async def entitle_all(tx: Transaction, server: Server, user_ids: Collection[int], now: datetime) -> None:
-    """Let linked members have a server's role, and lose what was its role before."""
+    """Let linked members have a server's role, and lose what was its role before; its owners may have refused some."""
     await tx.memberships.unwant_others(server.id, server.setup.role_id, now)
-    left = list(user_ids)
-    while left:
-        some, left = left[:_MOST_AT_ONCE], left[_MOST_AT_ONCE:]
-        await tx.memberships.want(server.id, some, server.setup.role_id, Cause.SETUP, now)
+    withdrawn = await tx.withdrawals.in_server(server.id)
+    entitled = [user_id for user_id in user_ids if user_id not in withdrawn]
+    refused = [user_id for user_id in user_ids if user_id in withdrawn]
+    for role_id, left in ((server.setup.role_id, entitled), (None, refused)):
+        for start in range(0, len(left), _MOST_AT_ONCE):
+            some = left[start : start + _MOST_AT_ONCE]
+            await tx.memberships.want(server.id, some, role_id, Cause.SETUP, now)
+
+
+async def withdraw(tx: Transaction, server: Server, user_id: int, now: datetime) -> bool:
+    """Take a server's role from a member until `give_back`; tell whether that is new. The link stays."""
+    if not await tx.withdrawals.add(server.id, user_id, now):
+        return False
+    await tx.memberships.unwant_in(server.id, user_id, Cause.WITHDRAWN, now)
+    await tx.memberships.want(server.id, [user_id], None, Cause.WITHDRAWN, now)
+    return True
+
+
+async def give_back(tx: Transaction, server: Server, user_id: int, now: datetime, *, is_dead: bool) -> bool:
+    """Let a member have a server's role again, where the link is not dead; tell whether it had been taken."""
+    if not await tx.withdrawals.lift(server.id, user_id):
+        return False
+    if not is_dead:
+        await tx.memberships.want(server.id, [user_id], server.setup.role_id, Cause.GIVEN_BACK, now)
+    return True
 
 
 async def meet(tx: Transaction, server: Server, user_id: int, role_ids: Collection[int], now: datetime) -> bool:
@@ -59,19 +88,29 @@ async def meet(tx: Transaction, server: Server, user_id: int, role_ids: Collecti
     Whoever was not there before, or has lost the role, gets it. Who has it without a link keeps it: that is noted once.
     """
     role_id = server.setup.role_id
-    is_linked = await tx.links.of(user_id) is not None
+    link = await tx.links.of(user_id)
     known = [each for each in await tx.memberships.of_in(user_id, server.id) if each.role_id == role_id]
-    if is_linked:
-        if not known or not known[0].is_wanted or known[0].standing is Standing.ABSENT:
-            return bool(await tx.memberships.want(server.id, [user_id], role_id, Cause.LINKED, now))
-        if known[0].standing is Standing.SETTLED and role_id is not None and role_id not in role_ids:
-            return await tx.memberships.settle(known[0], Standing.DOUBTED, now)
-        return False
+    if link is not None:
+        is_withdrawn = server.id in await tx.withdrawals.of(user_id)
+        has_lost = link.is_dead and not (known and known[0].is_wanted)  # a new link brings it back, or a check
+        setup = replace(server.setup, role_id=None) if is_withdrawn or has_lost else server.setup
+        return await _meet_linked(tx, replace(server, setup=setup), user_id, role_ids, now)
     if role_id is None or role_id not in role_ids or known:
         return False
     await tx.memberships.find(server.id, user_id, role_id, now)
     await note(tx, [server.id], Deed.ROLE_FOUND, user_id, now)
     return True
+
+
+async def _meet_linked(tx: Transaction, server: Server, user_id: int, role_ids: Collection[int], now: datetime) -> bool:
+    role_id, is_owed = server.setup.role_id, False
+    known = [each for each in await tx.memberships.of_in(user_id, server.id) if each.role_id == role_id]
+    if not known or not known[0].is_wanted or known[0].standing is Standing.ABSENT:
+        is_owed = bool(await tx.memberships.want(server.id, [user_id], role_id, Cause.LINKED, now))
+    elif known[0].standing is Standing.SETTLED and role_id is not None and role_id not in role_ids:
+        is_owed = await tx.memberships.settle(known[0], Standing.DOUBTED, now)
+    await tx.memberships.see(server.id, user_id)
+    return is_owed
 
 
 async def note(

@@ -110,6 +110,11 @@ class Links:
             stop()
         return checked.result() if checked.done() else None
 
+    async def show_name(self, user_id: int, *, is_shown: bool) -> None:
+        """Let owners of servers read the name of the member's Plex account, or not any more; a new link starts off."""
+        async with self._ledger.change() as change:
+            await change.tx.links.show_name(user_id, is_shown=is_shown)
+
     async def unlink(self, wish: Wish) -> Done | NotLinked:
         """Erase the member's link, sign it out at Plex, and tell about both on the card that was pressed.
 
@@ -137,8 +142,10 @@ class Links:
             notices = await tx.notices.of(user_id)
             memberships = await tx.memberships.of(user_id)
             chosen = await tx.servers.chosen_by(user_id)
+            withdrawals = await tx.withdrawals.of(user_id)
             entries = await tx.audit.about(user_id)
-            if link or attempts or waiting or given_up or notices or memberships or chosen or entries:
+            known = (link, attempts, waiting, given_up, notices, memberships, chosen, withdrawals, entries)
+            if any(known):
                 await tx.audit.add(AuditEntry(at=now, actor_id=user_id, deed=Deed.EXPORTED, user_id=user_id))
         return {
             "discord_user_id": str(user_id),
@@ -150,6 +157,9 @@ class Links:
             "notices": [_exported_notice(notice) for notice in notices],
             "servers": [_exported_membership(membership) for membership in memberships],
             "servers_set_up_by_you": [_id(guild_id) for guild_id in chosen],
+            "withdrawn_roles": [
+                {"discord_server_id": _id(guild_id), "at": _text(at)} for guild_id, at in withdrawals.items()
+            ],
             "audit": [_exported_entry(entry, user_id) for entry in entries],
         }
 
@@ -169,6 +179,7 @@ class Links:
             await change.forget_attempts(user_id)
             await tx.memberships.forget(user_id)
             await tx.servers.forget_chooser(user_id)
+            await tx.withdrawals.forget(user_id)
             if await tx.audit.forget(user_id) or is_known:
                 await change.note(Deed.FORGOTTEN, user_id, actor_id=user_id)
         _log.info("member.forgotten user=%s", user_id)
@@ -235,6 +246,7 @@ def _exported_membership(membership: Membership) -> dict[str, Any]:
         "standing": membership.standing,
         "because": membership.cause,
         "at": _text(membership.at),
+        "is_seen": membership.is_seen,
     }
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime, timedelta
 
-    from .community import Membership
+    from .community import Membership, Standing
 
 
 class Secret:
@@ -188,6 +188,7 @@ class Topic(StrEnum):
     UNLINKING = "unlinking"
     RETIRED = "retired"
     SETUP_BROKEN = "setup_broken"
+    ROLE_WITHDRAWN = "role_withdrawn"
     LINK_DEAD = "link_dead"
     LINK_MOVED = "link_moved"
     SIGNED_OUT = "signed_out"
@@ -215,6 +216,9 @@ class Deed(StrEnum):
     ROLE_FOUND = "role_found"
     PANEL_POSTED = "panel_posted"
     PANEL_GONE = "panel_gone"
+    ROLE_WITHDRAWN = "role_withdrawn"
+    ROLE_GIVEN_BACK = "role_given_back"
+    CHECKED = "checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +298,28 @@ class Link:
     @property
     def is_dead(self) -> bool:
         """Tell whether Plex has ended the sign-in, as far as anybody may be told."""
+        return self.health.verdict is Verdict.DEAD and not self.health.is_held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What the owners of a server may know of a linked member who is there; nothing in it opens anything.
+
+    `account_name` is there only where its member has allowed it; `withdrawn_at` is since when the owners have taken the
+    role away. `role_id` is what is to be theirs.
+    """
+
+    user_id: int
+    linked_at: datetime
+    health: Health
+    role_id: int | None
+    standing: Standing
+    withdrawn_at: datetime | None = None
+    account_name: Secret | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell whether Plex has ended the sign-in; see `Link.is_dead`."""
         return self.health.verdict is Verdict.DEAD and not self.health.is_held
 
 

@@ -18,6 +18,7 @@ from .keys import open_vault
 from .ledger import Ledger
 from .linking import Linking
 from .links import Links
+from .members import Members
 from .models import Linked, TokenDead, Unlinked
 from .observations import unobserved
 from .plex import Pace, PinStyle, PlexClient, header_text
@@ -121,10 +122,12 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         )
         tokens = Tokens(store=store, clock=clock)
         resources.push_async_callback(tokens.stop)
+        links = Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days)
         yield Desk(
             linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
-            links=Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days),
+            links=links,
             servers=Servers(ledger=ledger, clock=clock, grace=settings.role_grace),
+            members=Members(ledger=ledger, links=links, clock=clock),
             tokens=tokens,
             vitals=Vitals(
                 store=store,

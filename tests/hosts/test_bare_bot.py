@@ -293,7 +293,7 @@ async def test_buttons_of_old_cards_work_after_a_reload(tmp_path: Path) -> None:
         assert {name: len(found) for name, found in second["listeners"].items()} == {
             name: len(found) for name, found in first["listeners"].items()
         }
-        assert len(second["dynamic items"]) == 2
+        assert len(second["dynamic items"]) == 3
 
         house.plex.approve(house.code())
         await house.press("I've approved it")

@@ -234,6 +234,8 @@ HELD_BACK = {
             "objection",
             "audited_to",
             "reconciled_at",
+            "telling_to",
+            "closed_at",
             "left_at",
         ),
         "of a server",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,12 +15,14 @@ from servers import (
     deeds,
     invite_again,
     let_bot,
+    let_die,
     make_role,
     memberships,
     raise_role,
     roles_of,
     set_up,
     throw_out,
+    unlink,
 )
 
 if TYPE_CHECKING:
@@ -29,22 +31,6 @@ if TYPE_CHECKING:
     from harness import World
 
 HOUR = 3600
-
-
-async def unlink(world: World, member: Any = None) -> Any:
-    member = member or world.alice
-    response = (await member.slash(world.channel, "plexunlink")).response
-    await member.click(response, label="Unlink")
-    await world.advance(10)
-    return response
-
-
-async def let_die(world: World, token: str) -> None:
-    """Let a token die and be found out, an hour before its member is told."""
-    world.plex.revoke(token)
-    response = (await world.alice.slash(world.channel, "plexstatus")).response
-    await world.alice.click(response, label="Check now")
-    await world.advance(301)
 
 
 async def test_who_links_gets_the_role_and_who_unlinks_loses_it_and_both_cards_say_so(world: World) -> None:

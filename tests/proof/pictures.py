@@ -24,14 +24,17 @@ import discord
 from PIL import Image
 
 from browser import CHROMIUM, Conversation, a_browser
+from plexlink.community import Objection, Server, Setup, Standing
 from plexlink.linking import AlreadyOpen, Gone, NotYours, TooBusy, TooManyStarts
 from plexlink.links import Forgotten, NotLinked, Status
+from plexlink.members import Examined, Found, NotKnown, Record, Roster, Stats, TooManyChecks
 from plexlink.models import (
     Attempt,
     AttemptCard,
     AuditEntry,
     Card,
     Deed,
+    Entry,
     Finding,
     Health,
     Lane,
@@ -48,7 +51,8 @@ from plexlink.models import (
     Verdict,
 )
 from plexlink.plex import PinStyle, verification_url
-from plexlink.surface import cog, messages, views
+from plexlink.store.roster import Counts
+from plexlink.surface import admin_messages, audit_lines, cog, member_views, messages, views
 from plexlink.surface.qr import draw
 from plexlink_bot.sandbox.app import Sandbox
 
@@ -161,7 +165,7 @@ def answers(now: datetime, _: str) -> Iterator[Shot]:
     yield Shot("written-by-a-newer-release", views.saying(messages.NEWER, views.RED))
     yield Shot("ask-unlink", views.ask_unlink(USER_ID))
     yield Shot("ask-forget", views.ask_forget(USER_ID))
-    yield Shot("privacy", views.privacy(USER_ID, 365))
+    yield Shot("privacy", views.privacy(USER_ID, 365, is_name_shown=False))
     yield Shot("exported", views.saying(messages.EXPORTED, views.GREEN))
     yield Shot("something-broke", views.saying(messages.something_broke("b1f3c9"), views.RED))
 
@@ -178,11 +182,41 @@ def notices(now: datetime, _: str) -> Iterator[Shot]:
     yield Shot("notice-before-an-answer", views.headed_by(others[1:2], views.not_linked(USER_ID)))
 
 
+def owners(now: datetime, _: str) -> Iterator[Shot]:
+    """Give what the owners of a server see of its members."""
+    server = Server(id=1, setup=Setup(role_id=2, audit_channel_id=3))
+    linked = Entry(user_id=USER_ID, linked_at=now, health=Health(), role_id=2, standing=Standing.SETTLED)
+    named = replace(linked, account_name=ALICE)
+    waiting = replace(linked, standing=Standing.OWED)
+    withdrawn = replace(linked, role_id=None, withdrawn_at=now)
+    dead = replace(linked, role_id=None, health=Health(verdict=Verdict.DEAD, rejected_at=now))
+    entries = [linked, named, waiting, withdrawn, dead] * 2
+    yield Shot("list", member_views.roster(Roster(number=4, total=2000, entries=entries, is_set_up=True)))
+    yield Shot("list-empty", member_views.roster(Roster(number=0, total=0, entries=[], is_set_up=False)))
+    refused = replace(server, objection=Objection.TOO_HIGH)
+    for name, entry in {"linked": named, "waiting": waiting, "withdrawn": withdrawn, "dead": dead}.items():
+        found = Found(entry=entry, server=refused if entry is waiting else server)
+        yield Shot(f"find-{name}", member_views.member(found))
+    found = Found(entry=linked, server=server)
+    yield Shot("find-nobody", member_views.member(NotKnown()))
+    yield Shot("ask-withdraw", member_views.question(found))
+    for finding in (*Finding, None):
+        yield Shot(f"check-{finding}", member_views.answer(Examined(found=found, finding=finding)))
+    yield Shot("check-too-often", member_views.answer(TooManyChecks(now + timedelta(minutes=1))))
+    deeds = [AuditEntry(at=now, actor_id=USER_ID, deed=deed, user_id=USER_ID) for deed in audit_lines.LINES]
+    yield Shot("audit", member_views.record(Record(number=0, total=len(deeds), entries=deeds)))
+    counts = Counts(linked=2000, waiting=3, dead=12, withdrawn=1, new=40)
+    trouble = admin_messages.objection(Objection.TOO_HIGH, "<@&2>")
+    yield Shot("stats", member_views.stats(Stats(server=server, counts=counts), None))
+    yield Shot("stats-refused", member_views.stats(Stats(server=refused, counts=counts), trouble))
+
+
 SHEETS: Mapping[str, Callable[[datetime, str], Iterator[Shot]]] = {
     "waiting": waiting_cards,
     "cards": other_cards,
     "answers": answers,
     "notices": notices,
+    "owners": owners,
 }
 
 

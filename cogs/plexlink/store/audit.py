@@ -49,6 +49,19 @@ class AuditRows:
         rows = await self._connection.execute(select(audit).where(*here).order_by(audit.c.id).limit(most))
         return readable(rows, _load)
 
+    async def in_server(self, guild_id: int, *, after: int, most: int) -> tuple[list[AuditEntry], int]:
+        """Return entries for the owners of a server, newest first, and how many there are; `after` are left out."""
+        rows = list(
+            await self._connection.execute(
+                select(audit, func.count().over().label("total"))
+                .where(audit.c.guild_id == guild_id)
+                .order_by(audit.c.id.desc())
+                .limit(most)
+                .offset(after)
+            )
+        )
+        return readable(rows, _load), rows[0].total if rows else 0
+
     async def last_use(self, user_id: int, since: datetime) -> AuditEntry | None:
         """Return the last time since an instant that other code was given the member's token."""
         row = (

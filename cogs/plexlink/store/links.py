@@ -159,6 +159,10 @@ class LinkRows:
         )
         return readable(rows, self._load)
 
+    async def show_name(self, user_id: int, *, is_shown: bool) -> None:
+        """Write whether owners of servers may read the account's name."""
+        await self._connection.execute(update(links).where(links.c.user_id == user_id).values(is_name_shown=is_shown))
+
     async def remove(self, link: Link) -> None:
         """Delete a link."""
         await self._connection.execute(delete(links).where(links.c.id == link.id))
@@ -182,7 +186,7 @@ class LinkRows:
             client_identifier=opening.required("client_identifier_envelope"),
             token=opening.required("token_envelope"),
             linked_at=row.linked_at,
-            health=_read_health(row),
+            health=read_health(row),
             is_name_shown=row.is_name_shown,
             trouble=opening.trouble if is_genuine(self._vault, links, row) else Trouble.BROKEN,
         )
@@ -200,7 +204,8 @@ def _health_columns(health: Health) -> dict[str, Any]:
     }
 
 
-def _read_health(row: Row[Any]) -> Health:
+def read_health(row: Row[Any]) -> Health:
+    """Return what is known of the token of a link whose row this is."""
     return Health(
         verdict=read_word(Verdict, row.verdict),
         finding=read_optional_word(Finding, row.finding),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 
 from ..community import Cause, Membership, Standing
 from ..models import Verdict
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _NO_ROLE = 0
 """In a column that takes part in a unique index, where no two nulls are equal. Discord gives no role this id."""
+
+_IS_ROLE = memberships.c.role_id != _NO_ROLE
 
 _UNTIL_TOLD = (Standing.OWED, Standing.DOUBTED)
 
@@ -80,6 +82,7 @@ class MembershipRows:
                 links.c.is_held.is_(False),
                 links.c.rejected_at <= before,
                 memberships.c.is_wanted,
+                _IS_ROLE,
             )
             .distinct()
         )
@@ -90,9 +93,12 @@ class MembershipRows:
     ) -> int:
         """Let members have a role in a server; leave alone who is to have it already. Return how many are owed it."""
         role = role_id or _NO_ROLE
-        is_this = and_(memberships.c.guild_id == guild_id, memberships.c.role_id == role)
-        rows = await self._connection.execute(select(memberships).where(is_this, memberships.c.user_id.in_(user_ids)))
-        known = {row.user_id: row for row in rows}
+        are_these = and_(memberships.c.guild_id == guild_id, memberships.c.user_id.in_(user_ids))
+        rows = list(await self._connection.execute(select(memberships).where(are_these)))
+        known = {row.user_id: row for row in rows if row.role_id == role}
+        seen = {row.user_id for row in rows if row.is_seen}
+        if role != _NO_ROLE:  # which tells as well whether the member is there
+            await self._connection.execute(delete(memberships).where(are_these, memberships.c.role_id == _NO_ROLE))
         again = [
             row.id for row in known.values() if not row.is_wanted or row.standing in {Standing.ABSENT, Standing.FOUND}
         ]
@@ -102,7 +108,9 @@ class MembershipRows:
         new = [user_id for user_id in user_ids if user_id not in known]
         if new:
             same = {"guild_id": guild_id, "role_id": role, **owed}
-            await self._connection.execute(insert(memberships), [{**same, "user_id": user_id} for user_id in new])
+            await self._connection.execute(
+                insert(memberships), [{**same, "user_id": user_id, "is_seen": user_id in seen} for user_id in new]
+            )
         return len(again) + len(new)
 
     async def find(self, guild_id: int, user_id: int, role_id: int, now: datetime) -> None:
@@ -116,17 +124,31 @@ class MembershipRows:
                 standing=Standing.FOUND,
                 cause=Cause.SETUP,
                 at=now,
+                is_seen=True,
             )
         )
 
     async def unwant(self, user_id: int, cause: Cause, now: datetime) -> None:
-        """Let a member lose every role that came with the link."""
-        await self._unwant(memberships.c.user_id == user_id, cause, now)
+        """Let a member lose every role that came with the link; one whose link has died is still known to be there."""
+        is_theirs = memberships.c.user_id == user_id
+        await self._unwant(and_(is_theirs, _IS_ROLE) if cause is Cause.DEAD else is_theirs, cause, now)
+
+    async def unwant_in(self, guild_id: int, user_id: int, cause: Cause, now: datetime) -> None:
+        """Let a member lose the role in one server."""
+        is_this = and_(memberships.c.guild_id == guild_id, memberships.c.user_id == user_id)
+        await self._unwant(and_(is_this, _IS_ROLE), cause, now)
 
     async def unwant_others(self, guild_id: int, role_id: int | None, now: datetime) -> None:
         """Let the members of a server lose what is not its role any more."""
-        is_another = and_(memberships.c.guild_id == guild_id, memberships.c.role_id != (role_id or _NO_ROLE))
+        is_another = and_(memberships.c.guild_id == guild_id, _IS_ROLE, memberships.c.role_id != (role_id or _NO_ROLE))
         await self._unwant(is_another, Cause.SETUP, now)
+
+    async def see(self, guild_id: int, user_id: int) -> None:
+        """Note that a member is in a server, whatever is owed there."""
+        is_this = and_(memberships.c.guild_id == guild_id, memberships.c.user_id == user_id)
+        await self._connection.execute(
+            update(memberships).where(is_this, memberships.c.is_seen.is_(False)).values(is_seen=True)
+        )
 
     async def _unwant(self, where: ColumnElement[bool], cause: Cause, now: datetime) -> None:
         wanted = and_(where, memberships.c.is_wanted)
@@ -153,14 +175,23 @@ class MembershipRows:
             memberships.c.standing == membership.standing,
             memberships.c.at == membership.at,
         )
-        result = await self._connection.execute(update(memberships).where(as_read).values(standing=standing, at=now))
+        is_seen = standing is not Standing.ABSENT
+        result = await self._connection.execute(
+            update(memberships).where(as_read).values(standing=standing, at=now, is_seen=is_seen)
+        )
         return bool(result.rowcount)
 
     async def forget_role(self, guild_id: int, role_id: int) -> None:
-        """Delete all about a role that there is no more."""
+        """Delete all about a role that there is no more, but for who is there."""
+        is_here = memberships.c.guild_id == guild_id
+        is_gone = and_(is_here, memberships.c.role_id == role_id)
+        known = select(memberships.c.user_id).where(is_here, memberships.c.role_id == _NO_ROLE).scalar_subquery()
         await self._connection.execute(
-            delete(memberships).where(memberships.c.guild_id == guild_id, memberships.c.role_id == role_id)
+            update(memberships)
+            .where(is_gone, memberships.c.is_wanted, memberships.c.user_id.not_in(known))
+            .values(role_id=_NO_ROLE)
         )
+        await self._connection.execute(delete(memberships).where(is_gone))
 
     async def forget_server(self, guild_id: int) -> None:
         """Delete all about a server."""
@@ -170,7 +201,7 @@ class MembershipRows:
         """Note that a member has left a server; what was to be taken away there is gone."""
         here = and_(memberships.c.guild_id == guild_id, memberships.c.user_id == user_id)
         await self._connection.execute(delete(memberships).where(here, memberships.c.is_wanted.is_(False)))
-        await self._connection.execute(update(memberships).where(here).values(standing=Standing.ABSENT))
+        await self._connection.execute(update(memberships).where(here).values(standing=Standing.ABSENT, is_seen=False))
 
     async def forget(self, user_id: int) -> None:
         """Delete where a member is, but for the roles that are still to be taken away."""
@@ -182,15 +213,6 @@ class MembershipRows:
         is_taken = memberships.c.standing.in_((Standing.SETTLED, Standing.ABSENT))
         is_over = and_(memberships.c.is_wanted.is_(False), is_taken)
         await self._connection.execute(delete(memberships).where(is_over, memberships.c.at < taken_before))
-
-    async def counts(self, guild_id: int) -> dict[str, int]:
-        """Return how many members of a server there are of each standing; those to lose a role are left out."""
-        rows = await self._connection.execute(
-            select(memberships.c.standing, func.count())
-            .where(memberships.c.guild_id == guild_id, memberships.c.is_wanted)
-            .group_by(memberships.c.standing)
-        )
-        return {standing: count for standing, count in rows}  # noqa: C416 - a row is no pair to `dict`
 
     async def _select(self, *where: ColumnElement[bool], most: int | None = None) -> list[Membership]:
         query = select(memberships).where(*where).order_by(memberships.c.at, memberships.c.id).limit(most)
@@ -207,4 +229,5 @@ def _load(row: Row[Any]) -> Membership:
         standing=read_word(Standing, row.standing),
         cause=read_word(Cause, row.cause),
         at=row.at,
+        is_seen=row.is_seen,
     )

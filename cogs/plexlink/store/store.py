@@ -12,8 +12,10 @@ from .links import LinkRows
 from .memberships import MembershipRows
 from .notices import NoticeRows
 from .numbers import Numbers
+from .roster import RosterRows
 from .servers import ServerRows
 from .sign_outs import SignOutRows
+from .withdrawals import WithdrawalRows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,6 +39,8 @@ class Transaction:
         self.numbers = Numbers(connection)
         self.servers = ServerRows(connection)
         self.memberships = MembershipRows(connection)
+        self.withdrawals = WithdrawalRows(connection)
+        self.roster = RosterRows(connection, vault)
 
 
 class Store:

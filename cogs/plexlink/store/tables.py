@@ -193,6 +193,7 @@ memberships = Table(
     Column("standing", String(16), nullable=False),
     Column("cause", String(16), nullable=False),
     Column("at", Instant, nullable=False),
+    Column("is_seen", Boolean, nullable=False, server_default=false()),
 )
 Index(
     "plexlink_members_one_role",
@@ -203,6 +204,15 @@ Index(
 )
 Index("plexlink_members_by_user", memberships.c.user_id)
 Index("plexlink_members_due", memberships.c.guild_id, memberships.c.standing, memberships.c.at)
+
+withdrawals = Table(
+    "plexlink_withdrawals",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+)
+Index("plexlink_withdrawals_by_user", withdrawals.c.user_id)
 
 numbers = Table(
     "plexlink_numbers",

@@ -12,8 +12,9 @@ from discord.ext import commands
 
 from ..community import Objection, Setup
 from ..errors import NotifyError, StoreError
-from . import admin_messages, admin_views, views
+from . import admin_messages, admin_views, member_desk, member_messages, member_views, views
 from .admin_views import AdminAction, SetupCard
+from .member_views import MemberAction
 from .panels import can_write_in
 from .roles import objection_to
 
@@ -50,6 +51,26 @@ class AdminItem(ui.DynamicItem[ui.Item[ui.LayoutView]], template=admin_views.CUS
             await cog.press(interaction, self.action, self.chosen)
 
 
+class MemberItem(ui.DynamicItem[ui.Button[ui.LayoutView]], template=member_views.CUSTOM_ID):
+    """Any button of a card about members, whenever it was sent."""
+
+    def __init__(self, item: ui.Button[ui.LayoutView], action: MemberAction, number: int) -> None:
+        super().__init__(item)
+        self.action = action
+        self.number = number
+
+    @classmethod
+    async def from_custom_id(cls, _: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /) -> Self:
+        """Read the custom id."""
+        return cls(item, MemberAction(match["action"]), int(match["number"]))  # type: ignore[arg-type] # the template is a button's
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Hand it to the cog, which answers."""
+        cog = interaction.client.get_cog(PlexAdmin.__cog_name__)
+        if isinstance(cog, PlexAdmin):
+            await cog.ask(interaction, self.action, self.number, is_in_place=True)
+
+
 @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
 @app_commands.allowed_installs(guilds=True, users=False)
 @app_commands.default_permissions(manage_guild=True)
@@ -66,11 +87,11 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
 
     async def cog_load(self) -> None:
         """Take the presses of owners' cards."""
-        self._bot.add_dynamic_items(AdminItem)
+        self._bot.add_dynamic_items(AdminItem, MemberItem)
 
     async def cog_unload(self) -> None:
         """Take no more presses."""
-        self._bot.remove_dynamic_items(AdminItem)
+        self._bot.remove_dynamic_items(AdminItem, MemberItem)
 
     @app_commands.command(name="setup", description=admin_messages.SETUP_COMMAND)
     async def setup(self, interaction: discord.Interaction[Any]) -> None:
@@ -89,6 +110,61 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
             return await self._post_panel(servers, caller, where)
 
         await self._serve(interaction, do)
+
+    @app_commands.command(name="list", description=member_messages.LIST_COMMAND)
+    async def list_members(self, interaction: discord.Interaction[Any]) -> None:
+        """Show who has linked."""
+        await self.ask(interaction, MemberAction.LIST)
+
+    @app_commands.command(name="find", description=member_messages.FIND_COMMAND)
+    @app_commands.describe(member=member_messages.MEMBER_OPTION)
+    async def find(self, interaction: discord.Interaction[Any], member: discord.User) -> None:
+        """Show how a member's link is."""
+        await self._ask_about(interaction, MemberAction.FIND, member)
+
+    @app_commands.command(name="unlink", description=member_messages.UNLINK_COMMAND)
+    @app_commands.describe(member=member_messages.MEMBER_OPTION)
+    async def unlink(self, interaction: discord.Interaction[Any], member: discord.User) -> None:
+        """Ask whether the role is to be taken from a member."""
+        await self._ask_about(interaction, MemberAction.UNLINK, member)
+
+    @app_commands.command(name="check", description=member_messages.CHECK_COMMAND)
+    @app_commands.describe(member=member_messages.MEMBER_OPTION)
+    async def check(self, interaction: discord.Interaction[Any], member: discord.User) -> None:
+        """Let Plex be asked about a member's link."""
+        await self._ask_about(interaction, MemberAction.CHECK, member)
+
+    @app_commands.command(name="audit", description=member_messages.AUDIT_COMMAND)
+    async def audit(self, interaction: discord.Interaction[Any]) -> None:
+        """Show what happened."""
+        await self.ask(interaction, MemberAction.AUDIT)
+
+    @app_commands.command(name="stats", description=member_messages.STATS_COMMAND)
+    async def stats(self, interaction: discord.Interaction[Any]) -> None:
+        """Show the server in numbers."""
+        await self.ask(interaction, MemberAction.STATS)
+
+    async def _ask_about(
+        self, interaction: discord.Interaction[Any], action: MemberAction, user: discord.User | discord.Member
+    ) -> None:
+        """Ask about whoever is named: of somebody who is not in the server, Discord says no member."""
+        number = user.id if isinstance(user, discord.Member) else member_desk.NOBODY
+        await self.ask(interaction, action, number)
+
+    async def ask(
+        self,
+        interaction: discord.Interaction[Any],
+        action: MemberAction,
+        number: int = 0,
+        *,
+        is_in_place: bool = False,
+    ) -> None:
+        """Answer what is asked about members; `number` is a page's, or a member's id."""
+        await self._admit(
+            interaction,
+            lambda desk, caller: member_desk.answer(desk.members, caller, action, number),
+            is_in_place=is_in_place,
+        )
 
     async def press(self, interaction: discord.Interaction[Any], action: AdminAction, chosen: Setup) -> None:
         """Do what a part of an owner's card asks for."""
@@ -112,13 +188,24 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         *,
         is_in_place: bool = False,
     ) -> None:
+        await self._admit(interaction, lambda desk, caller: do(desk.servers, caller), is_in_place=is_in_place)
+
+    async def _admit(
+        self,
+        interaction: discord.Interaction[Any],
+        do: Callable[[Desk, discord.Member], Awaitable[views.CardView]],
+        *,
+        is_in_place: bool = False,
+    ) -> None:
+        """Do what an owner asks for; nothing for anybody else."""
+
         async def decide(desk: Desk, _: Wish) -> views.CardView:
             caller = interaction.user
             if not isinstance(caller, discord.Member):
                 return views.saying(admin_messages.ONLY_IN_SERVERS)
             if not interaction.permissions.manage_guild:
                 return views.saying(admin_messages.NOT_ALLOWED)
-            return await do(desk.servers, caller)
+            return await do(desk, caller)
 
         await self._plexlink.serve(interaction, decide, is_in_place=is_in_place)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..models import AuditEntry, AuditLine
 
-_LINES = {
+LINES = {
     Deed.LINKED: "✅ {who} linked",
     Deed.REPLACED: "🔁 {who} linked another account instead",
     Deed.MOVED: "🔀 {who}: the account was moved to another member",
@@ -24,16 +24,23 @@ _LINES = {
     Deed.ROLE_GIVEN: "✅ {who}: role given",
     Deed.ROLE_TAKEN: "↩️ {who}: role taken away{why}",
     Deed.ROLE_REFUSED: "⚠️ The role cannot be given; /plexadmin setup says why",
+    Deed.ROLE_WITHDRAWN: "⛔ {by} decided that {who} is not to have the role",
+    Deed.ROLE_GIVEN_BACK: "⚙️ {by} decided that {who} may have the role again",
+    Deed.CHECKED: "🔎 {by} let Plex be asked about the link of {who}",
     Deed.ROLE_FOUND: "👀 {who} has the role without a link, from other hands; it stays",
     Deed.PANEL_POSTED: "📌 {by} posted the panel in {channel}",
     Deed.PANEL_GONE: "⚠️ The panel in {channel} is gone; /plexadmin panel posts a new one",
 }
-_NO_ROLE_CHOSEN = "⚙️ {by} chose that no role is given"
+_NONE_CHOSEN = {
+    Deed.ROLE_CHOSEN: "⚙️ {by} chose that no role is given",
+    Deed.CHANNEL_CHOSEN: "⚙️ {by} chose that no channel has the audit",
+}
 _WHY = {
     Cause.UNLINKED: " (unlinked)",
     Cause.MOVED: " (the account was moved)",
     Cause.DEAD: " (the link has stopped working)",
     Cause.SETUP: " (another choice in the setup)",
+    Cause.WITHDRAWN: " (as the owners decided)",
 }
 _WITH_ROLE = " · role given"
 
@@ -66,8 +73,9 @@ def text(lines: Sequence[AuditLine]) -> str:
 
 def line(entry: AuditEntry) -> str:
     """Return what was done once."""
-    is_no_role = entry.deed is Deed.ROLE_CHOSEN and entry.detail is None
-    words = _NO_ROLE_CHOSEN if is_no_role else _LINES.get(entry.deed, _plain(entry.deed) + ": {who}")
+    words = LINES.get(entry.deed, _plain(entry.deed) + ": {who}")
+    if entry.detail is None:
+        words = _NONE_CHOSEN.get(entry.deed, words)
     return words.format(
         who=_member(entry.user_id),
         by=_member(entry.actor_id),

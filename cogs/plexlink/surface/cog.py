@@ -27,12 +27,13 @@ from .views import Action
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from ..clock import Clock
     from ..linking import Linking
     from ..links import Links
+    from ..members import Members
     from ..models import Notice
     from ..servers import Servers
     from ..tokens import Tokens
@@ -46,7 +47,16 @@ _MOST_REMEMBERED = 1000
 _UNLOAD_SECONDS = 2.0
 
 
-_IN_PLACE = {Action.RECHECK, Action.KEEP, Action.UNLINK, Action.UNLINK_NOW, Action.FORGET, Action.FORGET_NOW}
+_IN_PLACE = {
+    Action.RECHECK,
+    Action.KEEP,
+    Action.UNLINK,
+    Action.UNLINK_NOW,
+    Action.FORGET,
+    Action.FORGET_NOW,
+    Action.SHOW_NAME,
+    Action.HIDE_NAME,
+}
 """What is pressed on a card that is an answer itself, and that the next one replaces."""
 
 
@@ -77,6 +87,7 @@ class Desk:
     linking: Linking
     links: Links
     servers: Servers
+    members: Members
     tokens: Tokens
     vitals: Vitals
     notifier: DiscordNotifier
@@ -262,6 +273,9 @@ class PlexLink(commands.Cog):
                 return views.ask_forget(wish.user_id)
             case Action.FORGET_NOW:
                 return await desk.links.forget(wish)
+            case Action.SHOW_NAME | Action.HIDE_NAME:
+                await desk.links.show_name(wish.user_id, is_shown=action is Action.SHOW_NAME)
+                return await self._privacy(desk, wish)
             case Action.ANOTHER:
                 return await desk.linking.start(wish)
             case _:
@@ -272,7 +286,11 @@ class PlexLink(commands.Cog):
         return status if isinstance(status, NotLinked) else views.ask_unlink(wish.user_id)
 
     async def _privacy(self, desk: Desk, wish: Wish) -> views.CardView:
-        return views.privacy(wish.user_id, desk.links.audit_days)
+        is_name_shown = None
+        with suppress(StoreError):  # what is stored at all can be said without looking
+            status = await desk.links.status(wish.user_id)
+            is_name_shown = status.link.is_name_shown if isinstance(status, Status) else None
+        return views.privacy(wish.user_id, desk.links.audit_days, is_name_shown=is_name_shown)
 
     async def _export(self, desk: Desk, interaction: discord.Interaction[Any]) -> views.CardView | None:
         """Send the member's data by direct message, or with an answer of its own where those are closed."""
@@ -352,7 +370,7 @@ class PlexLink(commands.Cog):
         """Answer, and tell first what no direct message could."""
         notices = await self._notices_for(interaction.user.id)
         if notices:
-            view = views.headed_by(notices, view)
+            view = views.headed_by(notices, view, self._servers_in(notices))
         has_said = view is not None and await self._say(interaction, wish, view, fills_answer=fills_answer)
         if notices and has_said and self._desk is not None:
             with suppress(StoreError):  # told twice at worst
@@ -372,6 +390,11 @@ class PlexLink(commands.Cog):
         if self._desk is not None:
             filling = self._desk.notifier.fill(wish.answer, filling)
         return await _deliver(interaction, filling)
+
+    def _servers_in(self, notices: Sequence[Notice]) -> dict[int | None, str]:
+        """Return the names of the servers that notices are about; of those that the bot does not see, none."""
+        guilds = [self._bot.get_guild(each.guild_id or 0) for each in notices]
+        return {guild.id: guild.name for guild in guilds if guild is not None}
 
     async def _notices_for(self, user_id: int) -> list[Notice]:
         if self._desk is None:

@@ -41,6 +41,8 @@ PRIVACY = "Privacy"
 LINK_PLEX = "Link Plex"
 EXPORT = "Export"
 FORGET = "Delete everything"
+SHOW_NAME = "Show my Plex name to server owners"
+HIDE_NAME = "Hide my Plex name"
 
 PICTURE = "QR code that opens Plex's link page with the code filled in"
 
@@ -281,6 +283,8 @@ def notice(notice: Notice, roles: Sequence[RoleLine] = (), server: str | None = 
     """Return what a member is told besides the card of an attempt; `server` is the name of the one it is about."""
     if notice.topic is Topic.SETUP_BROKEN:
         return _setup_broken(server)
+    if notice.topic is Topic.ROLE_WITHDRAWN:
+        return _role_withdrawn(server)
     return _unlinking(notice, roles) if notice.topic is Topic.UNLINKING else _NOTICES[notice.topic]
 
 
@@ -290,6 +294,14 @@ def _setup_broken(server: str | None) -> str:
         f"## Linking in {where} needs a look\n"
         "Something that you chose there does not work any more. Open /plexadmin setup in that server: it says what is "
         "wrong, and how to mend it. I tell you this once."
+    )
+
+
+def _role_withdrawn(server: str | None) -> str:
+    where = "a server where you are" if server is None else f"*{name(server) or 'a server'}*"
+    return (
+        f"## Your role was taken away\nThe owners of {where} have taken your role away. "
+        "Your link to Plex is yours and stays."
     )
 
 
@@ -374,8 +386,11 @@ def privacy(audit_days: int) -> str:
         "They see that you have linked, since when, and whether it works; nothing else.\n"
         "**What I still have to tell you**: until you know it, 30 days at most.\n"
         "**After unlinking**: the encrypted token until Plex has signed it out, 24 hours at most.\n"
-        "**Who can read it**: this bot with its other features, and its host, who has the key. Nobody else. "
-        "Your Plex password never comes here; you only ever give it to Plex."
+        "**Servers that give a role for linking**: whether you are there, which role is to be yours, and whether the "
+        "owners took it away. As long as your link; what owners decided until they lift it, or you delete everything.\n"
+        "**Who can read it**: this bot with its other features, and its host, who has the key. Owners of a server in "
+        "which you are see that you are linked, since when, and whether it works; your Plex name only if you show it "
+        "here. Nobody else. Your Plex password never comes here; you only ever give it to Plex."
     )
 
 

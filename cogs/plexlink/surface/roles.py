@@ -89,7 +89,7 @@ async def _see_to(guild: discord.Guild, user_id: int, role: discord.Role | None,
     if has:
         await member.add_roles(role, reason="has linked a Plex account")
     else:
-        await member.remove_roles(role, reason="has no linked Plex account any more")
+        await member.remove_roles(role, reason="is not to have it any more: see /plexadmin audit")
     return Kept.CHANGED
 
 

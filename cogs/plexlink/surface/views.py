@@ -18,7 +18,7 @@ from ..models import AttemptCard, Card, Lane, Notice, Phase, Place, Pointer, Rea
 from . import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from ..links import Status
@@ -64,6 +64,8 @@ class Action(StrEnum):
     FORGET = "forget"
     FORGET_NOW = "forget-now"
     PANEL = "panel"
+    SHOW_NAME = "show-name"
+    HIDE_NAME = "hide-name"
 
 
 OF_MEMBERS = frozenset(Action) - {
@@ -225,7 +227,9 @@ def _question(text: str, user_id: int, label: str, action: Action) -> CardView:
     return CardView(RED, ui.TextDisplay(text), ui.ActionRow(yes, no))
 
 
-def notice(notice: Notice, roles: Sequence[messages.RoleLine] = (), server: str | None = None) -> CardView:
+def notice(  # noqa: PLR0911 - one a topic
+    notice: Notice, roles: Sequence[messages.RoleLine] = (), server: str | None = None
+) -> CardView:
     """Return the layout of a notice; once what it tells of is over, there is a way on."""
     subject = str(notice.user_id)
     text = ui.TextDisplay[CardView](messages.notice(notice, roles, server))
@@ -238,6 +242,8 @@ def notice(notice: Notice, roles: Sequence[messages.RoleLine] = (), server: str 
             return CardView(colour, text, ui.ActionRow(_button(messages.LINK_AGAIN, Action.ANOTHER, subject)))
         case Topic.RETIRED | Topic.SETUP_BROKEN:
             return CardView(GREY if notice.topic is Topic.RETIRED else RED, text)
+        case Topic.ROLE_WITHDRAWN:
+            return CardView(GREY, text, ui.ActionRow(_button(messages.STATUS, Action.STATUS, subject)))
         case Topic.LINK_DEAD:
             return CardView(RED, text, ui.ActionRow(again, _button(messages.UNLINK, Action.UNLINK, subject)))
         case Topic.LINK_MOVED:
@@ -247,9 +253,12 @@ def notice(notice: Notice, roles: Sequence[messages.RoleLine] = (), server: str 
             return CardView(colour, text, ui.ActionRow(_button(messages.PRIVACY, Action.PRIVACY, subject)))
 
 
-def headed_by(notices: Sequence[Notice], answer: CardView | None) -> CardView:
-    """Return an answer with notices in front of it, or notices alone."""
-    text = "\n".join(messages.notice(each) for each in notices)
+def headed_by(
+    notices: Sequence[Notice], answer: CardView | None, servers: Mapping[int | None, str] | None = None
+) -> CardView:
+    """Return an answer with notices in front of it, or notices alone; `servers` names those that they are about."""
+    names = servers or {}
+    text = "\n".join(messages.notice(each, server=names.get(each.guild_id)) for each in notices)
     if answer is None:
         return saying(text)
     items = answer.children
@@ -260,13 +269,19 @@ def headed_by(notices: Sequence[Notice], answer: CardView | None) -> CardView:
     return answer
 
 
-def privacy(user_id: int, audit_days: int) -> CardView:
-    """Return what is stored, with ways to have it and to be rid of it."""
+def privacy(user_id: int, audit_days: int, *, is_name_shown: bool | None = None) -> CardView:
+    """Return what is stored, with ways to have it and to be rid of it, and, with a link, to show its name or not."""
     buttons = [
         _button(messages.EXPORT, Action.EXPORT, str(user_id)),
         _button(messages.FORGET, Action.FORGET, str(user_id), _DANGER),
     ]
-    return CardView(GREY, ui.TextDisplay(messages.privacy(audit_days)), ui.ActionRow(*buttons))
+    items: list[ui.Item[CardView]] = [ui.TextDisplay(messages.privacy(audit_days)), ui.ActionRow(*buttons)]
+    if is_name_shown is not None:
+        label, action = (
+            (messages.HIDE_NAME, Action.HIDE_NAME) if is_name_shown else (messages.SHOW_NAME, Action.SHOW_NAME)
+        )
+        items.append(ui.ActionRow(_button(label, action, str(user_id))))
+    return CardView(GREY, *items)
 
 
 def export(text: str) -> CardView:

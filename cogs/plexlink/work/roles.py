@@ -89,6 +89,7 @@ class Roles:
             await self._doubt(change, server, now)
         for server in await tx.servers.left(now - SETTINGS_KEPT):
             await tx.memberships.forget_server(server.id)
+            await tx.withdrawals.forget_server(server.id)
             await tx.servers.remove(server.id)
         await tx.memberships.prune(now - _RECEIPT_KEPT)
         for guild_id in await tx.memberships.servers_due():
@@ -154,6 +155,8 @@ class Roles:
             await change.tx.memberships.forget_role(membership.guild_id, role_id)
             return
         self._objected[membership.guild_id].add(role_id)
+        if objection is not Objection.GONE:  # of what is not there, Discord says so before it looks for the member
+            await change.tx.memberships.see(membership.guild_id, membership.user_id)
         server = await change.tx.servers.get(membership.guild_id)
         if server is None or server.objection is objection:
             return
