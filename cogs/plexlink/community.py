@@ -30,8 +30,6 @@ class Standing(StrEnum):
     DOUBTED = "doubted"
     """It was as it is to be, and is looked at again."""
     SETTLED = "settled"
-    ABSENT = "absent"
-    """The member is not in the server."""
     FOUND = "found"
     """Somebody who has not linked has the role, from other hands: that is told once, and left alone."""
 

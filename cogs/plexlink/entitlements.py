@@ -105,7 +105,7 @@ async def meet(tx: Transaction, server: Server, user_id: int, role_ids: Collecti
 async def _meet_linked(tx: Transaction, server: Server, user_id: int, role_ids: Collection[int], now: datetime) -> bool:
     role_id, is_owed = server.setup.role_id, False
     known = [each for each in await tx.memberships.of_in(user_id, server.id) if each.role_id == role_id]
-    if not known or not known[0].is_wanted or known[0].standing is Standing.ABSENT:
+    if not known or not known[0].is_wanted:
         is_owed = bool(await tx.memberships.want(server.id, [user_id], role_id, Cause.LINKED, now))
     elif known[0].standing is Standing.SETTLED and role_id is not None and role_id not in role_ids:
         is_owed = await tx.memberships.settle(known[0], Standing.DOUBTED, now)

@@ -46,10 +46,14 @@ class MembershipRows:
         return found[0] if found else None
 
     async def next_due(self, guild_id: int, *, but_not: Collection[int]) -> Membership | None:
-        """Return what a server is owed, the oldest first, or else what is to be looked at again; some roles wait."""
+        """Return what a server is owed, or else what is to be looked at again; some roles wait.
+
+        Who is known to be there comes first, and of those the oldest.
+        """
         here = and_(memberships.c.guild_id == guild_id, memberships.c.role_id.not_in(but_not))
-        for standing in _UNTIL_TOLD:
-            found = await self._select(here, memberships.c.standing == standing, most=1)
+        is_owed = memberships.c.standing == Standing.OWED
+        for which in (and_(is_owed, memberships.c.is_seen), is_owed, memberships.c.standing == Standing.DOUBTED):
+            found = await self._select(here, which, most=1)
             if found:
                 return found[0]
         return None
@@ -99,9 +103,7 @@ class MembershipRows:
         seen = {row.user_id for row in rows if row.is_seen}
         if role != _NO_ROLE:  # which tells as well whether the member is there
             await self._connection.execute(delete(memberships).where(are_these, memberships.c.role_id == _NO_ROLE))
-        again = [
-            row.id for row in known.values() if not row.is_wanted or row.standing in {Standing.ABSENT, Standing.FOUND}
-        ]
+        again = [row.id for row in known.values() if not row.is_wanted or row.standing == Standing.FOUND]
         owed = {"is_wanted": True, "standing": Standing.OWED, "cause": cause, "at": now}
         if again:
             await self._connection.execute(update(memberships).where(memberships.c.id.in_(again)).values(**owed))
@@ -152,34 +154,37 @@ class MembershipRows:
 
     async def _unwant(self, where: ColumnElement[bool], cause: Cause, now: datetime) -> None:
         wanted = and_(where, memberships.c.is_wanted)
-        nothing_to_take = or_(memberships.c.role_id == _NO_ROLE, memberships.c.standing == Standing.ABSENT)
-        await self._connection.execute(delete(memberships).where(wanted, nothing_to_take))
+        await self._connection.execute(delete(memberships).where(wanted, ~_IS_ROLE))
         await self._connection.execute(
             update(memberships).where(wanted).values(is_wanted=False, standing=Standing.OWED, cause=cause, at=now)
         )
 
     async def doubt(self, guild_id: int) -> None:
         """Let everything in a server that is thought to be settled be looked at again."""
-        settled = (Standing.SETTLED, Standing.ABSENT)
         await self._connection.execute(
             update(memberships)
-            .where(memberships.c.guild_id == guild_id, memberships.c.is_wanted, memberships.c.standing.in_(settled))
+            .where(
+                memberships.c.guild_id == guild_id,
+                memberships.c.is_wanted,
+                memberships.c.standing == Standing.SETTLED,
+            )
             .values(standing=Standing.DOUBTED)
         )
 
     async def settle(self, membership: Membership, standing: Standing, now: datetime) -> bool:
         """Write how a membership is, unless it has changed since it was read; tell whether it was written."""
-        as_read = and_(
-            memberships.c.id == membership.id,
-            memberships.c.is_wanted == membership.is_wanted,
-            memberships.c.standing == membership.standing,
-            memberships.c.at == membership.at,
-        )
-        is_seen = standing is not Standing.ABSENT
         result = await self._connection.execute(
-            update(memberships).where(as_read).values(standing=standing, at=now, is_seen=is_seen)
+            update(memberships).where(_as_read(membership)).values(standing=standing, at=now, is_seen=True)
         )
         return bool(result.rowcount)
+
+    async def put_off(self, membership: Membership, now: datetime) -> None:
+        """Let what is owed to others come first."""
+        await self._connection.execute(update(memberships).where(_as_read(membership)).values(at=now))
+
+    async def remove(self, membership: Membership) -> None:
+        """Delete what was owed to somebody who is not there, unless it has changed since it was read."""
+        await self._connection.execute(delete(memberships).where(_as_read(membership)))
 
     async def forget_role(self, guild_id: int, role_id: int) -> None:
         """Delete all about a role that there is no more, but for who is there."""
@@ -198,10 +203,9 @@ class MembershipRows:
         await self._connection.execute(delete(memberships).where(memberships.c.guild_id == guild_id))
 
     async def went(self, guild_id: int, user_id: int) -> None:
-        """Note that a member has left a server; what was to be taken away there is gone."""
+        """Delete all about a member who has left a server."""
         here = and_(memberships.c.guild_id == guild_id, memberships.c.user_id == user_id)
-        await self._connection.execute(delete(memberships).where(here, memberships.c.is_wanted.is_(False)))
-        await self._connection.execute(update(memberships).where(here).values(standing=Standing.ABSENT, is_seen=False))
+        await self._connection.execute(delete(memberships).where(here))
 
     async def forget(self, user_id: int) -> None:
         """Delete where a member is, but for the roles that are still to be taken away."""
@@ -210,13 +214,21 @@ class MembershipRows:
 
     async def prune(self, taken_before: datetime) -> None:
         """Delete what tells of roles that were taken away before an instant."""
-        is_taken = memberships.c.standing.in_((Standing.SETTLED, Standing.ABSENT))
-        is_over = and_(memberships.c.is_wanted.is_(False), is_taken)
+        is_over = and_(memberships.c.is_wanted.is_(False), memberships.c.standing == Standing.SETTLED)
         await self._connection.execute(delete(memberships).where(is_over, memberships.c.at < taken_before))
 
     async def _select(self, *where: ColumnElement[bool], most: int | None = None) -> list[Membership]:
         query = select(memberships).where(*where).order_by(memberships.c.at, memberships.c.id).limit(most)
         return readable(await self._connection.execute(query), _load)
+
+
+def _as_read(membership: Membership) -> ColumnElement[bool]:
+    return and_(
+        memberships.c.id == membership.id,
+        memberships.c.is_wanted == membership.is_wanted,
+        memberships.c.standing == membership.standing,
+        memberships.c.at == membership.at,
+    )
 
 
 def _load(row: Row[Any]) -> Membership:

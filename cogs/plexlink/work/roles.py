@@ -41,8 +41,11 @@ _RECEIPT_KEPT = timedelta(hours=1)
 _IS_NEWS = timedelta(minutes=15)
 """For so long after the linking its card is drawn anew where a role was given."""
 
-_LOOKS_APART_SECONDS = 0.2
-"""Between two members who are only looked at again: others use Discord's limits too."""
+_LOOKS_APART_SECONDS = 0.1
+"""Between two members, of whatever server, who are only looked for: cards need Discord's limit of 50 a second too."""
+
+_MOST_TRIES = 5
+"""So often what fails is tried before others are."""
 
 _OBJECTED_SECONDS = 60.0
 _LONGEST_OBJECTED_SECONDS = 3600.0
@@ -74,6 +77,8 @@ class Roles:
         self._clock = clock
         self._grace = grace
         self._objected: defaultdict[int, set[int]] = defaultdict(set)
+        self._looks_at: dict[int, float] = {}
+        self._next_look_at = 0.0
 
     def hear(self, guild_id: int) -> None:
         """Plan what a server is owed."""
@@ -97,13 +102,17 @@ class Roles:
                 self._agenda.put(_key(guild_id), Purpose.FREE)
 
     async def _doubt(self, change: Change, server: Server, now: datetime) -> None:
-        """Let everything in a server be looked at again; `random` spreads the servers over the day."""
+        """Let everybody who is known to be in a server be looked at again, and at first all who have linked.
+
+        `random` spreads the servers over the day.
+        """
         is_first = server.reconciled_at is None
         at = now - DAY * random.random() if is_first else now  # noqa: S311 - a spread, no secret
         await change.tx.servers.keep(replace(server, reconciled_at=at))
-        entitled = await change.tx.memberships.entitled(rejected_after=now - self._grace)
-        await entitlements.entitle_all(change.tx, server, entitled, now)
-        if not is_first:
+        if is_first:
+            entitled = await change.tx.memberships.entitled(rejected_after=now - self._grace)
+            await entitlements.entitle_all(change.tx, server, entitled, now)
+        else:
             await change.tx.memberships.doubt(server.id)
 
     async def work_off(self, guild_id: int) -> None:
@@ -117,6 +126,10 @@ class Roles:
         if membership is None:
             self._wait_for_owner(guild_id)
             return
+        wait = self._turn(membership)
+        if wait > 0:
+            self._agenda.put(_key(guild_id), Purpose.FREE, wait)
+            return
         try:
             kept = await self._keeper.see_to(
                 guild_id=guild_id,
@@ -125,16 +138,35 @@ class Roles:
                 has=membership.is_wanted,
             )
         except NotifyError as error:
-            delay = self._agenda.retry(_key(guild_id), Purpose.FREE, longest_seconds=_LONGEST_RETRY_SECONDS)
-            _log.warning("role.failed server=%d, trying again in %.0f s: %s", guild_id, delay, error)
+            await self._failed(membership, error)
             return
         async with self._ledger.change() as change:
             if isinstance(kept, Objection):
                 await self._object(change, membership, kept)
             else:
                 await self._settle(change, membership, kept)
-        is_look = membership.standing is Standing.DOUBTED
-        self._agenda.put(_key(guild_id), Purpose.FREE, _LOOKS_APART_SECONDS if is_look else 0.0)
+        self._agenda.put(_key(guild_id), Purpose.FREE)
+
+    def _turn(self, membership: Membership) -> float:
+        """Return in how many seconds a member's turn comes, who is not known to be there or only looked at again."""
+        guild_id, now = membership.guild_id, self._clock.monotonic()
+        if membership.is_seen and membership.standing is Standing.OWED:
+            return 0.0
+        if guild_id not in self._looks_at:
+            self._looks_at[guild_id] = self._next_look_at = max(now, self._next_look_at + _LOOKS_APART_SECONDS)
+        wait = self._looks_at[guild_id] - now
+        if wait <= 0:
+            del self._looks_at[guild_id]
+        return wait
+
+    async def _failed(self, membership: Membership, error: NotifyError) -> None:
+        """Try again later; what fails for long lets others go first."""
+        key = _key(membership.guild_id)
+        if self._agenda.failures(key) >= _MOST_TRIES:
+            async with self._ledger.change() as change:
+                await change.tx.memberships.put_off(membership, self._clock.now())
+        delay = self._agenda.retry(key, Purpose.FREE, longest_seconds=_LONGEST_RETRY_SECONDS)
+        _log.warning("role.failed server=%d, trying again in %.0f s: %s", membership.guild_id, delay, error)
 
     def _wait_for_owner(self, guild_id: int) -> None:
         """Try by and by what Discord or a rule forbids; a change of the server's roles brings it up sooner."""
@@ -150,30 +182,30 @@ class Roles:
 
     async def _object(self, change: Change, membership: Membership, objection: Objection) -> None:
         """Leave what cannot be done, and let the owners know once."""
-        role_id = membership.role_id or 0
-        if objection is Objection.GONE and not membership.is_wanted:
-            await change.tx.memberships.forget_role(membership.guild_id, role_id)
+        guild_id, role_id = membership.guild_id, membership.role_id or 0
+        server = await change.tx.servers.get(guild_id)
+        is_its_role = server is not None and server.setup.role_id == role_id
+        if objection is Objection.GONE and not (is_its_role and membership.is_wanted):
+            await change.tx.memberships.forget_role(guild_id, role_id)
             return
-        self._objected[membership.guild_id].add(role_id)
+        self._objected[guild_id].add(role_id)
         if objection is not Objection.GONE:  # of what is not there, Discord says so before it looks for the member
-            await change.tx.memberships.see(membership.guild_id, membership.user_id)
-        server = await change.tx.servers.get(membership.guild_id)
-        if server is None or server.objection is objection:
-            return
-        await change.object(server, objection, user_id=membership.user_id)
-        _log.warning("role.refused server=%d why=%s", server.id, objection)
+            await change.tx.memberships.see(guild_id, membership.user_id)
+        if server is not None and is_its_role and server.objection is not objection:
+            await change.object(server, objection, user_id=membership.user_id)
+            _log.warning("role.refused server=%d why=%s", guild_id, objection)
 
     async def _settle(self, change: Change, membership: Membership, kept: Kept) -> None:
-        standing = Standing.ABSENT if kept is Kept.ABSENT else Standing.SETTLED
-        if not await change.tx.memberships.settle(membership, standing, self._clock.now()):
-            return  # it is to be otherwise by now, and comes up again
         self._agenda.succeeded(_key(membership.guild_id))
+        if kept is Kept.ABSENT:
+            await change.tx.memberships.remove(membership)
+            return
+        if not await change.tx.memberships.settle(membership, Standing.SETTLED, self._clock.now()):
+            return  # it is to be otherwise by now, and comes up again
         server = await change.tx.servers.get(membership.guild_id)
-        is_its_role = server is not None and server.setup.role_id == membership.role_id
-        if server is not None and server.objection is not None and is_its_role and kept is not Kept.ABSENT:
+        if server is not None and server.objection is not None and server.setup.role_id == membership.role_id:
             await change.tx.servers.keep(replace(server, objection=None))
-        if kept is not Kept.ABSENT:
-            await self._tell(change, membership, kept)
+        await self._tell(change, membership, kept)
 
     async def _tell(self, change: Change, membership: Membership, kept: Kept) -> None:
         """Write what was done into the server's audit, and let the card of a new link tell it."""
