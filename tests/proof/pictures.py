@@ -17,10 +17,12 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import discord
+from discord.ui import TextDisplay
 from PIL import Image
 
 from browser import CHROMIUM, Conversation, a_browser
@@ -32,6 +34,7 @@ from plexlink.models import (
     Attempt,
     AttemptCard,
     AuditEntry,
+    AuditLine,
     Card,
     Deed,
     Entry,
@@ -52,7 +55,7 @@ from plexlink.models import (
 )
 from plexlink.plex import PinStyle, verification_url
 from plexlink.store.roster import Counts
-from plexlink.surface import admin_messages, audit_lines, cog, member_views, messages, views
+from plexlink.surface import admin_messages, admin_views, audit_lines, cog, member_views, messages, views
 from plexlink.surface.qr import draw
 from plexlink_bot.sandbox.app import Sandbox
 
@@ -182,6 +185,36 @@ def notices(now: datetime, _: str) -> Iterator[Shot]:
     yield Shot("notice-before-an-answer", views.headed_by(others[1:2], views.not_linked(USER_ID)))
 
 
+def setups(now: datetime, _: str) -> Iterator[Shot]:
+    """Give what the owners of a server choose, and what comes of it for everybody."""
+    chosen = Setup(role_id=2, audit_channel_id=3)
+    card = partial(admin_views.SetupCard, guild_name="Home Cinema", panel=admin_messages.panel(1, None, None))
+    yield Shot("setup-new", admin_views.setup(card(chosen=Setup(), before=Setup())))
+    yield Shot("setup-chosen", admin_views.setup(card(chosen=chosen, before=Setup(role_id=4))))
+    yield Shot("setup-saved", admin_views.setup(card(chosen=chosen, before=Setup(), is_saved=True)))
+    for objection in Objection:
+        refused = card(chosen=chosen, before=Setup(), objection=objection)
+        yield Shot(f"setup-{objection}", admin_views.setup(refused))
+    yield Shot("setup-closed", admin_views.setup(card(chosen=chosen, before=chosen, is_channel_closed=True)))
+    yield Shot("panel", views.panel(1))
+    yield Shot("panel-posted", admin_views.panel_posted(1, 2, 3))
+    lines = [
+        AuditLine(AuditEntry(at=now, actor_id=USER_ID, deed=deed, user_id=USER_ID), 1) for deed in audit_lines.LINES
+    ]
+    many = AuditLine(lines[0].entry, 37)
+    yield Shot("audit-channel", views.CardView(None, TextDisplay(audit_lines.text([*lines, many]))))
+    roles = (messages.RoleLine("Plex", None, True, True), messages.RoleLine("Movie night", "Elsewhere", True, False))  # noqa: FBT003
+    surroundings = views.Surroundings(
+        url=None, product="", origin=None, is_short=True, is_ephemeral=False, now=now, roles=roles
+    )
+    yield Shot("linked-with-roles", _card(now, Card.LINKED, surroundings=surroundings))
+    unlinked = Notice(
+        id="n", user_id=USER_ID, topic=Topic.UNLINKING, reason=Reason.UNLINKED, phase=Phase.SIGNED_OUT, at=now
+    )
+    gone = [line._replace(is_given=False) for line in roles]
+    yield Shot("unlinked-with-roles", views.notice(unlinked, gone))
+
+
 def owners(now: datetime, _: str) -> Iterator[Shot]:
     """Give what the owners of a server see of its members."""
     server = Server(id=1, setup=Setup(role_id=2, audit_channel_id=3))
@@ -216,6 +249,7 @@ SHEETS: Mapping[str, Callable[[datetime, str], Iterator[Shot]]] = {
     "cards": other_cards,
     "answers": answers,
     "notices": notices,
+    "setups": setups,
     "owners": owners,
 }
 
