@@ -55,6 +55,10 @@ _DEEDS = {
 }
 
 
+_CAUSES = {Reason.MOVED: Cause.MOVED, Reason.FORGOTTEN: Cause.FORGOTTEN}
+"""Why roles go with a link, where it was not simply ended."""
+
+
 class Change:
     """What is to be committed together; of what `happened` the bell tells when it is."""
 
@@ -298,16 +302,16 @@ class Change:
             self._touched[origin.id] = replace(origin, reason=reason)
         await self.note(_DEEDS[reason], link.user_id, actor_id=actor_id or link.user_id)
         if reason is not Reason.REPLACED:  # a newer one follows
-            await self.disentitle(link.user_id, Cause.MOVED if reason is Reason.MOVED else Cause.UNLINKED)
+            await self.disentitle(link.user_id, _CAUSES.get(reason, Cause.UNLINKED))
         self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
         if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole
             await self.notify(link.user_id, Topic.NOT_SIGNED_OUT)
             return None
         return await self._sign_out(link.user_id, link.token, link.client_identifier)
 
-    async def entitle(self, user_id: int, *, seen_in: int | None = None) -> None:
+    async def entitle(self, user_id: int, *, cause: Cause = Cause.LINKED, seen_in: int | None = None) -> None:
         """Let a member who has linked, perhaps in a server, have the roles that come with it."""
-        self._touch(await entitlements.entitle(self.tx, user_id, self._clock.now(), seen_in=seen_in))
+        self._touch(await entitlements.entitle(self.tx, user_id, self._clock.now(), cause=cause, seen_in=seen_in))
 
     async def disentitle(self, user_id: int, cause: Cause) -> None:
         """Let a member lose the roles that came with the link."""
@@ -332,7 +336,11 @@ class Change:
         await self._tell_owner(server)
 
     async def _tell_owner(self, server: Server) -> None:
-        if server.chosen_by is not None:
+        """Let whoever chose know, unless they are still to be told of the same server."""
+        if server.chosen_by is None:
+            return
+        waiting = await self.tx.notices.of(server.chosen_by)
+        if not any(each.topic is Topic.SETUP_BROKEN and each.guild_id == server.id for each in waiting):
             await self.notify(server.chosen_by, Topic.SETUP_BROKEN, guild_id=server.id)
 
     async def note_where_known(self, deed: Deed, user_id: int) -> None:
@@ -345,8 +353,9 @@ class Change:
         self, guild_id: int, deed: Deed, actor_id: int | None, *, user_id: int | None = None, detail: str | None = None
     ) -> None:
         """Write what was done into the audit of a server."""
-        about = user_id or actor_id or SOMEBODY
-        await entitlements.note(self.tx, [guild_id], deed, about, self._clock.now(), actor_id=actor_id, detail=detail)
+        await entitlements.note(
+            self.tx, [guild_id], deed, user_id or SOMEBODY, self._clock.now(), actor_id=actor_id, detail=detail
+        )
         self.tell(ServerTouched(guild_id))
 
     def _touch(self, guild_ids: Sequence[int]) -> None:

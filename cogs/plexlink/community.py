@@ -40,7 +40,10 @@ class Cause(StrEnum):
     LINKED = "linked"
     UNLINKED = "unlinked"
     MOVED = "moved"
+    FORGOTTEN = "forgotten"
     DEAD = "dead"
+    SEEN = "seen"
+    """Somebody who had linked before was seen in the server, or their link works again."""
     SETUP = "setup"
     WITHDRAWN = "withdrawn"
     GIVEN_BACK = "given_back"
@@ -106,7 +109,7 @@ class Membership:
     @property
     def is_there(self) -> bool:
         """Tell whether the member was seen in the server when Discord was last asked."""
-        return self.standing in {Standing.SETTLED, Standing.DOUBTED, Standing.FOUND}
+        return self.is_seen or self.standing in {Standing.SETTLED, Standing.DOUBTED, Standing.FOUND}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .community import Cause, Standing
-from .models import AuditEntry, Deed
+from .models import SOMEBODY, AuditEntry, Deed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 _MOST_AT_ONCE = 1000
 """So many ids fit into one statement of any database."""
 
-_DEEDS = {Cause.UNLINKED: Deed.UNLINKED, Cause.MOVED: Deed.MOVED}
+_DEEDS = {Cause.UNLINKED: Deed.UNLINKED, Cause.FORGOTTEN: Deed.UNLINKED, Cause.MOVED: Deed.MOVED}
 """What is told of the link itself; that one has died was told when its member was."""
 
 
-async def entitle(tx: Transaction, user_id: int, now: datetime, *, seen_in: int | None = None) -> list[int]:
+async def entitle(
+    tx: Transaction, user_id: int, now: datetime, *, cause: Cause = Cause.LINKED, seen_in: int | None = None
+) -> list[int]:
     """Let a member who has linked have the role of every server; in one they were seen just now."""
     servers = await tx.servers.present()
     withdrawn = await tx.withdrawals.of(user_id)
     owed = []
     for server in servers:
         role_id = None if server.id in withdrawn else server.setup.role_id
-        if await tx.memberships.want(server.id, [user_id], role_id, Cause.LINKED, now):
+        if await tx.memberships.want(server.id, [user_id], role_id, cause, now):
             owed.append(server.id)
     if seen_in is not None:
         await tx.memberships.see(seen_in, user_id)
@@ -48,7 +50,8 @@ async def disentitle(tx: Transaction, user_id: int, cause: Cause, now: datetime)
         for guild_id in there:
             await tx.memberships.want(guild_id, [user_id], None, cause, now)
     if cause in _DEEDS:
-        await note(tx, there, _DEEDS[cause], user_id, now)
+        about = SOMEBODY if cause is Cause.FORGOTTEN else user_id
+        await note(tx, there, _DEEDS[cause], about, now)
     return there
 
 
@@ -95,6 +98,8 @@ async def meet(tx: Transaction, server: Server, user_id: int, role_ids: Collecti
         has_lost = link.is_dead and not (known and known[0].is_wanted)  # a new link brings it back, or a check
         setup = replace(server.setup, role_id=None) if is_withdrawn or has_lost else server.setup
         return await _meet_linked(tx, replace(server, setup=setup), user_id, role_ids, now)
+    if known and known[0].standing is Standing.FOUND and role_id not in role_ids:
+        await tx.memberships.remove(known[0])
     if role_id is None or role_id not in role_ids or known:
         return False
     await tx.memberships.find(server.id, user_id, role_id, now)
@@ -106,7 +111,7 @@ async def _meet_linked(tx: Transaction, server: Server, user_id: int, role_ids: 
     role_id, is_owed = server.setup.role_id, False
     known = [each for each in await tx.memberships.of_in(user_id, server.id) if each.role_id == role_id]
     if not known or not known[0].is_wanted:
-        is_owed = bool(await tx.memberships.want(server.id, [user_id], role_id, Cause.LINKED, now))
+        is_owed = bool(await tx.memberships.want(server.id, [user_id], role_id, Cause.SEEN, now))
     elif known[0].standing is Standing.SETTLED and role_id is not None and role_id not in role_ids:
         is_owed = await tx.memberships.settle(known[0], Standing.DOUBTED, now)
     await tx.memberships.see(server.id, user_id)

@@ -32,6 +32,8 @@ _LAST_PAGE = 100_000
 
 MOST_CHECKS = 5
 CHECK_WINDOW = timedelta(minutes=1)
+_DAY = timedelta(days=1)
+_MOST_MESSAGES_A_DAY = 3
 _WEEK = timedelta(days=7)
 
 
@@ -149,9 +151,12 @@ class Members:
             found = await _found(change, guild_id, user_id)
             if isinstance(found, NotKnown) or found.server.setup.role_id is None:
                 return found
-            if await entitlements.withdraw(change.tx, found.server, user_id, self._clock.now()):
+            now = self._clock.now()
+            if await entitlements.withdraw(change.tx, found.server, user_id, now):
+                times = await change.tx.audit.count(guild_id, Deed.ROLE_WITHDRAWN, user_id, since=now - _DAY)
                 await change.note_for(guild_id, Deed.ROLE_WITHDRAWN, actor_id, user_id=user_id)
-                await change.notify(user_id, Topic.ROLE_WITHDRAWN, guild_id=guild_id)
+                if times < _MOST_MESSAGES_A_DAY:  # back and forth is no reason to write again and again
+                    await change.notify(user_id, Topic.ROLE_WITHDRAWN, guild_id=guild_id)
             return await _found(change, guild_id, user_id)
 
     async def give_back(self, guild_id: int, user_id: int, *, actor_id: int) -> Found | NotKnown:

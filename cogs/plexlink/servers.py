@@ -35,23 +35,29 @@ class Servers:
         async with self._ledger.change() as change:
             return await _server(change, guild_id)
 
-    async def set_up(self, guild_id: int, setup: Setup, *, actor_id: int) -> Server:
-        """Choose for a server, in place of what was chosen; members get and lose roles accordingly, by and by."""
+    async def set_up(self, guild_id: int, setup: Setup, *, instead_of: Setup, actor_id: int) -> Server | None:
+        """Choose for a server, in place of what was chosen; members get and lose roles accordingly, by and by.
+
+        Nothing is done, and nothing returned, where something else was chosen than the caller has looked at.
+        """
         now = self._clock.now()
         async with self._ledger.change() as change:
             before = await _server(change, guild_id)
+            if before.setup != instead_of:
+                return None
             is_new_role = setup.role_id != before.setup.role_id
             objection = None if is_new_role else before.objection
             server = replace(before, setup=setup, objection=objection, closed_at=None, chosen_by=actor_id)
             if setup.audit_channel_id != before.setup.audit_channel_id:
-                newest = await change.tx.audit.newest()
-                server = replace(server, audited_to=newest, telling_to=newest)  # the choice is the first line it shows
+                if before.setup.audit_channel_id is None:
+                    newest = await change.tx.audit.newest()
+                    server = replace(server, audited_to=newest, telling_to=newest)  # it begins with the choice
                 await change.note_for(guild_id, Deed.CHANNEL_CHOSEN, actor_id, detail=_id(setup.audit_channel_id))
             await change.tx.servers.keep(server)
             if is_new_role:
                 await change.note_for(guild_id, Deed.ROLE_CHOSEN, actor_id, detail=_id(setup.role_id))
             await entitlements.entitle_all(change.tx, server, await self._entitled(change), now)
-            await change.tx.memberships.doubt(guild_id)
+            await change.tx.memberships.doubt(guild_id, owed_before=self._clock.now())
             change.tell(ServerTouched(guild_id))
             return server
 
@@ -85,7 +91,9 @@ class Servers:
         """Take note that a member was seen in a server with some roles."""
         async with self._ledger.change(must_last=False) as change:
             server = await change.tx.servers.get(guild_id)
-            if server is not None and await entitlements.meet(change.tx, server, user_id, role_ids, self._clock.now()):
+            if server is None or server.left_at is not None:
+                return
+            if await entitlements.meet(change.tx, server, user_id, role_ids, self._clock.now()):
                 change.tell(ServerTouched(guild_id))
 
     async def member_left(self, guild_id: int, user_id: int) -> None:
@@ -101,7 +109,7 @@ class Servers:
                 server = replace(server, left_at=None)
                 await change.tx.servers.keep(server)
                 await entitlements.entitle_all(change.tx, server, await self._entitled(change), self._clock.now())
-                await change.tx.memberships.doubt(guild_id)
+                await change.tx.memberships.doubt(guild_id, owed_before=self._clock.now())
                 change.tell(ServerTouched(guild_id))
 
     async def left(self, guild_id: int) -> None:

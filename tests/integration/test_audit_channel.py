@@ -203,7 +203,7 @@ async def test_a_channel_that_was_deleted_is_told_once_and_another_one_can_be_ch
     another = make_channel(world, "another")
     await set_up(world, None, another)
     await world.advance(30)
-    assert len(audited_in(world, another)) == 1
+    assert [line[:1] for line in audited_in(world, another)] == ["✅", "✅", "⚙"], "what nobody was told is told there"
 
 
 async def test_a_discord_that_fails_for_a_while_loses_no_line_and_repeats_none(world: World) -> None:

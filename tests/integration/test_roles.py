@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -335,3 +335,107 @@ async def test_many_who_link_at_once_are_served_in_their_order_and_nobody_twice(
     given = sorted((entry.id, entry.target_id) for entry in world.guild.audit_log())
     assert [target for _, target in given] == [member.id for member in members]
     assert all(roles_of(world, member) == [role.id] for member in members)
+
+
+async def refuse_for_a_moment(world: World, role: Any) -> None:
+    """Let somebody lack the role while it must not be given, and have it again."""
+    world.env.backend.edit_role(world.guild.id, role.id, {"permissions": 4})
+    world.env.backend.remove_member_role(world.guild.id, world.alice.id, role.id)
+    await world.alice.slash(world.channel, "plexstatus")
+    await world.advance(5)
+    world.env.backend.edit_role(world.guild.id, role.id, {"permissions": 0})
+    await world.advance(5)
+
+
+async def test_two_roles_that_are_refused_for_different_reasons_are_told_once(world: World) -> None:
+    first, second = make_role(world), make_role(world, "Movie night")
+    await set_up(world, first)
+    await world.link()
+    raise_role(world, first)
+    await world.env.settle()
+    await set_up(world, second)
+    world.env.backend.edit_role(world.guild.id, second.id, {"permissions": 4})
+    await world.env.settle()
+    await world.link(world.join("bob"), account_of("bob"))
+    await world.advance(600)
+    assert deeds(world).count("role_refused") == 1
+
+
+async def test_who_cannot_be_told_what_broke_again_and_again_is_answered_all_the_same(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    await world.link()
+    world.close_dms()
+    for _ in range(3):
+        await refuse_for_a_moment(world, role)
+    assert [row["topic"] for row in world.rows("notices")] == ["setup_broken"]
+    text = Card((await world.owner.slash(world.channel, "plexstatus")).response).text
+    assert text.count("needs a look") == 1
+    assert "Not linked" in text
+
+
+@pytest.mark.parametrize("code", [50013, 60003, 50001])
+async def test_whatever_discord_forbids_is_told_to_the_owners(world: World, code: int) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    world.env.inject_error("PUT", "/guilds/*/members/*/roles/*", status=403, code=code, times=None)
+    await world.link()
+    await world.advance(60)
+    assert deeds(world) == ["role_chosen", "role_refused"]
+
+
+async def test_a_row_of_a_newer_release_keeps_nobody_else_from_the_role(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    world.write(
+        "INSERT INTO plexlink_members (guild_id, user_id, role_id, is_wanted, standing, cause, at) "
+        "VALUES (?, 5, ?, 1, 'owed', 'of a newer one', '2020-01-01T00:00:00.000000+00:00')",
+        *(world.guild.id, role.id),
+    )
+    await world.link()
+    assert roles_of(world, world.alice) == [role.id]
+
+
+async def test_who_has_left_is_not_known_here_any_more_though_the_role_is_refused(world: World) -> None:
+    role, bob = make_role(world), world.join("bob")
+    await set_up(world, role)
+    await world.link()
+    raise_role(world, role)
+    await world.env.settle()
+    await world.link(bob, account_of("bob"))
+    for member in (world.alice, bob):
+        world.guild.remove_member(member)
+    await world.advance(2 * HOUR)
+    await backdate(world, "guilds", "reconciled_at", hours=25)
+    await world.advance(60)
+    assert memberships(world) == []
+
+
+async def test_everything_deleted_leaves_no_line_about_the_member(world: World) -> None:
+    await set_up(world, make_role(world), world.channel)
+    await world.link()
+    response = (await world.alice.slash(world.channel, "plexprivacy")).response
+    question = (await world.alice.click(response, label="Delete everything")).response
+    await world.alice.click(question, label="Delete everything")
+    await world.advance(HOUR)
+    assert [row["deed"] for row in world.rows("audit") if row["user_id"] == world.alice.id] == ["forgotten"]
+    assert deeds(world)[-2:] == ["unlinked", "role_taken"]
+
+
+async def test_an_owner_who_has_everything_deleted_leaves_what_happened_to_the_server(world: World) -> None:
+    await set_up(world, make_role(world), world.channel)
+    before = deeds(world)
+    response = (await world.owner.slash(world.channel, "plexprivacy")).response
+    question = (await world.owner.click(response, label="Delete everything")).response
+    await world.owner.click(question, label="Delete everything")
+    await world.advance(10)
+    assert deeds(world) == before
+    assert {row["actor_id"] for row in world.rows("audit") if row["guild_id"]} == {0}
+
+
+async def test_a_dead_link_that_is_seen_elsewhere_is_not_told_as_a_new_one(world: World) -> None:
+    await let_die(world, await world.link())
+    await set_up(world, make_role(world))
+    await world.alice.slash(world.channel, "plexstatus")
+    await world.advance(10)
+    assert "linked" not in deeds(world)

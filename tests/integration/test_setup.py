@@ -162,3 +162,37 @@ async def test_members_are_refused_also_where_a_server_shows_them_the_command(wo
 async def test_a_role_without_anybody_linked_owes_nothing(world: World) -> None:
     await set_up(world, make_role(world))
     assert memberships(world) == []
+
+
+async def test_a_choice_is_refused_that_was_made_on_a_card_that_is_no_longer_true(world: World) -> None:
+    role, another = make_role(world), make_role(world, "Another")
+    helpers = make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, another, helpers, role)
+    await world.env.settle()
+    helper = helper_with(world, "helper", helpers)
+    await set_up(world, role)
+    stale = await choose(world, await show_setup(world, helper), "channel", world.channel, owner=helper)
+    await set_up(world, another)
+    response = (await helper.click(stale, label="Apply")).response
+    assert "not below your own highest role" in Card(response).text
+    assert world.rows("guilds")[0]["role_id"] == another.id
+
+
+async def test_what_is_refused_already_keeps_nothing_else_from_being_chosen(world: World) -> None:
+    role, channel = make_role(world), world.guild.create_text_channel("plex-log")
+    await set_up(world, role)
+    raise_role(world, role)
+    await world.env.settle()
+    response = await choose(world, await show_setup(world), "channel", channel)
+    assert "Drag my role above it" in Card(response).text
+    await world.owner.click(response, label="Apply")
+    assert world.rows("guilds")[0]["audit_channel_id"] == channel.id
+
+
+async def test_what_a_newer_release_has_chosen_is_not_written_over(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    world.write("UPDATE plexlink_guilds SET objection = 'of a newer release'")
+    answer = Card((await world.owner.slash(world.channel, "plexadmin panel")).response)
+    assert "newer version" in answer.text
+    assert world.rows("guilds")[0]["role_id"] == role.id

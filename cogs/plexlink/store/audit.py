@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from ..models import SOMEBODY, AuditEntry, Deed
 from .tables import audit
@@ -61,6 +61,13 @@ class AuditRows:
             )
         )
         return readable(rows, _load), rows[0].total if rows else 0
+
+    async def count(self, guild_id: int, deed: Deed, user_id: int, *, since: datetime) -> int:
+        """Return how often something was done to a member in a server since an instant."""
+        where = and_(
+            audit.c.guild_id == guild_id, audit.c.user_id == user_id, audit.c.deed == deed, audit.c.at >= since
+        )
+        return (await self._connection.execute(select(func.count()).select_from(audit).where(where))).scalar_one()
 
     async def last_use(self, user_id: int, since: datetime) -> AuditEntry | None:
         """Return the last time since an instant that other code was given the member's token."""

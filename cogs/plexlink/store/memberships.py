@@ -46,12 +46,15 @@ class MembershipRows:
         return found[0] if found else None
 
     async def next_due(self, guild_id: int, *, but_not: Collection[int]) -> Membership | None:
-        """Return what a server is owed, or else what is to be looked at again; some roles wait.
+        """Return what a server is owed, or else what is to be looked at again; what is owed of some roles waits.
 
         Who is known to be there comes first, and of those the oldest.
         """
-        here = and_(memberships.c.guild_id == guild_id, memberships.c.role_id.not_in(but_not))
-        is_owed = memberships.c.standing == Standing.OWED
+        here = and_(
+            memberships.c.guild_id == guild_id,
+            memberships.c.cause.in_(list(Cause)),  # of a newer release's, nothing can be done
+        )
+        is_owed = and_(memberships.c.standing == Standing.OWED, memberships.c.role_id.not_in(but_not))
         for which in (and_(is_owed, memberships.c.is_seen), is_owed, memberships.c.standing == Standing.DOUBTED):
             found = await self._select(here, which, most=1)
             if found:
@@ -144,6 +147,7 @@ class MembershipRows:
         """Let the members of a server lose what is not its role any more."""
         is_another = and_(memberships.c.guild_id == guild_id, _IS_ROLE, memberships.c.role_id != (role_id or _NO_ROLE))
         await self._unwant(is_another, Cause.SETUP, now)
+        await self._connection.execute(delete(memberships).where(is_another, memberships.c.standing == Standing.FOUND))
 
     async def see(self, guild_id: int, user_id: int) -> None:
         """Note that a member is in a server, whatever is owed there."""
@@ -159,17 +163,22 @@ class MembershipRows:
             update(memberships).where(wanted).values(is_wanted=False, standing=Standing.OWED, cause=cause, at=now)
         )
 
-    async def doubt(self, guild_id: int) -> None:
-        """Let everything in a server that is thought to be settled be looked at again."""
+    async def doubt(self, guild_id: int, *, owed_before: datetime) -> None:
+        """Let everything in a server be looked at again that is thought to be settled, or was owed for long in vain."""
+        is_old = and_(memberships.c.standing == Standing.OWED, memberships.c.at < owed_before)
         await self._connection.execute(
             update(memberships)
             .where(
                 memberships.c.guild_id == guild_id,
                 memberships.c.is_wanted,
-                memberships.c.standing == Standing.SETTLED,
+                or_(memberships.c.standing == Standing.SETTLED, is_old),
             )
             .values(standing=Standing.DOUBTED)
         )
+
+    async def owe_again(self, membership: Membership) -> None:
+        """Let what was looked at again, and may not be done, wait with what is owed."""
+        await self._connection.execute(update(memberships).where(_as_read(membership)).values(standing=Standing.OWED))
 
     async def settle(self, membership: Membership, standing: Standing, now: datetime) -> bool:
         """Write how a membership is, unless it has changed since it was read; tell whether it was written."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from .cells import Sealer
 
+_MOST_BEFORE_AN_ANSWER = 4
+"""Each has some 300 characters, the longest answer 2,500, and Discord takes 4,000."""
+
 _IS_MESSAGE = notices.c.lane.is_(None)
 
 
@@ -65,8 +68,9 @@ class NoticeRows:
         return await self._select(or_(notices.c.message_id == message_id, notices.c.answer_message_id == message_id))
 
     async def held_for(self, user_id: int) -> list[Notice]:
-        """Return what waits for the member's next answer, oldest first."""
-        return await self._select(notices.c.user_id == user_id, notices.c.is_held.is_(True))
+        """Return what waits for the member's next answer, oldest first; no more than fits in front of one."""
+        held = await self._select(notices.c.user_id == user_id, notices.c.is_held.is_(True))
+        return held[:_MOST_BEFORE_AN_ANSWER]
 
     async def of(self, user_id: int) -> list[Notice]:
         """Return all that a member is still to be told, oldest first."""

@@ -26,9 +26,16 @@ class ServerRows:
         self._connection = connection
 
     async def get(self, guild_id: int) -> Server | None:
-        """Return one server, if its owners have ever chosen anything; nobody else changes its row meanwhile."""
-        found = await self._select(servers.c.id == guild_id)
-        return found[0] if found else None
+        """Return one server, if its owners have ever chosen anything; nobody else changes its row meanwhile.
+
+        Raises:
+            NewerRowError: a newer release wrote it.
+
+        """
+        row = (
+            await self._connection.execute(select(servers).where(servers.c.id == guild_id).with_for_update())
+        ).first()
+        return None if row is None else _load(row)
 
     async def present(self) -> list[Server]:
         """Return the servers in which the bot is."""

@@ -86,8 +86,10 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         self._panels = panels
 
     async def cog_load(self) -> None:
-        """Take the presses of owners' cards."""
+        """Take the presses of owners' cards; look which servers there are, if Discord has told already."""
         self._bot.add_dynamic_items(AdminItem, MemberItem)
+        if self._bot.is_ready():
+            await self._note(self._compare_servers)
 
     async def cog_unload(self) -> None:
         """Take no more presses."""
@@ -249,9 +251,11 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
     async def _apply(self, servers: Servers, caller: discord.Member, chosen: Setup) -> views.CardView:
         """Choose, unless something speaks against it by now."""
         before = await servers.of(caller.guild.id)
-        if _objection(caller, chosen, before.setup) is not None or _is_closed(caller.guild, chosen):
+        if _obstacles(caller, chosen, before.setup):
             return _draft(caller, chosen, before)
-        after = await servers.set_up(caller.guild.id, chosen, actor_id=caller.id)
+        after = await servers.set_up(caller.guild.id, chosen, instead_of=before.setup, actor_id=caller.id)
+        if after is None:  # somebody else was faster, and what they chose is to be looked at first
+            return _draft(caller, chosen, await servers.of(caller.guild.id))
         return admin_views.setup(
             SetupCard(
                 guild_name=caller.guild.name, chosen=chosen, before=before.setup, panel=_panel(after), is_saved=True
@@ -305,7 +309,7 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
     @commands.Cog.listener()
     async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
         """Let what was refused be tried again, where the bot has got another role."""
-        if member.id == member.guild.me.id:
+        if self._bot.user is not None and member.id == self._bot.user.id:
             await self._note(lambda servers: servers.roles_changed(member.guild.id))
 
     @commands.Cog.listener()
@@ -337,6 +341,7 @@ def _draft(caller: discord.Member, chosen: Setup, server: Server) -> views.CardV
             chosen=chosen,
             before=server.setup,
             panel=_panel(server),
+            is_open=not _obstacles(caller, chosen, server.setup),
             objection=_objection(caller, chosen, server.setup),
             is_channel_closed=_is_closed(caller.guild, chosen),
             was_channel_closed=server.closed_at is not None and is_same_channel,
@@ -346,6 +351,13 @@ def _draft(caller: discord.Member, chosen: Setup, server: Server) -> views.CardV
 
 def _panel(server: Server) -> str:
     return admin_messages.panel(server.id, server.panel_channel_id, server.panel_message_id)
+
+
+def _obstacles(caller: discord.Member, chosen: Setup, before: Setup) -> bool:
+    """Tell whether something speaks against what is chosen anew; what was there before keeps nothing else from it."""
+    is_role_refused = chosen.role_id != before.role_id and _objection(caller, chosen, before) is not None
+    is_new_channel = chosen.audit_channel_id != before.audit_channel_id
+    return is_role_refused or (is_new_channel and _is_closed(caller.guild, chosen))
 
 
 def _objection(caller: discord.Member, chosen: Setup, before: Setup) -> Objection | None:

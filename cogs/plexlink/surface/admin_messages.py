@@ -63,7 +63,7 @@ def preview(*, before: str | None, after: str | None, channel: str | None) -> st
         lines.append(f"Every member here who has linked a Plex account gets {after}, now and later.")
         lines.append(f"Who unlinks loses {after}; so does whoever's link has stopped working for long.")
     if before not in {None, after}:
-        lines.append(f"Who has {before} from me loses it.")
+        lines.append(f"Linked members lose {before}.")
     lines.append(
         "Nothing is written into a channel." if channel is None else f"What happens is written into {channel}."
     )

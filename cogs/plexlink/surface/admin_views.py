@@ -36,12 +36,16 @@ CUSTOM_ID = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupCard:
-    """What stands on the card: what is chosen on it, what was before, and what speaks against it."""
+    """What stands on the card: what is chosen on it, what was before, and what speaks against it.
+
+    It is open where that can be applied all the same.
+    """
 
     guild_name: str
     chosen: Setup
     before: Setup
     panel: str
+    is_open: bool = True
     objection: Objection | None = None
     is_channel_closed: bool = False
     was_channel_closed: bool = False
@@ -81,7 +85,7 @@ def setup(card: SetupCard) -> CardView:
         items.append(ui.TextDisplay("⚠️ " + admin_messages.WAS_CLOSED.format(channel=channel)))
     if troubles:
         items.append(ui.TextDisplay("\n".join(troubles)))
-    items.append(ui.ActionRow(*_buttons(card, is_open=not troubles)))
+    items.append(ui.ActionRow(*_buttons(card)))
     return CardView(RED if troubles else GREEN if card.is_saved else AMBER, *items)
 
 
@@ -94,12 +98,12 @@ def panel_posted(guild_id: int, channel_id: int, message_id: int) -> CardView:
     return CardView(GREEN, ui.Section(text, accessory=link))
 
 
-def _buttons(card: SetupCard, *, is_open: bool) -> list[ui.Button[CardView]]:
+def _buttons(card: SetupCard) -> list[ui.Button[CardView]]:
     apply: ui.Button[CardView] = ui.Button(
         label=admin_messages.APPLY,
         style=discord.ButtonStyle.primary,
         custom_id=_custom_id(AdminAction.APPLY, card.chosen),
-        disabled=card.is_saved or not is_open,
+        disabled=card.is_saved or not card.is_open,
     )
     if not card.is_saved or card.before == card.chosen:
         return [apply]

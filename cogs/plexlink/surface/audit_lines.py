@@ -37,6 +37,7 @@ _NONE_CHOSEN = {
 }
 _WHY = {
     Cause.UNLINKED: " (unlinked)",
+    Cause.FORGOTTEN: " (had everything deleted)",
     Cause.MOVED: " (the account was moved)",
     Cause.DEAD: " (the link has stopped working)",
     Cause.SETUP: " (another choice in the setup)",

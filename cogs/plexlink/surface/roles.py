@@ -13,7 +13,6 @@ from .notifier import code_of, in_time
 if TYPE_CHECKING:
     from discord.ext import commands
 
-_MAY_NOT = 50013
 _NO_MEMBER = {10007, 10013}
 _NO_ROLE = 10011
 _FORBIDDEN = 403
@@ -64,7 +63,7 @@ class DiscordRoles:
     async def see_to(self, *, guild_id: int, user_id: int, role_id: int | None, has: bool) -> Kept | Objection:
         """See to it that a member has a role, or has it not; see `work.roles.RoleKeeper`."""
         guild = self._bot.get_guild(guild_id)
-        if guild is None or guild.unavailable:
+        if guild is None or guild.unavailable or guild.me is None:
             raise NotifyError("Discord does not show the server at present")
         role = None if role_id is None else guild.get_role(role_id)
         if role_id is not None and role is None:
@@ -100,4 +99,5 @@ def _refusal(error: discord.HTTPException) -> Kept | Objection | None:
         return Kept.ABSENT
     if code == _NO_ROLE:
         return Objection.GONE
-    return Objection.NO_PERMISSION if code == _MAY_NOT and error.status == _FORBIDDEN else None
+    # Its reasons are many: no permission, a role that was moved just now, a server that wants two factors of the bot.
+    return Objection.NO_PERMISSION if error.status == _FORBIDDEN and code else None

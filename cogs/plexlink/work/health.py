@@ -15,6 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from .. import flow
+from ..community import Cause
 from ..errors import PlexError, TokenRejectedError
 from ..models import AuditEntry, Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
 from .agenda import Key, Kind
@@ -153,7 +154,7 @@ class HealthCheck:
                 await self._confirm_or_conclude(change, before=link)
             elif finding is Finding.ALIVE and link.health.told_at is not None:
                 await tx.notices.remove_about(link.user_id, Topic.LINK_DEAD)
-                await change.entitle(link.user_id)
+                await change.entitle(link.user_id, cause=Cause.SEEN)
             if finding is Finding.ALIVE and link.health.is_held:
                 released = await tx.links.release(next_check_at=now)
                 _log.warning("health.released links=%d: plex.tv accepts tokens again that it refused", released)

@@ -192,7 +192,7 @@ def _gone_with(memberships: Sequence[Membership], notice: Notice) -> tuple[Membe
         for each in memberships
         if each.role_id is not None
         and not each.is_wanted
-        and each.cause is Cause.UNLINKED
+        and each.cause in {Cause.UNLINKED, Cause.FORGOTTEN}
         and each.standing in {Standing.OWED, Standing.SETTLED}
         and each.at >= notice.at
     )

@@ -38,6 +38,9 @@ SETTINGS_KEPT = timedelta(days=30)
 _RECEIPT_KEPT = timedelta(hours=1)
 """For so long a card may tell that a role was taken away."""
 
+_OWED_FOR_LONG = timedelta(hours=1)
+"""After so long it is looked whether somebody is still there whose role must not be given."""
+
 _IS_NEWS = timedelta(minutes=15)
 """For so long after the linking its card is drawn anew where a role was given."""
 
@@ -113,7 +116,7 @@ class Roles:
             entitled = await change.tx.memberships.entitled(rejected_after=now - self._grace)
             await entitlements.entitle_all(change.tx, server, entitled, now)
         else:
-            await change.tx.memberships.doubt(server.id)
+            await change.tx.memberships.doubt(server.id, owed_before=now - _OWED_FOR_LONG)
 
     async def work_off(self, guild_id: int) -> None:
         """Do one thing that a server is owed, and plan the next."""
@@ -189,6 +192,8 @@ class Roles:
             await change.tx.memberships.forget_role(guild_id, role_id)
             return
         self._objected[guild_id].add(role_id)
+        if membership.standing is Standing.DOUBTED:
+            await change.tx.memberships.owe_again(membership)
         if objection is not Objection.GONE:  # of what is not there, Discord says so before it looks for the member
             await change.tx.memberships.see(guild_id, membership.user_id)
         if server is not None and is_its_role and server.objection is not objection:
@@ -215,8 +220,11 @@ class Roles:
             await change.note_for(guild_id, Deed.LINKED, None, user_id=user_id)
         if membership.role_id is None or not (is_first or kept is Kept.CHANGED):
             return
+        if not membership.is_wanted and kept is Kept.AS_IT_WAS:
+            return  # it was never given, or other hands have taken it
         deed = Deed.ROLE_GIVEN if membership.is_wanted else Deed.ROLE_TAKEN
-        await change.note_for(guild_id, deed, None, user_id=user_id, detail=membership.cause)
+        about = None if membership.cause is Cause.FORGOTTEN else user_id
+        await change.note_for(guild_id, deed, None, user_id=about, detail=membership.cause)
         _log.info("%s server=%d user=%d", str(deed).replace("_", "."), guild_id, user_id)
         if membership.is_wanted and is_first:
             await self._redraw(change, user_id)
