@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from busy_members import IMPATIENT_SECONDS, Goal, Member
-from crash_points import DYING_RUN, OPEN_DM, PATIENT_RUN, POINTS, Gates, Order, Point, Trap
+from crash_points import DYING_RUN, GIVE, OPEN_DM, PATIENT_RUN, POINTS, Gates, Order, Point, Trap
 from invariants import Witness
 from processes import PATIENCE_SECONDS, deployment
 
@@ -140,14 +140,18 @@ class Crash:
             member.watch = trap.watch
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    await self._live_until_caught(member, trap)
+                    # A role comes when those have theirs who linked before, however long that takes; none is taken
+                    # from whoever unlinks before it has come.
+                    afterwards = PATIENCE_SECONDS if point.request == GIVE else AFTERWARDS_SECONDS
+                    await self._live_until_caught(member, trap, afterwards)
             if trap.has_caught:
                 self._caught[point] = (member, trap)
                 return
         self._fail(point, "never reached")
 
-    async def _live_until_caught(self, member: Member, trap: Trap) -> None:
-        living, catching = asyncio.create_task(self._live_on(member)), asyncio.create_task(trap.caught())
+    async def _live_until_caught(self, member: Member, trap: Trap, afterwards: float) -> None:
+        living = asyncio.create_task(self._live_on(member, afterwards))
+        catching = asyncio.create_task(trap.caught())
         try:
             await asyncio.wait({living, catching}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -155,10 +159,10 @@ class Crash:
             catching.cancel()
             await asyncio.gather(living, catching, return_exceptions=True)
 
-    async def _live_on(self, member: Member) -> None:
+    async def _live_on(self, member: Member, afterwards: float) -> None:
         """Live to the goal and a little longer: the bot signs out when the card has told of it."""
         await member.live()
-        await asyncio.sleep(AFTERWARDS_SECONDS)
+        await asyncio.sleep(afterwards)
 
     async def _stop(self, bot: BotProcess) -> None:
         if self._way.is_killed:

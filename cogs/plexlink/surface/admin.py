@@ -11,7 +11,7 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from ..community import Objection, Setup
-from ..errors import NotifyError, StoreError
+from ..errors import NotifyError, StoreError, StoreUnavailableError
 from . import admin_messages, admin_views, member_desk, member_messages, member_views, views
 from .admin_views import AdminAction, SetupCard
 from .member_views import MemberAction
@@ -84,6 +84,7 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         self._bot = bot
         self._plexlink = plexlink
         self._panels = panels
+        self._has_missed_some = False
 
     async def cog_load(self) -> None:
         """Take the presses of owners' cards; look which servers there are, if Discord has told already."""
@@ -323,12 +324,18 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         await self._note(lambda servers: servers.member_left(payload.guild_id, payload.user.id))
 
     async def _note(self, tell: Callable[[Servers], Awaitable[object]]) -> None:
-        """Tell what has happened; what cannot be kept now is found by the daily look."""
+        """Tell what has happened; where that could not be kept, which servers there are is looked at the next time."""
         desk = self._plexlink.desk
-        if desk is not None:
-            try:
-                await tell(desk.servers)
-            except StoreError as error:
+        if desk is None:
+            return
+        try:
+            await tell(desk.servers)
+            if self._has_missed_some:
+                self._has_missed_some = False
+                await self._compare_servers(desk.servers)
+        except StoreError as error:
+            self._has_missed_some = True
+            if not isinstance(error, StoreUnavailableError):  # of that the store has said so, once for all
                 _log.warning("server.not_noted: %s", error)
 
 
