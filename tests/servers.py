@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -14,11 +15,13 @@ from simcord.backend.serializers import guild_create_payload
 from simcord.enums import OverwriteType
 
 from harness import EPHEMERAL, Card
+from plexlink_bot.sandbox.plex_tv import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness import World
+    from plexlink_bot.sandbox.plex_tv import Account
 
 
 def make_role(world: World, name: str = "Plex", **permissions: bool) -> Any:
@@ -167,3 +170,45 @@ def in_another_server(world: World) -> Iterator[None]:
         yield
     finally:
         world.guild, world.channel, world.owner = here
+
+
+def share(world: World, account: Account, name: str = "Basement", *, owned: bool = False) -> None:
+    """Let an account reach a Plex server, or own it."""
+    server = Server(
+        name=name,
+        client_identifier=machine_of(name),
+        access_token=f"of-{name}",
+        connections=(),
+        owned=owned,
+    )
+    world.plex.share(server, account)
+
+
+def machine_of(name: str) -> str:
+    return "machine-of-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def options(message: Any) -> dict[str, str]:
+    """What the string select of a card offers: values by label."""
+    (select,) = (each for each in Card(message).parts if each.get("type") == 3)
+    return {each["label"]: each["value"] for each in select["options"]}
+
+
+async def ask_for_plex_servers(world: World, owner: Any = None) -> Any:
+    """Press the button with which an owner chooses among their Plex servers; return the card as it is then."""
+    response = await show_setup(world, owner)
+    return (await (owner or world.owner).click(response, label=label_of(response, "plex"))).response
+
+
+def label_of(message: Any, action: str) -> str:
+    parts = (each for each in Card(message).parts if f":{action}:" in each.get("custom_id", ""))
+    return str(next(parts)["label"])
+
+
+async def reserve(world: World, name: str = "Basement", *, owner: Any = None) -> Any:
+    """Let the role be for members of a Plex server that is the owner's own; return the card as it is then."""
+    response = await ask_for_plex_servers(world, owner)
+    handle = options(response)[name]
+    picked = await (owner or world.owner).select(response, [handle], custom_id=part(response, "plex-server"))
+    await world.env.settle()
+    return picked.response

@@ -95,7 +95,7 @@ class Server:
     """A media server as plex.tv tells one account of it.
 
     `access_token` opens the server for that account, and nothing else. `is_near`: whoever asks plex.tv comes from the
-    server's own public address.
+    server's own public address. `owned`: it is the account's own, and not shared with it.
     """
 
     name: str
@@ -103,6 +103,7 @@ class Server:
     access_token: str = field(repr=False)
     connections: tuple[Connection, ...]
     is_near: bool = True
+    owned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,11 +288,11 @@ def _server_members(server: Server, now: datetime) -> dict[str, object]:
         "createdAt": "2021-01-01T12:12:24Z",
         "lastSeenAt": _instant(now),
         "provides": "server",
-        "ownerId": None,
-        "sourceTitle": None,
+        "ownerId": None if server.owned else _ANOTHER,
+        "sourceTitle": None if server.owned else "somebody-else",
         "publicAddress": _PUBLIC_ADDRESS,
         "accessToken": server.access_token,
-        "owned": True,
+        "owned": server.owned,
         "home": False,
         "synced": False,
         "relay": any(connection.relay for connection in server.connections),
@@ -371,6 +372,9 @@ def _instant(moment: datetime) -> str:
 
 
 _PUBLIC_ADDRESS = "192.0.2.1"
+
+_ANOTHER = 4711
+"""Whose server it is that is shared with an account."""
 
 # plex.tv tells where the caller is, so where the bot's host is. This place is easy to find in a log that
 # should not have it.

@@ -9,14 +9,41 @@ import logging
 from typing import TYPE_CHECKING
 
 from .community import ServerTouched
-from .models import Attempt, Checked, CheckWanted, GivenUp, LinkEvent, Notice, Pressed, SignOut, Unsure
+from .models import (
+    AccessWanted,
+    Attempt,
+    Checked,
+    CheckWanted,
+    GivenUp,
+    LinkEvent,
+    Notice,
+    PlexServersTold,
+    PlexServersWanted,
+    Pressed,
+    SignOut,
+    Unsure,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
-Happened = Attempt | SignOut | GivenUp | Notice | Pressed | Unsure | CheckWanted | Checked | LinkEvent | ServerTouched
+Happened = (
+    Attempt
+    | SignOut
+    | GivenUp
+    | Notice
+    | Pressed
+    | Unsure
+    | CheckWanted
+    | Checked
+    | AccessWanted
+    | PlexServersWanted
+    | PlexServersTold
+    | LinkEvent
+    | ServerTouched
+)
 """A row as it was committed, what a member wants or may know at once, or what other code hears of."""
 
 

@@ -12,6 +12,7 @@ from .community import Cause, ServerTouched
 from .errors import StaleAttemptError, UnknownKeyError
 from .models import (
     SOMEBODY,
+    AccessWanted,
     AuditEntry,
     Deed,
     GivenUp,
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
 
     from .bell import Happened
     from .clock import Clock
-    from .community import Objection, Server
+    from .community import Membership, Objection, Server
     from .models import Account, Answer, Attempt, Secret, Wish
     from .store import Transaction
 
 _KEPT = timedelta(days=1)
 """How long an ended attempt that led to no link is kept, so that its card's buttons still know their owner."""
+
+_IS_NEWS = timedelta(minutes=15)
+"""For so long after the linking its card is drawn anew where it is known what becomes of a role."""
 
 _KEPT_UNSEEN = timedelta(days=7)
 """How long one is kept whose member could not be told."""
@@ -156,6 +160,25 @@ class Change:
             return await self.surface(replace(attempt, place=wish.place))
         return attempt
 
+    async def redraw_news(self, user_id: int) -> None:
+        """Let the card of a new link tell what has become of a role."""
+        link = await self.tx.links.of(user_id)
+        if link is None or link.linked_at < self._clock.now() - _IS_NEWS:
+            return
+        attempt = await self.newest(link.attempt_id)
+        if attempt is not None and attempt.state is State.LINKED and (attempt.answer or attempt.place.lane is Lane.DM):
+            await self.redraw(attempt)  # what can no longer be edited was told that the role is on its way
+
+    async def ask_for_access(self, membership: Membership) -> None:
+        """Let plex.tv be asked whether a member who was seen in a server may have its role, if nobody knows."""
+        server = await self.tx.servers.get(membership.guild_id)
+        if server is None or not server.is_for_plex_members:
+            return
+        link = await self.tx.links.of(membership.user_id)
+        if link is not None and await self.tx.access.get(server.id, link.user_id) is None:
+            is_news = link.linked_at >= self._clock.now() - _IS_NEWS
+            self.tell(AccessWanted(link.id, is_waited_for=is_news))
+
     async def bring(self, attempt: Attempt, answer: Answer) -> None:
         """Let an open attempt's card, or the way to it, be in a newer answer, and tell so in the older one."""
         if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
@@ -263,6 +286,8 @@ class Change:
         await self.tx.notices.remove_about(link.user_id, Topic.LINK_MOVED)
         await self.note(Deed.LINKED, link.user_id, actor_id=link.user_id)
         await self.entitle(link.user_id, seen_in=attempt.guild_id)
+        if await self.tx.access.concerning(link.user_id):  # what was known is of another account
+            self.tell(AccessWanted(link.id, is_waited_for=True))
         self.tell(Linked(user_id=link.user_id, link_id=link.id, at=link.linked_at))
 
     async def move_link_away(self, link: Link, *, to: int) -> None:
@@ -302,6 +327,7 @@ class Change:
             self._touched[origin.id] = replace(origin, reason=reason)
         await self.note(_DEEDS[reason], link.user_id, actor_id=actor_id or link.user_id)
         if reason is not Reason.REPLACED:  # a newer one follows
+            await self.tx.access.forget(link.user_id)
             await self.disentitle(link.user_id, _CAUSES.get(reason, Cause.UNLINKED))
         self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
         if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole

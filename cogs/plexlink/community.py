@@ -47,6 +47,8 @@ class Cause(StrEnum):
     SETUP = "setup"
     WITHDRAWN = "withdrawn"
     GIVEN_BACK = "given_back"
+    ACCESS = "access"
+    NO_ACCESS = "no_access"
 
 
 class Kept(StrEnum):
@@ -73,6 +75,9 @@ class Server:
     the audit that its channel has shown, `telling_to` the last one of the message that is on its way there, and
     `closed_at` when Discord last refused such a message. A panel that is gone leaves the channel in which it was.
     Whoever has chosen last (`chosen_by`) is told by direct message, once, where something of it does not work any more.
+
+    `is_for_plex_members` tells that the role is only for members of a Plex server, which is kept apart;
+    `losses_believed_at`, when its owners took it for true that many of them are not members of it any more.
     """
 
     id: int
@@ -86,6 +91,8 @@ class Server:
     reconciled_at: datetime | None = None
     left_at: datetime | None = None
     chosen_by: int | None = None
+    losses_believed_at: datetime | None = None
+    is_for_plex_members: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +117,22 @@ class Membership:
     def is_there(self) -> bool:
         """Tell whether the member was seen in the server when Discord was last asked."""
         return self.is_seen or self.standing in {Standing.SETTLED, Standing.DOUBTED, Standing.FOUND}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Whether a linked member is a member of the Plex server that a server's role is for; asked at `checked_at`.
+
+    Who had access keeps it for an hour after plex.tv first said otherwise (`lost_at`), or for as long as that is
+    held, because too many lost it at the same time.
+    """
+
+    guild_id: int
+    user_id: int
+    has_access: bool
+    checked_at: datetime
+    lost_at: datetime | None = None
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-    from .community import Server
+    from .community import Access, Server
     from .store import Transaction
 
 _MOST_AT_ONCE = 1000
@@ -30,16 +30,34 @@ async def entitle(
     tx: Transaction, user_id: int, now: datetime, *, cause: Cause = Cause.LINKED, seen_in: int | None = None
 ) -> list[int]:
     """Let a member who has linked have the role of every server; in one they were seen just now."""
-    servers = await tx.servers.present()
     withdrawn = await tx.withdrawals.of(user_id)
     owed = []
-    for server in servers:
-        role_id = None if server.id in withdrawn else server.setup.role_id
+    for server in await tx.servers.present():
+        role_id = await _role_for(tx, server, user_id, withdrawn)
         if await tx.memberships.want(server.id, [user_id], role_id, cause, now):
             owed.append(server.id)
     if seen_in is not None:
         await tx.memberships.see(seen_in, user_id)
     return owed
+
+
+async def _role_for(tx: Transaction, server: Server, user_id: int, withdrawn: Collection[int]) -> int | None:
+    """Return the role that a linked member is to have in a server, if any.
+
+    Where it is for members of a Plex server and nobody knows yet whether they are one, they keep what they have.
+    """
+    if server.id in withdrawn:
+        return None
+    if not server.is_for_plex_members:
+        return server.setup.role_id
+    access = await tx.access.get(server.id, user_id)
+    has_role = any(each.is_wanted and each.role_id for each in await tx.memberships.of_in(user_id, server.id))
+    return server.setup.role_id if is_admitted(access, has_role=has_role) else None
+
+
+def is_admitted(access: Access | None, *, has_role: bool) -> bool:
+    """Tell whether a role that is for members of a Plex server is for a member; who was not asked about keeps it."""
+    return has_role if access is None else access.has_access
 
 
 async def disentitle(tx: Transaction, user_id: int, cause: Cause, now: datetime) -> list[int]:
@@ -56,15 +74,36 @@ async def disentitle(tx: Transaction, user_id: int, cause: Cause, now: datetime)
 
 
 async def entitle_all(tx: Transaction, server: Server, user_ids: Collection[int], now: datetime) -> None:
-    """Let linked members have a server's role, and lose what was its role before; its owners may have refused some."""
+    """Let linked members have a server's role, and lose what was its role before.
+
+    Its owners may have refused some, or all who are not members of a Plex server.
+    """
+    holders = await tx.memberships.holders(server.id)
     await tx.memberships.unwant_others(server.id, server.setup.role_id, now)
     withdrawn = await tx.withdrawals.in_server(server.id)
-    entitled = [user_id for user_id in user_ids if user_id not in withdrawn]
-    refused = [user_id for user_id in user_ids if user_id in withdrawn]
+    admitted = set(user_ids) - withdrawn
+    if server.is_for_plex_members:
+        known = await tx.access.in_server(server.id)
+        admitted = {each for each in admitted if is_admitted(known.get(each), has_role=each in holders)}
+    refused = [user_id for user_id in user_ids if user_id not in admitted]
+    for user_id in holders.intersection(refused) - withdrawn:
+        await tx.memberships.unwant_in(server.id, user_id, Cause.NO_ACCESS, now)
+    entitled = [user_id for user_id in user_ids if user_id in admitted]
     for role_id, left in ((server.setup.role_id, entitled), (None, refused)):
         for start in range(0, len(left), _MOST_AT_ONCE):
             some = left[start : start + _MOST_AT_ONCE]
             await tx.memberships.want(server.id, some, role_id, Cause.SETUP, now)
+
+
+async def admit(tx: Transaction, server: Server, user_id: int, now: datetime, *, has_access: bool) -> None:
+    """Let a member have a server's role, or lose it, by what is known of a Plex server; owners may have refused it."""
+    if server.id in await tx.withdrawals.of(user_id):
+        return
+    if has_access:
+        await tx.memberships.want(server.id, [user_id], server.setup.role_id, Cause.ACCESS, now)
+    else:
+        await tx.memberships.unwant_in(server.id, user_id, Cause.NO_ACCESS, now)
+        await tx.memberships.want(server.id, [user_id], None, Cause.NO_ACCESS, now)
 
 
 async def withdraw(tx: Transaction, server: Server, user_id: int, now: datetime) -> bool:
@@ -81,7 +120,8 @@ async def give_back(tx: Transaction, server: Server, user_id: int, now: datetime
     if not await tx.withdrawals.lift(server.id, user_id):
         return False
     if not is_dead:
-        await tx.memberships.want(server.id, [user_id], server.setup.role_id, Cause.GIVEN_BACK, now)
+        role_id = await _role_for(tx, server, user_id, ())
+        await tx.memberships.want(server.id, [user_id], role_id, Cause.GIVEN_BACK, now)
     return True
 
 
@@ -94,9 +134,9 @@ async def meet(tx: Transaction, server: Server, user_id: int, role_ids: Collecti
     link = await tx.links.of(user_id)
     known = [each for each in await tx.memberships.of_in(user_id, server.id) if each.role_id == role_id]
     if link is not None:
-        is_withdrawn = server.id in await tx.withdrawals.of(user_id)
         has_lost = link.is_dead and not (known and known[0].is_wanted)  # a new link brings it back, or a check
-        setup = replace(server.setup, role_id=None) if is_withdrawn or has_lost else server.setup
+        owed = None if has_lost else await _role_for(tx, server, user_id, await tx.withdrawals.of(user_id))
+        setup = replace(server.setup, role_id=owed)
         return await _meet_linked(tx, replace(server, setup=setup), user_id, role_ids, now)
     if known and known[0].standing is Standing.FOUND and role_id not in role_ids:
         await tx.memberships.remove(known[0])

@@ -15,7 +15,7 @@ from . import cards, flow
 from .change import Change
 from .community import Standing
 from .errors import StoreError
-from .models import CheckWanted, Lane, Reason, State, TokenDead, Trouble, Unlinked, Unsure
+from .models import CheckWanted, Lane, Reason, Reserved, State, TokenDead, Trouble, Unlinked, Unsure
 from .observations import Ended, unobserved
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .community import Membership
     from .models import Account, Answer, Attempt, Card, Notice, Place, Secret
     from .observations import Observe
-    from .store import Store
+    from .store import Store, Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -35,13 +35,15 @@ _log = logging.getLogger(__name__)
 class Drawable:
     """An attempt, the name of the account that it linked while the link lives, and what its member was not told yet.
 
-    The last where the card is an answer with a code: otherwise it is told elsewhere. `roles` came with the link.
+    The last where the card is an answer with a code: otherwise it is told elsewhere. `roles` came with the link, and
+    `reserved` is the one that did not.
     """
 
     attempt: Attempt
     account_name: Secret | None = None
     news: tuple[Notice, ...] = ()
     roles: tuple[Membership, ...] = ()
+    reserved: Reserved | None = None
 
 
 class Ledger:
@@ -172,6 +174,7 @@ class Ledger:
                 account_name=None if link is None or link.trouble else link.account_name,
                 news=tuple(await tx.notices.held_for(attempt.user_id)) if is_code_in_answer else (),
                 roles=() if link is None else _come_with(await tx.memberships.of(link.user_id), attempt.guild_id),
+                reserved=None if link is None else await _reserved(tx, link.user_id, attempt.guild_id),
             )
 
     async def held_for(self, user_id: int) -> list[Notice]:
@@ -183,6 +186,17 @@ class Ledger:
         """Forget what a member was told."""
         async with self._store.transaction() as tx:
             await tx.notices.remove([each.id for each in notices])
+
+
+async def _reserved(tx: Transaction, user_id: int, asked_in: int | None) -> Reserved | None:
+    """Return the role of the server where a member asked, if they are no member of the Plex server that it is for."""
+    server = None if asked_in is None else await tx.servers.get(asked_in)
+    if server is None or not server.is_for_plex_members or server.id in await tx.withdrawals.of(user_id):
+        return None
+    access, plex_server = await tx.access.get(server.id, user_id), await tx.servers.plex_server(server.id)
+    if access is None or access.has_access or plex_server is None or server.setup.role_id is None:
+        return None
+    return Reserved(guild_id=server.id, role_id=server.setup.role_id, plex_server=plex_server.name)
 
 
 def _come_with(memberships: Sequence[Membership], asked_in: int | None) -> tuple[Membership, ...]:

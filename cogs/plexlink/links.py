@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .bell import Bell, Happened
     from .clock import Clock
-    from .community import Membership
+    from .community import Access, Membership
     from .ledger import Ledger
     from .models import Attempt, Link, Notice, Wish
 
@@ -143,8 +143,9 @@ class Links:
             memberships = await tx.memberships.of(user_id)
             chosen = await tx.servers.chosen_by(user_id)
             withdrawals = await tx.withdrawals.of(user_id)
+            access = await tx.access.of(user_id)
             entries = await tx.audit.about(user_id)
-            known = (link, attempts, waiting, given_up, notices, memberships, chosen, withdrawals, entries)
+            known = (link, attempts, waiting, given_up, notices, memberships, chosen, withdrawals, access, entries)
             if any(known):
                 await tx.audit.add(AuditEntry(at=now, actor_id=user_id, deed=Deed.EXPORTED, user_id=user_id))
         return {
@@ -160,6 +161,7 @@ class Links:
             "withdrawn_roles": [
                 {"discord_server_id": _id(guild_id), "at": _text(at)} for guild_id, at in withdrawals.items()
             ],
+            "plex_server_members": [_exported_access(each) for each in access.values()],
             "audit": [_exported_entry(entry, user_id) for entry in entries],
         }
 
@@ -180,6 +182,7 @@ class Links:
             await tx.memberships.forget(user_id)
             await tx.servers.forget_chooser(user_id)
             await tx.withdrawals.forget(user_id)
+            await tx.access.forget(user_id)
             if await tx.audit.forget(user_id) or is_known:
                 await change.note(Deed.FORGOTTEN, user_id, actor_id=user_id)
         _log.info("member.forgotten user=%s", user_id)
@@ -247,6 +250,16 @@ def _exported_membership(membership: Membership) -> dict[str, Any]:
         "because": membership.cause,
         "at": _text(membership.at),
         "is_seen": membership.is_seen,
+    }
+
+
+def _exported_access(access: Access) -> dict[str, Any]:
+    return {
+        "discord_server_id": _id(access.guild_id),
+        "is_member_of_its_plex_server": access.has_access,
+        "checked_at": _text(access.checked_at),
+        "lost_at": _text(access.lost_at),
+        "is_held_back": access.is_held,
     }
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .change import Change
     from .clock import Clock
+    from .community import Access
     from .ledger import Ledger
     from .links import Links
     from .models import AuditEntry, Entry, Finding
@@ -44,11 +45,15 @@ class NotKnown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A linked member, and the server's role; `is_losing` it tells that Discord is still to be told."""
+    """A linked member, and the server's role; `is_losing` it tells that Discord is still to be told.
+
+    `access` is what is known where the role is for members of a Plex server.
+    """
 
     entry: Entry
     server: Server
     is_losing: bool = False
+    access: Access | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,4 +213,5 @@ async def _found(change: Change, guild_id: int, user_id: int) -> Found | NotKnow
         return NotKnown()
     roles = await change.tx.memberships.of_in(user_id, guild_id)
     is_losing = any(not each.is_wanted and each.standing is Standing.OWED for each in roles)
-    return Found(entry=entry, server=server, is_losing=is_losing)
+    access = await change.tx.access.get(guild_id, user_id)
+    return Found(entry=entry, server=server, is_losing=is_losing, access=access)

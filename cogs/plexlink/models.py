@@ -219,6 +219,8 @@ class Deed(StrEnum):
     ROLE_WITHDRAWN = "role_withdrawn"
     ROLE_GIVEN_BACK = "role_given_back"
     CHECKED = "checked"
+    PLEX_SERVER_CHOSEN = "plex_chosen"
+    ACCESS_HELD = "access_held"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,6 +449,15 @@ class PlexServer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """A role that is not for a member, because they are not a member of the Plex server of this name."""
+
+    guild_id: int
+    role_id: int
+    plex_server: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptCard:
     """An attempt's card and all that is written on it; `news` stands in front where it is an answer."""
 
@@ -472,7 +483,7 @@ class Showing:
     It is drawn at `place`, which may be `answer`. Where it is nowhere yet, or its place is gone, it is sent as a direct
     message with `nonce`; without one it is not. `prefers_answer` keeps what is nowhere yet in the answer, if Discord
     lets us: it is no reason to open a conversation. `is_perhaps_out`: a message may have been sent of which we were
-    not told. `roles` come or go with the link that is told of.
+    not told. `roles` come or go with the link that is told of; `reserved` is the one that does not.
     """
 
     user_id: int
@@ -483,6 +494,7 @@ class Showing:
     prefers_answer: bool = False
     is_perhaps_out: bool = False
     roles: tuple[Membership, ...] = ()
+    reserved: Reserved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -535,6 +547,29 @@ class Checked:
 
     link_id: str
     finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class AccessWanted:
+    """Which Plex servers a link reaches is to be asked; `is_waited_for` by a member who has just linked."""
+
+    link_id: str
+    is_waited_for: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlexServersWanted:
+    """An owner wants to choose among the Plex servers that a link reaches."""
+
+    link_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlexServersTold:
+    """Which Plex servers a link reaches; nothing where plex.tv does not say. For whoever waits, and kept nowhere."""
+
+    link_id: str
+    servers: tuple[PlexServer, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

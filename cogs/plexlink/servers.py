@@ -38,7 +38,8 @@ class Servers:
     async def set_up(self, guild_id: int, setup: Setup, *, instead_of: Setup, actor_id: int) -> Server | None:
         """Choose for a server, in place of what was chosen; members get and lose roles accordingly, by and by.
 
-        Nothing is done, and nothing returned, where something else was chosen than the caller has looked at.
+        With it, its owners believe that all are no members of its Plex server any more whose losses are held. Nothing
+        is done, and nothing returned, where something else was chosen than the caller has looked at.
         """
         now = self._clock.now()
         async with self._ledger.change() as change:
@@ -53,6 +54,8 @@ class Servers:
                     newest = await change.tx.audit.newest()
                     server = replace(server, audited_to=newest, telling_to=newest)  # it begins with the choice
                 await change.note_for(guild_id, Deed.CHANNEL_CHOSEN, actor_id, detail=_id(setup.audit_channel_id))
+            if await change.tx.access.believe(guild_id):
+                server = replace(server, losses_believed_at=now)
             await change.tx.servers.keep(server)
             if is_new_role:
                 await change.note_for(guild_id, Deed.ROLE_CHOSEN, actor_id, detail=_id(setup.role_id))
@@ -100,6 +103,7 @@ class Servers:
         """Take note that a member has left a server, or was thrown out."""
         async with self._ledger.change() as change:
             await change.tx.memberships.went(guild_id, user_id)
+            await change.tx.access.forget_in(guild_id, user_id)
 
     async def joined(self, guild_id: int) -> None:
         """Go on with a server that has the bot back."""

@@ -21,6 +21,7 @@ from .links import Links
 from .members import Members
 from .models import Linked, TokenDead, Unlinked
 from .observations import unobserved
+from .ownership import Ownership
 from .plex import Pace, PinStyle, PlexClient, header_text
 from .servers import Servers
 from .store import Database, Store
@@ -33,6 +34,7 @@ from .surface.roles import DiscordRoles
 from .tokens import Tokens
 from .vitals import Vitals
 from .work import health
+from .work.access import AccessCheck
 from .work.agenda import Agenda
 from .work.asker import Asker
 from .work.audits import Audits
@@ -127,6 +129,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
             linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
             links=links,
             servers=Servers(ledger=ledger, clock=clock, grace=settings.role_grace),
+            ownership=Ownership(ledger=ledger, bell=bell, clock=clock, grace=settings.role_grace),
             members=Members(ledger=ledger, links=links, clock=clock),
             tokens=tokens,
             vitals=Vitals(
@@ -173,6 +176,7 @@ async def _working(
         given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
         notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
         health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
+        access=AccessCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         roles=Roles(ledger=ledger, agenda=agenda, keeper=keeper, clock=clock, grace=grace),
         audits=Audits(ledger=ledger, agenda=agenda, channel=channel, clock=clock),
         panels=Panels(ledger=ledger, agenda=agenda, keeper=panels, clock=clock),

@@ -354,6 +354,7 @@ async def test_the_tables_of_the_plugin_are_shown_as_they_are(lived: Lived) -> N
         "plexlink_guilds": 0,
         "plexlink_members": 0,
         "plexlink_withdrawals": 0,
+        "plexlink_access": 0,
     }
     for name, table in lived.tables.items():
         stored = lived.world.rows(name.removeprefix("plexlink_"))

@@ -7,10 +7,11 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from accounts import account_of
 from harness import Card
 from plexlink.store import tables
 from plexlink_bot.sandbox.plex_tv import ServerError
-from servers import make_role, set_up
+from servers import make_role, reserve, set_up, share
 
 if TYPE_CHECKING:
     from harness import World
@@ -237,6 +238,7 @@ HELD_BACK = {
             "telling_to",
             "closed_at",
             "left_at",
+            "losses_believed_at",
         ),
         "of a server",
     ),
@@ -261,6 +263,7 @@ EXPORTED_AS = {
     "chosen_by": "servers_set_up_by_you",
     "is_name_shown": "is_name_shown_to_server_owners",
     "deed": "did",
+    "has_access": "is_member_of_its_plex_server",
 }
 
 
@@ -274,6 +277,9 @@ async def test_the_export_holds_every_column_that_is_about_a_member(world: World
     """A new column is exported, or it is said above why not."""
     plexlink: Any = world.env.bot.get_cog("PlexLink")
     await set_up(world, make_role(world))
+    share(world, account_of("host"), owned=True)
+    await world.link(world.owner, account_of("host"))
+    await reserve(world)
     await world.link()
     whole = names_in(await plexlink._desk.links.export(world.alice.id))
     world.plex.fail(ServerError(503), calls="sign_out", times=None)

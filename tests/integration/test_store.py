@@ -24,9 +24,11 @@ import pytest
 from sqlalchemy import delete, insert, inspect, select, text, update
 
 from plexlink import cards, flow
+from plexlink.community import Server
 from plexlink.errors import ConflictError, DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
 from plexlink.keys import open_vault
 from plexlink.models import (
+    SOMEBODY,
     Answer,
     Attempt,
     Card,
@@ -37,6 +39,7 @@ from plexlink.models import (
     Notice,
     Phase,
     Place,
+    PlexServer,
     Reason,
     Secret,
     SignOut,
@@ -1108,6 +1111,8 @@ async def write_everything(tx: Transaction) -> None:
     await tx.sign_outs.add(a_sign_out())
     await tx.given_up.add(a_given_up_code())
     await tx.notices.add(a_notice())
+    await tx.servers.keep(Server(id=7))
+    await tx.servers.choose_plex_server(7, PlexServer(id=planted("machine"), name=planted("name"), is_owned=True))
 
 
 async def test_no_secret_stands_in_any_file_of_the_database(store: Store, path: Path) -> None:
@@ -1134,6 +1139,7 @@ async def write_and_erase(store: Store, path: Path) -> set[bytes]:
         await tx.sign_outs.remove("sign-out")
         await tx.given_up.remove((await tx.given_up.all())[0].id)
         await tx.notices.remove(["notice"])
+        await tx.servers.choose_plex_server(7, None)
         link = await tx.links.of(42)
         assert link is not None
         await tx.links.remove(link)
@@ -1237,7 +1243,7 @@ async def test_every_secret_column_holds_an_envelope_of_its_own_cell(store: Stor
         for table in tables.metadata.sorted_tables:
             for row in (await connection.execute(select(table))).mappings():
                 for column in (name for name in row if name.endswith("_envelope")):
-                    cell = Cell(table.name, column, row["id"], row["user_id"])
+                    cell = Cell(table.name, column, str(row["id"]), row.get("user_id", SOMEBODY))
                     assert vault.decrypt(row[column], cell).reveal().startswith("planted-")
                     seen.add((table.name, column))
     assert seen == {

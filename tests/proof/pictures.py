@@ -26,7 +26,7 @@ from discord.ui import TextDisplay
 from PIL import Image
 
 from browser import CHROMIUM, Conversation, a_browser
-from plexlink.community import Objection, Server, Setup, Standing
+from plexlink.community import Access, Objection, Server, Setup, Standing
 from plexlink.linking import AlreadyOpen, Gone, NotYours, TooBusy, TooManyStarts
 from plexlink.links import Forgotten, NotLinked, Status
 from plexlink.members import Examined, Found, NotKnown, Record, Roster, Stats, TooManyChecks
@@ -53,9 +53,11 @@ from plexlink.models import (
     Trouble,
     Verdict,
 )
+from plexlink.ownership import Choice, Rule
 from plexlink.plex import PinStyle, verification_url
 from plexlink.store.roster import Counts
 from plexlink.surface import admin_messages, admin_views, audit_lines, cog, member_views, messages, views
+from plexlink.surface.admin_views import SetupCard
 from plexlink.surface.qr import draw
 from plexlink_bot.sandbox.app import Sandbox
 
@@ -230,6 +232,21 @@ def owners(now: datetime, _: str) -> Iterator[Shot]:
     for name, entry in {"linked": named, "waiting": waiting, "withdrawn": withdrawn, "dead": dead}.items():
         found = Found(entry=entry, server=refused if entry is waiting else server)
         yield Shot(f"find-{name}", member_views.member(found))
+    for_members = replace(server, is_for_plex_members=True)
+    stranger = Access(guild_id=1, user_id=USER_ID, has_access=False, checked_at=now)
+    for name, access in {"no-member": stranger, "losing": replace(stranger, has_access=True, lost_at=now)}.items():
+        yield Shot(f"find-{name}", member_views.member(Found(entry=linked, server=for_members, access=access)))
+    rule = Rule(plex_server=Secret("Basement"), held=37)
+    card = SetupCard(
+        guild_name="Home Cinema", chosen=server.setup, before=server.setup, panel=admin_messages.panel(1, None, None)
+    )
+    yield Shot("setup", admin_views.setup(card))
+    yield Shot("setup-plex-members", admin_views.setup(replace(card, rule=rule)))
+    choices = [Choice("1", Secret("Basement")), Choice("2", Secret("Attic"))]
+    yield Shot("plex-choices", admin_views.plex_choices(choices, server.setup))
+    yield Shot("plex-needs-link", admin_views.needs_link(USER_ID, server.setup))
+    for name, text in {"silent": admin_messages.PLEX_SILENT, "none": admin_messages.NONE_OWNED}.items():
+        yield Shot(f"plex-{name}", admin_views.no_plex_server(text, server.setup))
     found = Found(entry=linked, server=server)
     yield Shot("find-nobody", member_views.member(NotKnown()))
     yield Shot("ask-withdraw", member_views.question(found))

@@ -277,6 +277,15 @@ def a_server(name: str = "Box", **others: object) -> Server:
     return Server(**given | others)  # type: ignore[arg-type]
 
 
+async def test_a_server_that_is_shared_is_told_as_somebody_elses(plex: PlexTV, client: Client, token: str) -> None:
+    plex.share(a_server())
+    plex.share(a_server("Theirs", owned=False))
+    reply = await client.with_token(token, "GET", "/api/v2/resources")
+    _, own, shared = json.loads(reply.raw)
+    assert (own["owned"], own["ownerId"], own["sourceTitle"]) == (True, None, None)
+    assert (shared["owned"], shared["ownerId"], shared["sourceTitle"]) == (False, 4711, "somebody-else")
+
+
 async def test_resources_have_the_keys_and_types_of_the_recording_and_are_xml_for_others(
     plex: PlexTV, client: Client, token: str
 ) -> None:

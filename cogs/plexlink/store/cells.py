@@ -53,12 +53,18 @@ class Sealing:
 
 
 class Opening:
-    """Read the secrets of one row, and remember what is wrong instead of raising: others go on."""
+    """Read the secrets of one row, and remember what is wrong instead of raising: others go on.
 
-    def __init__(self, vault: Sealer, table: Table, row: Row[tuple[object, ...]]) -> None:
+    `user_id` is named where the row is no member's.
+    """
+
+    def __init__(
+        self, vault: Sealer, table: Table, row: Row[tuple[object, ...]], *, user_id: int | None = None
+    ) -> None:
         self._vault = vault
         self._table = table.name
         self._row = row
+        self._user_id: int = row.user_id if user_id is None else user_id
         self.trouble: Trouble | None = None
 
     def optional(self, column: str) -> Secret | None:
@@ -67,7 +73,7 @@ class Opening:
         if envelope is None:
             return None
         try:
-            return self._vault.decrypt(envelope, Cell(self._table, column, self._row.id, self._row.user_id))
+            return self._vault.decrypt(envelope, Cell(self._table, column, str(self._row.id), self._user_id))
         except UnknownKeyError as error:
             self._remember(Trouble.UNAVAILABLE, error)
         except BrokenEnvelopeError as error:

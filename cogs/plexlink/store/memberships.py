@@ -143,6 +143,13 @@ class MembershipRows:
         is_this = and_(memberships.c.guild_id == guild_id, memberships.c.user_id == user_id)
         await self._unwant(and_(is_this, _IS_ROLE), cause, now)
 
+    async def holders(self, guild_id: int) -> set[int]:
+        """Return the members who are to have a role in a server, or have it."""
+        rows = await self._connection.execute(
+            select(memberships.c.user_id).where(memberships.c.guild_id == guild_id, memberships.c.is_wanted, _IS_ROLE)
+        )
+        return set(rows.scalars())
+
     async def unwant_others(self, guild_id: int, role_id: int | None, now: datetime) -> None:
         """Let the members of a server lose what is not its role any more."""
         is_another = and_(memberships.c.guild_id == guild_id, _IS_ROLE, memberships.c.role_id != (role_id or _NO_ROLE))

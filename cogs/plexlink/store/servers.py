@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, exists, insert, or_, select, update
 
 from ..community import Objection, Server, Setup
+from ..models import SOMEBODY, PlexServer
+from .cells import Opening, Sealing
 from .tables import audit, servers
 from .words import read_optional_word, readable
 
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from ..models import Secret
+    from .cells import Sealer
+
 _IS_THERE = servers.c.left_at.is_(None)
 
 
 class ServerRows:
     """Servers in one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:
         self._connection = connection
+        self._vault = vault
 
     async def get(self, guild_id: int) -> Server | None:
         """Return one server, if its owners have ever chosen anything; nobody else changes its row meanwhile.
@@ -77,6 +83,36 @@ class ServerRows:
         """Forget who has chosen; what was chosen is the server's."""
         await self._connection.execute(update(servers).where(servers.c.chosen_by == user_id).values(chosen_by=None))
 
+    async def plex_server(self, guild_id: int) -> PlexServer | None:
+        """Return the Plex server whose members a server's role is for; nothing where it cannot be read either."""
+        row = (await self._connection.execute(select(servers).where(servers.c.id == guild_id))).first()
+        if row is None or row.plex_server_id_envelope is None:
+            return None
+        opening = Opening(self._vault, servers, row, user_id=SOMEBODY)
+        known = PlexServer(
+            id=opening.required("plex_server_id_envelope"),
+            name=opening.required("plex_server_name_envelope"),
+            is_owned=True,
+        )
+        return known if opening.trouble is None else None
+
+    async def choose_plex_server(self, guild_id: int, chosen: PlexServer | None) -> None:
+        """Write whose members a server's role is for: those of a Plex server, or everybody who has linked."""
+        seal = Sealing(self._vault, servers, str(guild_id), SOMEBODY)
+        await self._connection.execute(
+            update(servers)
+            .where(servers.c.id == guild_id)
+            .values(
+                plex_server_id_envelope=seal("plex_server_id_envelope", None if chosen is None else chosen.id),
+                plex_server_name_envelope=seal("plex_server_name_envelope", None if chosen is None else chosen.name),
+                losses_believed_at=None,
+            )
+        )
+
+    def handle_of(self, plex_server_id: Secret, guild_id: int, user_id: int) -> str:
+        """Return what stands for a Plex server on the card of one owner of a server, and tells nobody which it is."""
+        return self._vault.sign("plex_server", guild_id, user_id, plex_server_id.reveal())
+
     async def remove(self, guild_id: int) -> None:
         """Delete a server."""
         await self._connection.execute(delete(servers).where(servers.c.id == guild_id))
@@ -99,6 +135,7 @@ def _columns(server: Server) -> dict[str, Any]:
         "reconciled_at": server.reconciled_at,
         "left_at": server.left_at,
         "chosen_by": server.chosen_by,
+        "losses_believed_at": server.losses_believed_at,
     }
 
 
@@ -115,4 +152,6 @@ def _load(row: Row[Any]) -> Server:
         reconciled_at=row.reconciled_at,
         left_at=row.left_at,
         chosen_by=row.chosen_by,
+        losses_believed_at=row.losses_believed_at,
+        is_for_plex_members=row.plex_server_id_envelope is not None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from .access import AccessRows
 from .attempts import AttemptRows
 from .audit import AuditRows
 from .given_up import GivenUpRows
@@ -37,9 +38,10 @@ class Transaction:
         self.notices = NoticeRows(connection, vault)
         self.audit = AuditRows(connection)
         self.numbers = Numbers(connection)
-        self.servers = ServerRows(connection)
+        self.servers = ServerRows(connection, vault)
         self.memberships = MembershipRows(connection)
         self.withdrawals = WithdrawalRows(connection)
+        self.access = AccessRows(connection)
         self.roster = RosterRows(connection, vault)
 
 

@@ -180,6 +180,9 @@ servers = Table(
     Column("chosen_by", BigInteger),
     Column("telling_to", Integer, nullable=False, server_default="0"),
     Column("closed_at", Instant),
+    Column("plex_server_id_envelope", Text),
+    Column("plex_server_name_envelope", Text),
+    Column("losses_believed_at", Instant),
 )
 
 memberships = Table(
@@ -213,6 +216,18 @@ withdrawals = Table(
     Column("at", Instant, nullable=False),
 )
 Index("plexlink_withdrawals_by_user", withdrawals.c.user_id)
+
+access = Table(
+    "plexlink_access",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("has_access", Boolean, nullable=False),
+    Column("checked_at", Instant, nullable=False),
+    Column("lost_at", Instant),
+    Column("is_held", Boolean, nullable=False, server_default=false()),
+)
+Index("plexlink_access_by_user", access.c.user_id)
 
 numbers = Table(
     "plexlink_numbers",

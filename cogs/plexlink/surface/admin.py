@@ -12,7 +12,7 @@ from discord.ext import commands
 
 from ..community import Objection, Setup
 from ..errors import NotifyError, StoreError, StoreUnavailableError
-from . import admin_messages, admin_views, member_desk, member_messages, member_views, views
+from . import access_desk, admin_messages, admin_views, member_desk, member_messages, member_views, views
 from .admin_views import AdminAction, SetupCard
 from .member_views import MemberAction
 from .panels import can_write_in
@@ -99,7 +99,7 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
     @app_commands.command(name="setup", description=admin_messages.SETUP_COMMAND)
     async def setup(self, interaction: discord.Interaction[Any]) -> None:
         """Show what is chosen."""
-        await self._serve(interaction, self._show_setup)
+        await self._admit(interaction, self._show_setup)
 
     @app_commands.command(name="panel", description=admin_messages.PANEL_COMMAND)
     @app_commands.describe(channel=admin_messages.PANEL_CHANNEL)
@@ -107,12 +107,12 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         """Post the card with which everybody can begin to link, in place of the former one."""
         where = channel or interaction.channel
 
-        async def do(servers: Servers, caller: discord.Member) -> views.CardView:
+        async def do(desk: Desk, caller: discord.Member) -> views.CardView:
             if not isinstance(where, discord.TextChannel):
                 return views.saying(admin_messages.NO_PANEL_HERE)
-            return await self._post_panel(servers, caller, where)
+            return await self._post_panel(desk.servers, caller, where)
 
-        await self._serve(interaction, do)
+        await self._admit(interaction, do)
 
     @app_commands.command(name="list", description=member_messages.LIST_COMMAND)
     async def list_members(self, interaction: discord.Interaction[Any]) -> None:
@@ -174,24 +174,17 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         data: dict[str, Any] = {**(interaction.data or {})}
         values = data.get("values", [])
 
-        async def do(servers: Servers, caller: discord.Member) -> views.CardView:
+        async def do(desk: Desk, caller: discord.Member) -> views.CardView:
             match action:
                 case AdminAction.ROLE | AdminAction.CHANNEL:
-                    server = await servers.of(caller.guild.id)
-                    return _draft(caller, admin_views.with_choice(chosen, action, values), server)
+                    return await _draft(desk, caller, admin_views.with_choice(chosen, action, values))
+                case AdminAction.APPLY | AdminAction.UNDO:
+                    return await self._apply(desk, caller, chosen)
                 case _:
-                    return await self._apply(servers, caller, chosen)
+                    card = await access_desk.answer(desk.ownership, caller, action, chosen, values)
+                    return card or await _draft(desk, caller, chosen)
 
-        await self._serve(interaction, do, is_in_place=True)
-
-    async def _serve(
-        self,
-        interaction: discord.Interaction[Any],
-        do: Callable[[Servers, discord.Member], Awaitable[views.CardView]],
-        *,
-        is_in_place: bool = False,
-    ) -> None:
-        await self._admit(interaction, lambda desk, caller: do(desk.servers, caller), is_in_place=is_in_place)
+        await self._admit(interaction, do, is_in_place=True)
 
     async def _admit(
         self,
@@ -212,20 +205,19 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
 
         await self._plexlink.serve(interaction, decide, is_in_place=is_in_place)
 
-    async def _show_setup(self, servers: Servers, caller: discord.Member) -> views.CardView:
-        server = await self._looked_after(servers, await servers.of(caller.guild.id))
-        return _draft(caller, server.setup, server)
+    async def _show_setup(self, desk: Desk, caller: discord.Member) -> views.CardView:
+        server = await desk.servers.of(caller.guild.id)
+        await self._look_after_panel(desk.servers, server)
+        return await _draft(desk, caller, server.setup)
 
-    async def _looked_after(self, servers: Servers, server: Server) -> Server:
-        """Return a server as it is once it was looked whether its panel is there; Discord may not say."""
+    async def _look_after_panel(self, servers: Servers, server: Server) -> None:
+        """Look whether a server's panel is there; Discord may not say."""
         message_id = server.panel_message_id
         if message_id is not None:
             with suppress(NotifyError):
                 channel_id = server.panel_channel_id or 0
                 if await self._panels.is_gone(guild_id=server.id, channel_id=channel_id, message_id=message_id):
                     await servers.panel_gone(server.id, message_id)
-                    return await servers.of(server.id)
-        return server
 
     async def _post_panel(
         self, servers: Servers, caller: discord.Member, channel: discord.TextChannel
@@ -249,17 +241,22 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
             await self._panels.remove(channel_id=former.panel_channel_id or 0, message_id=former.panel_message_id)
         return admin_views.panel_posted(channel.guild.id, channel.id, message_id)
 
-    async def _apply(self, servers: Servers, caller: discord.Member, chosen: Setup) -> views.CardView:
+    async def _apply(self, desk: Desk, caller: discord.Member, chosen: Setup) -> views.CardView:
         """Choose, unless something speaks against it by now."""
-        before = await servers.of(caller.guild.id)
+        before = await desk.servers.of(caller.guild.id)
         if _obstacles(caller, chosen, before.setup):
-            return _draft(caller, chosen, before)
-        after = await servers.set_up(caller.guild.id, chosen, instead_of=before.setup, actor_id=caller.id)
+            return await _draft(desk, caller, chosen)
+        after = await desk.servers.set_up(caller.guild.id, chosen, instead_of=before.setup, actor_id=caller.id)
         if after is None:  # somebody else was faster, and what they chose is to be looked at first
-            return _draft(caller, chosen, await servers.of(caller.guild.id))
+            return await _draft(desk, caller, chosen)
         return admin_views.setup(
             SetupCard(
-                guild_name=caller.guild.name, chosen=chosen, before=before.setup, panel=_panel(after), is_saved=True
+                guild_name=caller.guild.name,
+                chosen=chosen,
+                before=before.setup,
+                panel=_panel(after),
+                rule=await desk.ownership.rule(caller.guild.id),
+                is_saved=True,
             )
         )
 
@@ -339,8 +336,9 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
                 _log.warning("server.not_noted: %s", error)
 
 
-def _draft(caller: discord.Member, chosen: Setup, server: Server) -> views.CardView:
+async def _draft(desk: Desk, caller: discord.Member, chosen: Setup) -> views.CardView:
     """Return the card with what is chosen, but not applied."""
+    server = await desk.servers.of(caller.guild.id)
     is_same_channel = chosen.audit_channel_id == server.setup.audit_channel_id
     return admin_views.setup(
         SetupCard(
@@ -349,6 +347,7 @@ def _draft(caller: discord.Member, chosen: Setup, server: Server) -> views.CardV
             before=server.setup,
             panel=_panel(server),
             is_open=not _obstacles(caller, chosen, server.setup),
+            rule=await desk.ownership.rule(server.id),
             objection=_objection(caller, chosen, server.setup),
             is_channel_closed=_is_closed(caller.guild, chosen),
             was_channel_closed=server.closed_at is not None and is_same_channel,

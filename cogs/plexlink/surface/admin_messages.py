@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..community import Objection
-from .messages import url_of
+from .messages import name, url_of
 
 ADMIN = "For the owners of this server: a role for who has linked a Plex account"
 SETUP_COMMAND = "Choose the role for linked members, and where you see what happens"
@@ -20,6 +20,42 @@ NOT_ALLOWED = "This is for members who may manage this server."
 ONLY_IN_SERVERS = "This works in servers only."
 
 ROLE_HEADLINE = "**Role for linked members**\n-# Members get it when they link, and lose it when they unlink."
+ONLY_PLEX_MEMBERS = "Only members of a Plex server…"
+ANOTHER_PLEX_SERVER = "Another Plex server…"
+EVERYBODY = "Everybody who has linked"
+BACK = "Back"
+ASK_AGAIN = "Ask Plex again"
+CHOOSE_PLEX_SERVER = "Choose one of your Plex servers"
+
+PLEX_CHOICES = (
+    "## Whose members get the role?\n"
+    "These are the Plex servers of your own Plex account. Who has linked then gets the role only if that server is "
+    "shared with them, or theirs. I keep which one it is, encrypted, and of each member here that they are a member of "
+    "it or not: never which other servers they have."
+)
+NEEDS_LINK = (
+    "## Link your own Plex account first\n"
+    "You show with it which Plex server is yours. Nothing else happens here with your link."
+)
+PLEX_SILENT = (
+    "## Plex does not tell which servers are yours\n"
+    "Nothing has changed. Try again in a minute; /plexstatus tells whether your link works."
+)
+NONE_OWNED = (
+    "## No Plex server is yours\n"
+    "Your Plex account owns none, as far as Plex tells. Only the owner of a Plex server can choose it: link the "
+    "account that owns it, or let its owner do this, who needs Manage Server here."
+)
+NOT_THEIRS = "## That is no Plex server of yours\nNothing has changed. Choose again."
+UNREADABLE_PLEX_SERVER = (
+    "**Who gets it**\n"
+    "Members of a Plex server that I cannot read any more. Nobody gets or loses the role until you choose it again."
+)
+HELD = (
+    "⚠️ Plex says of **{count:,}** of your members that they are not members of the Plex server any more. That is so "
+    "many at once that I do not believe it, and they keep the role. Is it true? Press **Apply**, and they lose it."
+)
+
 CHANNEL_HEADLINE = (
     "**Channel for the audit**\n"
     "-# One line for what happens: linked, unlinked, stopped working, role given or taken. No Plex account is named."
@@ -54,13 +90,28 @@ def setup(guild_name: str, *, is_saved: bool) -> str:
     return f"## PlexLink in {guild_name}{' · saved ✓' if is_saved else ''}"
 
 
-def preview(*, before: str | None, after: str | None, channel: str | None) -> str:
+def who_gets_it(plex_server: str | None) -> str:
+    """Return for whom the role is; a Plex server without a name cannot be read."""
+    if plex_server is None:
+        return "**Who gets it**\nEverybody who has linked."
+    if not plex_server:
+        return UNREADABLE_PLEX_SERVER
+    return f"**Who gets it**\nOnly members of the Plex server *{name(plex_server)}* who have linked."
+
+
+def preview(*, before: str | None, after: str | None, channel: str | None, plex_server: str | None = None) -> str:
     """Return what will happen when the choice is applied; roles and channels are mentions, which notify nobody."""
     lines = []
     if after is None:
         lines.append("Nobody gets a role.")
+    elif plex_server is not None:
+        which = f"*{name(plex_server)}*" if plex_server else "that was chosen"
+        lines.append(f"Who has linked and is a member of the Plex server {which} gets {after}, now and later.")
+        lines.append(f"I ask Plex once a day. Who is not a member of it any more loses {after} an hour later.")
+        lines.append("Where that is so of many at once, they keep it until you press **Apply** here.")
     else:
         lines.append(f"Every member here who has linked a Plex account gets {after}, now and later.")
+    if after is not None:
         lines.append(f"Who unlinks loses {after}; so does whoever's link has stopped working for long.")
     if before not in {None, after}:
         lines.append(f"Linked members lose {before}.")

@@ -12,10 +12,12 @@ from discord import ui
 
 from ..community import Objection, Setup
 from . import admin_messages, messages
-from .views import AMBER, GREEN, RED, CardView
+from .views import AMBER, GREEN, GREY, RED, Action, CardView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ..ownership import Choice, Rule
 
 _NOTHING = 0
 
@@ -27,6 +29,10 @@ class AdminAction(StrEnum):
     CHANNEL = "channel"
     APPLY = "apply"
     UNDO = "undo"
+    PLEX = "plex"
+    PLEX_SERVER = "plex-server"
+    EVERYBODY = "everybody"
+    BACK = "back"
 
 
 CUSTOM_ID = re.compile(
@@ -46,6 +52,7 @@ class SetupCard:
     before: Setup
     panel: str
     is_open: bool = True
+    rule: Rule | None = None
     objection: Objection | None = None
     is_channel_closed: bool = False
     was_channel_closed: bool = False
@@ -66,14 +73,19 @@ def with_choice(chosen: Setup, action: AdminAction, values: Sequence[str]) -> Se
 def setup(card: SetupCard) -> CardView:
     """Return the card on which a server is set up."""
     role, channel = _role(card.chosen), _channel(card.chosen)
+    plex_server = None if card.rule is None or card.rule.plex_server is None else card.rule.plex_server.reveal()
     items: list[ui.Item[CardView]] = [
         ui.TextDisplay(admin_messages.setup(messages.name(card.guild_name), is_saved=card.is_saved)),
         ui.TextDisplay(admin_messages.ROLE_HEADLINE),
         ui.ActionRow(_role_select(card.chosen)),
+        ui.TextDisplay(admin_messages.who_gets_it(plex_server)),
+        ui.ActionRow(*_for_whom(card.chosen, is_for_plex_members=plex_server is not None)),
         ui.TextDisplay(admin_messages.CHANNEL_HEADLINE),
         ui.ActionRow(_channel_select(card.chosen)),
         ui.Separator(),
-        ui.TextDisplay(admin_messages.preview(before=_role(card.before), after=role, channel=channel)),
+        ui.TextDisplay(
+            admin_messages.preview(before=_role(card.before), after=role, channel=channel, plex_server=plex_server)
+        ),
         ui.TextDisplay(card.panel),
     ]
     troubles = []
@@ -83,10 +95,44 @@ def setup(card: SetupCard) -> CardView:
         troubles.append("⚠️ " + admin_messages.NO_CHANNEL.format(channel=channel))
     elif card.was_channel_closed:
         items.append(ui.TextDisplay("⚠️ " + admin_messages.WAS_CLOSED.format(channel=channel)))
+    if card.rule is not None and card.rule.held:
+        items.append(ui.TextDisplay(admin_messages.HELD.format(count=card.rule.held)))
     if troubles:
         items.append(ui.TextDisplay("\n".join(troubles)))
     items.append(ui.ActionRow(*_buttons(card)))
     return CardView(RED if troubles else GREEN if card.is_saved else AMBER, *items)
+
+
+def plex_choices(choices: Sequence[Choice], chosen: Setup) -> CardView:
+    """Return the question for members of which Plex server the role is; names are strangers' texts."""
+    select: ui.Select[CardView] = ui.Select(
+        custom_id=_custom_id(AdminAction.PLEX_SERVER, chosen),
+        placeholder=admin_messages.CHOOSE_PLEX_SERVER,
+        options=[
+            discord.SelectOption(label=messages.label(each.name.reveal()) or "a Plex server", value=each.handle)
+            for each in choices
+        ],
+    )
+    back = _button(admin_messages.BACK, AdminAction.BACK, chosen)
+    return CardView(AMBER, ui.TextDisplay(admin_messages.PLEX_CHOICES), ui.ActionRow(select), ui.ActionRow(back))
+
+
+def no_plex_server(text: str, chosen: Setup) -> CardView:
+    """Return why there is nothing to choose from, with ways on."""
+    again = _button(admin_messages.ASK_AGAIN, AdminAction.PLEX, chosen)
+    back = _button(admin_messages.BACK, AdminAction.BACK, chosen)
+    return CardView(GREY, ui.TextDisplay(text), ui.ActionRow(again, back))
+
+
+def needs_link(user_id: int, chosen: Setup) -> CardView:
+    """Return the answer to an owner who has no link with which to show what is theirs."""
+    link: ui.Button[CardView] = ui.Button(
+        label=messages.LINK_YOURS,
+        style=discord.ButtonStyle.primary,
+        custom_id=f"plexlink:{Action.ANOTHER}:{user_id}",
+    )
+    back = _button(admin_messages.BACK, AdminAction.BACK, chosen)
+    return CardView(GREY, ui.TextDisplay(admin_messages.NEEDS_LINK), ui.ActionRow(link, back))
 
 
 def panel_posted(guild_id: int, channel_id: int, message_id: int) -> CardView:
@@ -98,6 +144,19 @@ def panel_posted(guild_id: int, channel_id: int, message_id: int) -> CardView:
     return CardView(GREEN, ui.Section(text, accessory=link))
 
 
+def _for_whom(chosen: Setup, *, is_for_plex_members: bool) -> list[ui.Button[CardView]]:
+    if not is_for_plex_members:
+        return [_button(admin_messages.ONLY_PLEX_MEMBERS, AdminAction.PLEX, chosen)]
+    return [
+        _button(admin_messages.ANOTHER_PLEX_SERVER, AdminAction.PLEX, chosen),
+        _button(admin_messages.EVERYBODY, AdminAction.EVERYBODY, chosen),
+    ]
+
+
+def _button(label: str, action: AdminAction, chosen: Setup) -> ui.Button[CardView]:
+    return ui.Button(label=label, custom_id=_custom_id(action, chosen))
+
+
 def _buttons(card: SetupCard) -> list[ui.Button[CardView]]:
     apply: ui.Button[CardView] = ui.Button(
         label=admin_messages.APPLY,
@@ -107,10 +166,7 @@ def _buttons(card: SetupCard) -> list[ui.Button[CardView]]:
     )
     if not card.is_saved or card.before == card.chosen:
         return [apply]
-    undo: ui.Button[CardView] = ui.Button(
-        label=admin_messages.UNDO, custom_id=_custom_id(AdminAction.UNDO, card.before)
-    )
-    return [apply, undo]
+    return [apply, _button(admin_messages.UNDO, AdminAction.UNDO, card.before)]
 
 
 def _role_select(chosen: Setup) -> ui.RoleSelect[CardView]:

@@ -27,6 +27,11 @@ LINES = {
     Deed.ROLE_WITHDRAWN: "⛔ {by} decided that {who} is not to have the role",
     Deed.ROLE_GIVEN_BACK: "⚙️ {by} decided that {who} may have the role again",
     Deed.CHECKED: "🔎 {by} let Plex be asked about the link of {who}",
+    Deed.PLEX_SERVER_CHOSEN: "⚙️ {by} chose that the role is for members of a Plex server only",
+    Deed.ACCESS_HELD: (
+        "⚠️ Many members at once seem not to be members of the Plex server any more. They keep the role for now; "
+        "/plexadmin setup says more"
+    ),
     Deed.ROLE_FOUND: "👀 {who} has the role without a link, from other hands; it stays",
     Deed.PANEL_POSTED: "📌 {by} posted the panel in {channel}",
     Deed.PANEL_GONE: "⚠️ The panel in {channel} is gone; /plexadmin panel posts a new one",
@@ -34,6 +39,7 @@ LINES = {
 _NONE_CHOSEN = {
     Deed.ROLE_CHOSEN: "⚙️ {by} chose that no role is given",
     Deed.CHANNEL_CHOSEN: "⚙️ {by} chose that no channel has the audit",
+    Deed.PLEX_SERVER_CHOSEN: "⚙️ {by} chose that the role is for everybody who has linked",
 }
 _WHY = {
     Cause.UNLINKED: " (unlinked)",
@@ -42,6 +48,7 @@ _WHY = {
     Cause.DEAD: " (the link has stopped working)",
     Cause.SETUP: " (another choice in the setup)",
     Cause.WITHDRAWN: " (as the owners decided)",
+    Cause.NO_ACCESS: " (not a member of the Plex server)",
 }
 _WITH_ROLE = " · role given"
 

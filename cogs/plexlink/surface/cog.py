@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..links import Links
     from ..members import Members
     from ..models import Notice
+    from ..ownership import Ownership
     from ..servers import Servers
     from ..tokens import Tokens
     from ..vitals import Vitals
@@ -87,6 +88,7 @@ class Desk:
     linking: Linking
     links: Links
     servers: Servers
+    ownership: Ownership
     members: Members
     tokens: Tokens
     vitals: Vitals

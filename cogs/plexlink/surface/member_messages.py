@@ -119,6 +119,13 @@ def _role(found: Found) -> str:
         return "No role is chosen for this server."
     if entry.is_dead and found.is_losing:
         return f"{role} goes as soon as Discord lets me."
+    is_about_plex_server = server.is_for_plex_members and not entry.is_dead
+    return (_access(found, role) if is_about_plex_server else None) or _standing(found, role)
+
+
+def _standing(found: Found, role: str) -> str:
+    """Return how far a role has come."""
+    entry, server = found.entry, found.server
     if server.objection is not None and entry.standing is Standing.OWED:
         return f"{role} is not given yet.\n{admin_messages.objection(server.objection, role)}"
     if entry.standing is Standing.OWED:
@@ -126,6 +133,25 @@ def _role(found: Found) -> str:
     return (
         f"{role} is given ✓" if entry.role_id is not None else f"{role} is not given until there is a link that works."
     )
+
+
+def _access(found: Found, role: str) -> str | None:
+    """Return what becomes of a role that is for members of a Plex server; nothing where the member is one."""
+    access = found.access
+    if access is None:
+        return f"{role} is for members of the Plex server. Plex has not told yet whether this member is one."
+    if not access.has_access:
+        losing = " It goes as soon as Discord lets me." if found.is_losing else ""
+        return f"{role} is not theirs: this member is not a member of the Plex server.{losing}"
+    if access.lost_at is None:
+        return None
+    since = messages.when(access.lost_at)
+    next_step = (
+        "So it is with many at once, so they keep the role; /plexadmin setup says more."
+        if access.is_held
+        else "They keep the role for an hour, and then I ask again."
+    )
+    return f"Plex said {since} that this member is not a member of the Plex server. {next_step}"
 
 
 def ask(found: Found) -> str:

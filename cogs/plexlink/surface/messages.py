@@ -141,10 +141,14 @@ def name(text: str) -> str:
     Discord's Markdown takes a backslash before any mark as "this is plain text", links and mentions included.
     Control and format characters, which could turn the line around, are left out.
     """
+    return _PUNCTUATION.sub(r"\\\1", label(text))
+
+
+def label(text: str) -> str:
+    """Return a stranger's text where Discord takes no Markdown: in one line, without what is invisible, capped."""
     visible = "".join(each for each in text if each.isspace() or unicodedata.category(each) not in _INVISIBLE)
     line = " ".join(visible.split())
-    short = line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "…"
-    return _PUNCTUATION.sub(r"\\\1", short)
+    return line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "…"
 
 
 def when(instant: datetime) -> str:
@@ -216,12 +220,16 @@ def contested(deadline_at: datetime) -> str:
 
 
 class RoleLine(NamedTuple):
-    """A role that comes or goes with a link; `server` is named where the member does not see which one it is."""
+    """A role that comes or goes with a link; `server` is named where the member does not see which one it is.
+
+    One that is `only_for` the members of a Plex server does not come.
+    """
 
     role: str
     server: str | None
     is_given: bool
     is_done: bool
+    only_for: str | None = None
 
 
 def linked(account_name: str, roles: Sequence[RoleLine] = ()) -> str:
@@ -238,6 +246,8 @@ def linked(account_name: str, roles: Sequence[RoleLine] = ()) -> str:
 def _role_line(line: RoleLine) -> str:
     role = f"*{name(line.role) or 'a role'}*"
     where = "" if line.server is None else f" in *{name(line.server) or 'a server'}*"
+    if line.only_for is not None:
+        return f"Role {role}: for members of the Plex server *{name(line.only_for)}* only"
     if line.is_given:
         return f"Role {role} added{where} ✓" if line.is_done else f"Role {role}{where}: on its way"
     return f"Role {role} removed{where} ✓" if line.is_done else f"Role {role}{where}: goes as soon as Discord lets me"
@@ -387,7 +397,8 @@ def privacy(audit_days: int) -> str:
         "**What I still have to tell you**: until you know it, 30 days at most.\n"
         "**After unlinking**: the encrypted token until Plex has signed it out, 24 hours at most.\n"
         "**Servers that give a role for linking**: whether you are there, which role is to be yours, and whether the "
-        "owners took it away. As long as your link; what owners decided until they lift it, or you delete everything.\n"
+        "owners took it away. As long as your link; what owners decided until they lift it, or you delete everything. "
+        "Where the role is for members of one Plex server: that you are one, or not; never which others you have.\n"
         "**Who can read it**: this bot with its other features, and its host, who has the key. Owners of a server in "
         "which you are see that you are linked, since when, and whether it works; your Plex name only if you show it "
         "here. Nobody else. Your Plex password never comes here; you only ever give it to Plex."

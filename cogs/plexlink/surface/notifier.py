@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from discord.ext import commands
 
     from ..clock import Clock
-    from ..models import Answer, Showing
+    from ..models import Answer, Reserved, Showing
 
 T = TypeVar("T")
 
@@ -278,7 +278,7 @@ class DiscordNotifier:
 
     def _roles(self, showing: Showing) -> tuple[messages.RoleLine, ...]:
         """Return the roles that come or go, by name; what the bot does not see any more is left out."""
-        lines = []
+        lines: list[messages.RoleLine | None] = []
         asked_in = showing.content.attempt.guild_id if isinstance(showing.content, AttemptCard) else None
         for each in showing.roles:
             guild = self._bot.get_guild(each.guild_id)
@@ -293,7 +293,18 @@ class DiscordNotifier:
                         is_done=each.standing is not Standing.OWED,
                     )
                 )
-        return tuple(lines)
+        if showing.reserved is not None:
+            lines.append(self._reserved(showing.reserved))
+        return tuple(line for line in lines if line is not None)
+
+    def _reserved(self, reserved: Reserved) -> messages.RoleLine | None:
+        """Return the role that is not for the member, in the server where they asked."""
+        guild = self._bot.get_guild(reserved.guild_id)
+        role = guild.get_role(reserved.role_id) if guild else None
+        if role is None:
+            return None
+        only_for = reserved.plex_server.reveal()
+        return messages.RoleLine(role=role.name, server=None, is_given=False, is_done=True, only_for=only_for)
 
     def _view(self, showing: Showing, url: Secret | None, *, is_ephemeral: bool) -> views.CardView:
         surroundings = views.Surroundings(

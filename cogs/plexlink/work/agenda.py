@@ -49,6 +49,7 @@ class Kind(StrEnum):
     GIVEN_UP = "given-up"
     HEALTH = "health"
     NOTICE = "notice"
+    ACCESS = "access"
     ROLES = "roles"
     AUDIT = "audit"
     PANEL = "panel"

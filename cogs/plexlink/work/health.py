@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from .. import flow
 from ..community import Cause
 from ..errors import PlexError, TokenRejectedError
-from ..models import AuditEntry, Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
+from ..models import AccessWanted, AuditEntry, Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
 from .agenda import Key, Kind
 from .shares import Purpose
 
@@ -155,6 +155,8 @@ class HealthCheck:
             elif finding is Finding.ALIVE and link.health.told_at is not None:
                 await tx.notices.remove_about(link.user_id, Topic.LINK_DEAD)
                 await change.entitle(link.user_id, cause=Cause.SEEN)
+            if finding is Finding.ALIVE and link_id not in self._waited_for and await tx.access.of(link.user_id):
+                change.tell(AccessWanted(link_id))
             if finding is Finding.ALIVE and link.health.is_held:
                 released = await tx.links.release(next_check_at=now)
                 _log.warning("health.released links=%d: plex.tv accepts tokens again that it refused", released)

@@ -275,6 +275,7 @@ class Presenter:
             prefers_answer=card in _STAYS_IN_ANSWER and attempt.deadline_at is None,
             is_perhaps_out=self._is_perhaps_out(attempt),
             roles=drawable.roles,
+            reserved=drawable.reserved,
         )
 
     def _is_perhaps_out(self, attempt: Attempt) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from .. import entitlements
 from ..community import Cause, Kept, Membership, Objection, Standing
 from ..errors import NotifyError
-from ..models import Deed, Lane, State
+from ..models import Deed
 from .agenda import Key, Kind
 from .shares import Purpose
 
@@ -40,9 +40,6 @@ _RECEIPT_KEPT = timedelta(hours=1)
 
 _OWED_FOR_LONG = timedelta(hours=1)
 """After so long it is looked whether somebody is still there whose role must not be given."""
-
-_IS_NEWS = timedelta(minutes=15)
-"""For so long after the linking its card is drawn anew where a role was given."""
 
 _LOOKS_APART_SECONDS = 0.1
 """Between two members, of whatever server, who are only looked for: cards need Discord's limit of 50 a second too."""
@@ -98,6 +95,7 @@ class Roles:
         for server in await tx.servers.left(now - SETTINGS_KEPT):
             await tx.memberships.forget_server(server.id)
             await tx.withdrawals.forget_server(server.id)
+            await tx.access.forget_server(server.id)
             await tx.servers.remove(server.id)
         await tx.memberships.prune(now - _RECEIPT_KEPT)
         for guild_id in await tx.memberships.servers_due():
@@ -204,12 +202,15 @@ class Roles:
         self._agenda.succeeded(_key(membership.guild_id))
         if kept is Kept.ABSENT:
             await change.tx.memberships.remove(membership)
+            await change.tx.access.forget_in(membership.guild_id, membership.user_id)
             return
         if not await change.tx.memberships.settle(membership, Standing.SETTLED, self._clock.now()):
             return  # it is to be otherwise by now, and comes up again
         server = await change.tx.servers.get(membership.guild_id)
         if server is not None and server.objection is not None and server.setup.role_id == membership.role_id:
             await change.tx.servers.keep(replace(server, objection=None))
+        if membership.is_wanted:
+            await change.ask_for_access(membership)
         await self._tell(change, membership, kept)
 
     async def _tell(self, change: Change, membership: Membership, kept: Kept) -> None:
@@ -227,15 +228,7 @@ class Roles:
         await change.note_for(guild_id, deed, None, user_id=about, detail=membership.cause)
         _log.info("%s server=%d user=%d", str(deed).replace("_", "."), guild_id, user_id)
         if membership.is_wanted and is_first:
-            await self._redraw(change, user_id)
-
-    async def _redraw(self, change: Change, user_id: int) -> None:
-        link = await change.tx.links.of(user_id)
-        if link is None or link.linked_at < self._clock.now() - _IS_NEWS:
-            return
-        attempt = await change.newest(link.attempt_id)
-        if attempt is not None and attempt.state is State.LINKED and (attempt.answer or attempt.place.lane is Lane.DM):
-            await change.redraw(attempt)  # what can no longer be edited was told that the role is on its way
+            await change.redraw_news(user_id)
 
 
 def _key(guild_id: int) -> Key:

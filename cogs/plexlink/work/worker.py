@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 from ..community import ServerTouched
 from ..errors import StoreError, StoreUnavailableError
-from ..models import Attempt, CheckWanted, GivenUp, Notice, Phase, Pressed, SignOut, Unsure
+from ..models import (
+    AccessWanted,
+    Attempt,
+    CheckWanted,
+    GivenUp,
+    Notice,
+    Phase,
+    PlexServersWanted,
+    Pressed,
+    SignOut,
+    Unsure,
+)
 from .agenda import Key, Kind
 from .shares import Purpose
 
@@ -17,6 +28,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..ledger import Ledger
     from ..store import Transaction
+    from .access import AccessCheck
     from .agenda import Agenda
     from .asker import Asker
     from .audits import Audits
@@ -60,6 +72,7 @@ class Worker:
         given_up: GivenUpCodes,
         notices: Notices,
         health: HealthCheck,
+        access: AccessCheck,
         roles: Roles,
         audits: Audits,
         panels: Panels,
@@ -74,6 +87,7 @@ class Worker:
         self._given_up = given_up
         self._notices = notices
         self._health = health
+        self._access = access
         self._roles = roles
         self._audits = audits
         self._panels = panels
@@ -121,13 +135,23 @@ class Worker:
                 self._sign_outs.hear(happened.id)
             case GivenUp():
                 self._given_up.hear(happened)
-            case CheckWanted(link_id):
-                self._health.hear(link_id)
             case ServerTouched(guild_id):
                 self._roles.hear(guild_id)
                 self._audits.hear(guild_id)
             case Unsure():
                 self._agenda.put_sooner(_SWEEP, Purpose.FREE, _UNSURE_SECONDS)
+            case _:
+                self._hear_about_link(happened)
+
+    def _hear_about_link(self, happened: Happened) -> None:
+        """Plan what plex.tv is to be asked about a link."""
+        match happened:
+            case CheckWanted(link_id):
+                self._health.hear(link_id)
+            case AccessWanted(link_id, is_waited_for):
+                self._access.hear(link_id, is_waited_for=is_waited_for)
+            case PlexServersWanted(link_id):
+                self._access.hear_owner(link_id)
 
     async def _sweep(self) -> None:
         """Plan everything that is unfinished, and to look again in five minutes."""
@@ -138,6 +162,7 @@ class Worker:
             await self._sign_outs.find(change)
             await self._given_up.find(change)
             await self._health.find(change)
+            await self._access.find(change)
             await self._notices.find(change)
             await self._panels.find(change)
             await self._roles.find(change)
@@ -188,6 +213,8 @@ class Worker:
                 await self._given_up.look(key.id)
             case Kind.HEALTH:
                 await self._health.check(key.id)
+            case Kind.ACCESS:
+                await self._access.ask(key.id)
             case Kind.NOTICE:
                 await self._notices.tell(key.id)
             case Kind.SWEEP:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
 
-HEAD = "0008"
+HEAD = "0009"
 VERSION_TABLE = "plexlink_version"
 
 

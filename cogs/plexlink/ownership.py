@@ -1,0 +1,185 @@
+"""For members of which Plex server a server's role is: its owners choose among those that their own link proves theirs.
+
+plex.tv is asked through the work. What it says stays in memory for a minute, for the one who asked; of the chosen
+Plex server, identifier and name are kept, sealed. Whether somebody may choose is for whoever asks Discord.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from . import entitlements
+from .community import Server, ServerTouched
+from .models import Deed, PlexServersTold, PlexServersWanted, Secret
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from .bell import Bell, Happened
+    from .clock import Clock
+    from .ledger import Ledger
+    from .models import Link, PlexServer
+
+PATIENCE_SECONDS = 8.0
+"""How long an owner who presses waits for plex.tv."""
+
+_REMEMBERED_SECONDS = 60.0
+MOST_CHOICES = 25
+"""Discord's limit for a select."""
+
+_MEMBERS_ONLY = "members_only"
+
+
+@dataclass(frozen=True, slots=True)
+class NoLink:
+    """Whoever wants to choose has no link that works."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlexSilent:
+    """plex.tv did not say in time which servers are theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotTheirs:
+    """What was picked is no Plex server of theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A Plex server that is somebody's own; `handle` stands for it on their card."""
+
+    handle: str
+    name: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """The Plex servers among which an owner may choose."""
+
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """It was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """For whom a server's role is: `plex_server` names whose members, and is empty where that cannot be read.
+
+    `held` losses wait for somebody to believe them.
+    """
+
+    plex_server: Secret | None = None
+    held: int = 0
+
+
+class Ownership:
+    """Show, prove and choose for members of which Plex server a server's role is."""
+
+    def __init__(self, *, ledger: Ledger, bell: Bell, clock: Clock, grace: timedelta) -> None:
+        self._ledger = ledger
+        self._bell = bell
+        self._clock = clock
+        self._grace = grace
+        self._told: dict[str, tuple[float, tuple[PlexServer, ...]]] = {}
+
+    async def rule(self, guild_id: int) -> Rule:
+        """Return for whom a server's role is."""
+        async with self._ledger.change() as change:
+            server = await change.tx.servers.get(guild_id)
+            if server is None or not server.is_for_plex_members:
+                return Rule()
+            chosen = await change.tx.servers.plex_server(guild_id)
+            name = Secret("") if chosen is None else chosen.name
+            return Rule(plex_server=name, held=await change.tx.access.held(guild_id))
+
+    async def choices(self, guild_id: int, user_id: int) -> Choices | NoLink | PlexSilent:
+        """Return the Plex servers that somebody owns, as plex.tv says now."""
+        link = await self._link(user_id)
+        if link is None:
+            return NoLink()
+        owned = await self._owned(link)
+        if owned is None:
+            return PlexSilent()
+        async with self._ledger.change() as change:
+            handles = [change.tx.servers.handle_of(each.id, guild_id, user_id) for each in owned[:MOST_CHOICES]]
+        return Choices(tuple(Choice(handle, each.name) for handle, each in zip(handles, owned, strict=False)))
+
+    async def choose(self, guild_id: int, user_id: int, handle: str) -> Chosen | NoLink | NotTheirs | PlexSilent:
+        """Let a server's role be for members of a Plex server only, if it is the chooser's own."""
+        link = await self._link(user_id)
+        if link is None:
+            return NoLink()
+        owned = self._remembered(link) or await self._owned(link)
+        if owned is None:
+            return PlexSilent()
+        async with self._ledger.change() as change:
+            handles = {change.tx.servers.handle_of(each.id, guild_id, user_id): each for each in owned}
+        if handle not in handles:
+            return NotTheirs()
+        await self._keep(guild_id, handles[handle], actor_id=user_id)
+        return Chosen()
+
+    async def open_to_all(self, guild_id: int, user_id: int) -> None:
+        """Let a server's role be for everybody who has linked."""
+        await self._keep(guild_id, None, actor_id=user_id)
+
+    async def _keep(self, guild_id: int, chosen: PlexServer | None, *, actor_id: int) -> None:
+        now = self._clock.now()
+        async with self._ledger.change() as change:
+            tx = change.tx
+            before = await tx.servers.get(guild_id) or Server(id=guild_id)
+            former = await tx.servers.plex_server(guild_id)
+            is_same = chosen is None and not before.is_for_plex_members
+            if is_same or (chosen is not None and former is not None and chosen.id == former.id):
+                return
+            await tx.servers.keep(replace(before, chosen_by=actor_id))
+            await tx.servers.choose_plex_server(guild_id, chosen)
+            await tx.access.forget_server(guild_id)
+            detail = None if chosen is None else _MEMBERS_ONLY
+            await change.note_for(guild_id, Deed.PLEX_SERVER_CHOSEN, actor_id, detail=detail)
+            server = await tx.servers.get(guild_id)
+            if server is not None:
+                entitled = await tx.memberships.entitled(rejected_after=now - self._grace)
+                await entitlements.entitle_all(tx, server, entitled, now)
+            await tx.memberships.doubt(guild_id, owed_before=now)  # whoever is seen again is asked about
+            change.tell(ServerTouched(guild_id))
+
+    async def _link(self, user_id: int) -> Link | None:
+        async with self._ledger.change() as change:
+            link = await change.tx.links.of(user_id)
+        return None if link is None or link.is_dead or link.trouble is not None else link
+
+    def _remembered(self, link: Link) -> tuple[PlexServer, ...] | None:
+        """Return what plex.tv said within a minute; what is older is forgotten."""
+        fresh_after = self._clock.monotonic() - _REMEMBERED_SECONDS
+        self._told = {key: told for key, told in self._told.items() if told[0] > fresh_after}
+        told = self._told.get(link.id)
+        return None if told is None else told[1]
+
+    async def _owned(self, link: Link) -> tuple[PlexServer, ...] | None:
+        """Ask plex.tv now; return the Plex servers that are the link's own, or nothing if that takes long."""
+        answered: asyncio.Future[tuple[PlexServer, ...] | None] = asyncio.get_running_loop().create_future()
+
+        def hear(happened: Happened) -> None:
+            if isinstance(happened, PlexServersTold) and happened.link_id == link.id and not answered.done():
+                answered.set_result(happened.servers)
+
+        stop = self._bell.listen(hear)
+        try:
+            self._bell.ring(PlexServersWanted(link.id))
+            await asyncio.wait({answered}, timeout=PATIENCE_SECONDS)
+        finally:
+            stop()
+        servers = answered.result() if answered.done() else None
+        if servers is None:
+            return None
+        owned = tuple({each.id: each for each in servers if each.is_owned}.values())
+        self._remembered(link)
+        self._told[link.id] = self._clock.monotonic(), owned
+        return owned
