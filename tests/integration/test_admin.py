@@ -575,3 +575,17 @@ async def test_owners_read_no_token_no_code_no_account_and_no_other_server(world
     ):
         assert secret not in "".join(shown)
     assert "alice" not in "".join(shown).replace(world.alice.mention, "")
+
+
+async def test_no_hand_without_the_key_consents_for_a_member(world: World) -> None:
+    """Neither by a word of its own, nor by the consent of somebody else."""
+    await set_up(world, make_role(world))
+    bob = world.join("bob")
+    await world.link()
+    await world.link(bob, account_of("bob here"))
+    await bob.click(
+        (await bob.slash(world.channel, "plexprivacy")).response, label="Show my Plex name to server owners"
+    )
+    for planted in ("1", "true", next(row["consent"] for row in world.rows("links") if row["user_id"] == bob.id)):
+        world.write("UPDATE plexlink_links SET consent = ? WHERE user_id = ?", planted, world.alice.id)
+        assert "at Plex" not in (await find(world)).text

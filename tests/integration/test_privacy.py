@@ -261,7 +261,7 @@ EXPORTED_AS = {
     "is_wanted": "is_to_be_yours",
     "cause": "because",
     "chosen_by": "servers_set_up_by_you",
-    "is_name_shown": "is_name_shown_to_server_owners",
+    "consent": "is_name_shown_to_server_owners",
     "deed": "did",
     "has_access": "is_member_of_its_plex_server",
 }

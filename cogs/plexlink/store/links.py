@@ -8,7 +8,7 @@ from sqlalchemy import and_, delete, func, insert, select, update
 
 from ..models import Finding, Health, Link, Trouble, Verdict
 from .cells import Opening, Sealing
-from .signatures import is_genuine, signed
+from .signatures import consent, is_genuine, signed
 from .tables import links
 from .words import read_optional_word, read_word, readable
 
@@ -50,7 +50,7 @@ class LinkRows:
             attempt_id=link.attempt_id,
             account_lookup=self._vault.lookup(link.account_id),
             linked_at=link.linked_at,
-            is_name_shown=link.is_name_shown,
+            consent=consent(self._vault, link.id, link.user_id) if link.is_name_shown else None,
             **_health_columns(link.health),
             **{column: seal(column, secret) for column, secret in secrets.items()},
         )
@@ -161,7 +161,10 @@ class LinkRows:
 
     async def show_name(self, user_id: int, *, is_shown: bool) -> None:
         """Write whether owners of servers may read the account's name."""
-        await self._connection.execute(update(links).where(links.c.user_id == user_id).values(is_name_shown=is_shown))
+        link_id = (await self._connection.execute(select(links.c.id).where(links.c.user_id == user_id))).scalar()
+        if link_id is not None:
+            given = consent(self._vault, link_id, user_id) if is_shown else None
+            await self._connection.execute(update(links).where(links.c.id == link_id).values(consent=given))
 
     async def remove(self, link: Link) -> None:
         """Delete a link."""
@@ -187,7 +190,7 @@ class LinkRows:
             token=opening.required("token_envelope"),
             linked_at=row.linked_at,
             health=read_health(row),
-            is_name_shown=row.is_name_shown,
+            is_name_shown=row.consent == consent(self._vault, row.id, row.user_id),
             trouble=opening.trouble if is_genuine(self._vault, links, row) else Trouble.BROKEN,
         )
 

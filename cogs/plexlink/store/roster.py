@@ -14,7 +14,7 @@ from ..community import Standing
 from ..models import Entry, Verdict
 from .cells import Opening
 from .links import read_health
-from .signatures import is_genuine
+from .signatures import consent, is_genuine
 from .tables import links, memberships, withdrawals
 from .words import read_word, readable
 
@@ -114,7 +114,7 @@ class RosterRows:
             role_id=row.role_id or None,
             standing=read_word(Standing, row.standing),
             withdrawn_at=row.withdrawn_at,
-            account_name=self._name(row) if row.is_name_shown else None,
+            account_name=self._name(row) if row.consent == consent(self._vault, row.id, row.user_id) else None,
         )
 
     def _name(self, row: Row[Any]) -> Secret | None:

@@ -51,6 +51,11 @@ def is_genuine(vault: Sealer, table: Table, row: Row[Any]) -> bool:
     return False
 
 
+def consent(vault: Sealer, link_id: str, user_id: int) -> str:
+    """Return what stands in a link's row whose member shows its account's name to owners of servers."""
+    return vault.sign(links.name, "consent", link_id, user_id)
+
+
 async def sign_all(connection: AsyncConnection, vault: Sealer) -> None:
     """Sign the rows of a release that signed none."""
     for table in SIGNED:

@@ -103,7 +103,7 @@ links = Table(
     Column("told_at", Instant),
     Column("is_held", Boolean, nullable=False, server_default=false()),
     Column("signature", String(64)),
-    Column("is_name_shown", Boolean, nullable=False, server_default=false()),
+    Column("consent", String(64)),
 )
 Index("plexlink_links_by_next_check", links.c.next_check_at)
 

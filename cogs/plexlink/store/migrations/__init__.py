@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
 
-HEAD = "0009"
+HEAD = "0010"
 VERSION_TABLE = "plexlink_version"
 
 
