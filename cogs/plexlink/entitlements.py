@@ -31,11 +31,8 @@ async def entitle(
 ) -> list[int]:
     """Let a member who has linked have the role of every server; in one they were seen just now."""
     withdrawn = await tx.withdrawals.of(user_id)
-    owed = []
-    for server in await tx.servers.present():
-        role_id = await _role_for(tx, server, user_id, withdrawn)
-        if await tx.memberships.want(server.id, [user_id], role_id, cause, now):
-            owed.append(server.id)
+    roles = {server.id: await _role_for(tx, server, user_id, withdrawn) for server in await tx.servers.present()}
+    owed = await tx.memberships.want_in(user_id, roles, cause, now)
     if seen_in is not None:
         await tx.memberships.see(seen_in, user_id)
     return owed

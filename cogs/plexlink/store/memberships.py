@@ -12,7 +12,7 @@ from .tables import links, memberships, servers
 from .words import read_word, readable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Row
@@ -99,24 +99,43 @@ class MembershipRows:
         self, guild_id: int, user_ids: Collection[int], role_id: int | None, cause: Cause, now: datetime
     ) -> int:
         """Let members have a role in a server; leave alone who is to have it already. Return how many are owed it."""
-        role = role_id or _NO_ROLE
-        are_these = and_(memberships.c.guild_id == guild_id, memberships.c.user_id.in_(user_ids))
-        rows = list(await self._connection.execute(select(memberships).where(are_these)))
-        known = {row.user_id: row for row in rows if row.role_id == role}
-        seen = {row.user_id for row in rows if row.is_seen}
-        if role != _NO_ROLE:  # which tells as well whether the member is there
-            await self._connection.execute(delete(memberships).where(are_these, memberships.c.role_id == _NO_ROLE))
-        again = [row.id for row in known.values() if not row.is_wanted or row.standing == Standing.FOUND]
+        here = and_(memberships.c.guild_id == guild_id, memberships.c.user_id.in_(user_ids))
+        wanted = [(guild_id, user_id, role_id or _NO_ROLE) for user_id in user_ids]
+        return len(await self._want(here, wanted, cause, now))
+
+    async def want_in(self, user_id: int, roles: Mapping[int, int | None], cause: Cause, now: datetime) -> list[int]:
+        """Let a member have roles, by server, as `want` does; return the servers that owe it."""
+        wanted = [(guild_id, user_id, role_id or _NO_ROLE) for guild_id, role_id in roles.items()]
+        owed = await self._want(memberships.c.user_id == user_id, wanted, cause, now)
+        return [guild_id for guild_id, _, _ in owed]
+
+    async def _want(
+        self, where: ColumnElement[bool], wanted: Sequence[tuple[int, int, int]], cause: Cause, now: datetime
+    ) -> list[tuple[int, int, int]]:
+        """Let there be rows for servers, members and roles, among those that stand there; return what is owed."""
+        rows = list(await self._connection.execute(select(memberships).where(where)))
+        known = {(row.guild_id, row.user_id, row.role_id): row for row in rows}
+        seen = {(row.guild_id, row.user_id) for row in rows if row.is_seen}
+        # A row with a role tells as well whether the member is there.
+        spare = [known.get((guild, user, _NO_ROLE)) for guild, user, role in wanted if role != _NO_ROLE]
+        outdated = [key for key in wanted if key in known and not _is_as_wanted(known[key])]
+        new = [key for key in wanted if key not in known]
+        if any(spare):
+            ids = [row.id for row in spare if row is not None]
+            await self._connection.execute(delete(memberships).where(memberships.c.id.in_(ids)))
         owed = {"is_wanted": True, "standing": Standing.OWED, "cause": cause, "at": now}
-        if again:
-            await self._connection.execute(update(memberships).where(memberships.c.id.in_(again)).values(**owed))
-        new = [user_id for user_id in user_ids if user_id not in known]
+        if outdated:
+            ids = [known[key].id for key in outdated]
+            await self._connection.execute(update(memberships).where(memberships.c.id.in_(ids)).values(**owed))
         if new:
-            same = {"guild_id": guild_id, "role_id": role, **owed}
             await self._connection.execute(
-                insert(memberships), [{**same, "user_id": user_id, "is_seen": user_id in seen} for user_id in new]
+                insert(memberships),
+                [
+                    {"guild_id": guild, "user_id": user, "role_id": role, "is_seen": (guild, user) in seen, **owed}
+                    for guild, user, role in new
+                ],
             )
-        return len(again) + len(new)
+        return [*outdated, *new]
 
     async def find(self, guild_id: int, user_id: int, role_id: int, now: datetime) -> None:
         """Note that somebody who has not linked has a role."""
@@ -236,6 +255,10 @@ class MembershipRows:
     async def _select(self, *where: ColumnElement[bool], most: int | None = None) -> list[Membership]:
         query = select(memberships).where(*where).order_by(memberships.c.at, memberships.c.id).limit(most)
         return readable(await self._connection.execute(query), _load)
+
+
+def _is_as_wanted(row: Row[Any]) -> bool:
+    return bool(row.is_wanted) and row.standing != Standing.FOUND
 
 
 def _as_read(membership: Membership) -> ColumnElement[bool]:
