@@ -144,6 +144,12 @@ async def unlink(world: World, member: Any = None) -> Any:
     return response
 
 
+async def withdraw(world: World, member: Any = None) -> Any:
+    """Let the owner take the role from a member; return the card as it is then."""
+    question = await world.owner.slash(world.channel, "plexadmin unlink", member=member or world.alice)
+    return (await world.owner.click(question.response, label="Take the role away")).response
+
+
 async def let_die(world: World, token: str) -> None:
     """Let a token die and be found out, an hour before its member is told."""
     world.plex.revoke(token)

@@ -233,6 +233,7 @@ def _exported_notice(notice: Notice) -> dict[str, Any]:
     return {
         "at": _text(notice.at),
         "topic": notice.topic,
+        "discord_server_id": _id(notice.guild_id),
         "reason": notice.reason,
         "phase": notice.phase,
         "shown_to_you": notice.shown,

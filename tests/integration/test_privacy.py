@@ -11,7 +11,7 @@ from accounts import account_of
 from harness import Card
 from plexlink.store import tables
 from plexlink_bot.sandbox.plex_tv import ServerError
-from servers import make_role, reserve, set_up, share
+from servers import make_role, reserve, set_up, share, withdraw
 
 if TYPE_CHECKING:
     from harness import World
@@ -219,29 +219,33 @@ async def test_the_export_does_not_name_the_other_member_of_a_move(world: World)
     ]
 
 
+SECTIONS = {
+    "attempts": "attempts",
+    "links": "link",
+    "sign_outs": "waiting_sign_outs",
+    "leftovers": "given_up_codes",
+    "notices": "notices",
+    "audit": "audit",
+    "members": "servers",
+    "withdrawals": "withdrawn_roles",
+    "access": "plex_server_members",
+}
+"""Where in the export the rows of a table are."""
+
+
 HELD_BACK = {
     "account_lookup": "a keyed hash of the account's number, which is there",
     "signature": "of the row",
     "attempt_id": "the attempt is there",
     "id": "of the row",
     "user_id": "at the top",
-    "name": "of nobody",
-    "value": "of nobody",
-    **dict.fromkeys(
-        (
-            "audit_channel_id",
-            "panel_channel_id",
-            "panel_message_id",
-            "objection",
-            "audited_to",
-            "reconciled_at",
-            "telling_to",
-            "closed_at",
-            "left_at",
-            "losses_believed_at",
-        ),
-        "of a server",
-    ),
+}
+
+
+NOT_THEIRS = {
+    "guilds": "of a server; who has chosen last (`chosen_by`) finds it among those that they set up",
+    "numbers": "of nobody",
+    "keys": "of nobody",
 }
 
 
@@ -260,20 +264,20 @@ EXPORTED_AS = {
     "actor_id": "who",
     "is_wanted": "is_to_be_yours",
     "cause": "because",
-    "chosen_by": "servers_set_up_by_you",
     "consent": "is_name_shown_to_server_owners",
     "deed": "did",
     "has_access": "is_member_of_its_plex_server",
 }
 
 
-def names_in(exported: Any) -> set[str]:
-    if isinstance(exported, dict):
-        return set(exported).union(*map(names_in, exported.values()))
-    return set().union(*map(names_in, exported)) if isinstance(exported, list) else set()
+def names_of(export: dict[str, Any], section: str) -> set[str]:
+    """What is told of each row of a section, of which there must be one."""
+    content = export[section]
+    rows = content if isinstance(content, list) else [content]
+    return set().union(*(set(row) for row in rows if row is not None))
 
 
-async def test_the_export_holds_every_column_that_is_about_a_member(world: World) -> None:
+async def test_the_export_holds_every_column_of_every_table_that_is_about_a_member(world: World) -> None:
     """A new column is exported, or it is said above why not."""
     plexlink: Any = world.env.bot.get_cog("PlexLink")
     await set_up(world, make_role(world))
@@ -281,18 +285,28 @@ async def test_the_export_holds_every_column_that_is_about_a_member(world: World
     await world.link(world.owner, account_of("host"))
     await reserve(world)
     await world.link()
-    whole = names_in(await plexlink._desk.links.export(world.alice.id))
+    await withdraw(world)
+    exports = [await plexlink._desk.links.export(world.alice.id)]
     world.plex.fail(ServerError(503), calls="sign_out", times=None)
     response = (await world.alice.slash(world.channel, "plexunlink")).response
     await world.alice.click(response, label="Unlink")
     await world.plexlink()
     await world.press("Cancel")
-    export = await plexlink._desk.links.export(world.alice.id)
-    assert all(export[name] for name in ("attempts", "waiting_sign_outs", "given_up_codes", "notices", "audit"))
-    columns = {
-        column.name
-        for table in tables.metadata.tables.values()
-        for column in table.c
-        if not column.name.endswith("_envelope")
-    }
-    assert {EXPORTED_AS.get(name, name) for name in columns - set(HELD_BACK)} - whole - names_in(export) == set()
+    exports.append(await plexlink._desk.links.export(world.alice.id))
+    tables_by_name = {name.removeprefix("plexlink_"): table for name, table in tables.metadata.tables.items()}
+    assert tables_by_name.keys() - NOT_THEIRS.keys() == SECTIONS.keys()
+    for name, section in SECTIONS.items():
+        columns = {column.name for column in tables_by_name[name].c if not column.name.endswith("_envelope")}
+        told = set().union(*(names_of(export, section) for export in exports))
+        assert {EXPORTED_AS.get(column, column) for column in columns - HELD_BACK.keys()} - told == set(), section
+    owners = await plexlink._desk.links.export(world.owner.id)
+    assert owners["servers_set_up_by_you"] == [str(world.guild.id)]
+
+
+async def test_what_waits_to_be_told_says_of_which_server_it_is(world: World) -> None:
+    await set_up(world, make_role(world))
+    await world.link()
+    world.close_dms()
+    await withdraw(world)
+    (notice,) = (await world.env.bot.get_cog("PlexLink")._desk.links.export(world.alice.id))["notices"]
+    assert (notice["topic"], notice["discord_server_id"]) == ("role_withdrawn", str(world.guild.id))

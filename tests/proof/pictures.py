@@ -197,7 +197,9 @@ def setups(now: datetime, _: str) -> Iterator[Shot]:
     for objection in Objection:
         refused = card(chosen=chosen, before=Setup(), objection=objection)
         yield Shot(f"setup-{objection}", admin_views.setup(refused))
-    yield Shot("setup-closed", admin_views.setup(card(chosen=chosen, before=chosen, is_channel_closed=True)))
+    closed = replace(chosen, audit_channel_id=5)
+    yield Shot("setup-closed", admin_views.setup(card(chosen=closed, before=chosen, is_channel_closed=True)))
+    yield Shot("setup-was-closed", admin_views.setup(card(chosen=chosen, before=chosen, was_channel_closed=True)))
     yield Shot("panel", views.panel(1))
     yield Shot("panel-posted", admin_views.panel_posted(1, 2, 3))
     lines = [

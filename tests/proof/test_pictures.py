@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Any, get_args
 
-from pictures import SHEETS, outcomes
+import pytest
+from simcord.components import walk_components
+
+from pictures import SHEETS, outcomes, setups
+from plexlink.community import Objection
 from plexlink.linking import Begun, PressOutcome, StartOutcome
 from plexlink.links import Done, LinkOutcome
 from plexlink.models import Card
@@ -25,3 +29,15 @@ def test_every_answer_beside_a_card_has_its_picture() -> None:
     assert {type(outcome) for outcome in outcomes(NOW).values()} == (
         {*get_args(StartOutcome), *get_args(PressOutcome), *get_args(LinkOutcome)} - shown_by_the_card
     )
+
+
+def apply_in(view: Any) -> dict[str, Any]:
+    """The button of an owner's card that applies what is chosen."""
+    return next(part for part in walk_components(view.to_components()) if ":apply:" in part.get("custom_id", ""))
+
+
+@pytest.mark.parametrize("why", [*Objection, "closed"])
+async def test_a_card_that_is_refused_is_pictured_with_nothing_to_press(why: str) -> None:
+    pictured = {shot.name: shot.view for shot in setups(NOW, "https://plex.tv")}
+    assert apply_in(pictured[f"setup-{why}"])["disabled"]
+    assert not apply_in(pictured["setup-chosen"])["disabled"]

@@ -244,8 +244,9 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
     async def _apply(self, desk: Desk, caller: discord.Member, chosen: Setup) -> views.CardView:
         """Choose, unless something speaks against it by now."""
         before = await desk.servers.of(caller.guild.id)
-        if _obstacles(caller, chosen, before.setup):
-            return await _draft(desk, caller, chosen)
+        card = await _card(desk, caller, chosen, before)
+        if not card.is_open:
+            return admin_views.setup(card)
         after = await desk.servers.set_up(caller.guild.id, chosen, instead_of=before.setup, actor_id=caller.id)
         if after is None:  # somebody else was faster, and what they chose is to be looked at first
             return await _draft(desk, caller, chosen)
@@ -338,32 +339,26 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
 
 async def _draft(desk: Desk, caller: discord.Member, chosen: Setup) -> views.CardView:
     """Return the card with what is chosen, but not applied."""
-    server = await desk.servers.of(caller.guild.id)
+    return admin_views.setup(await _card(desk, caller, chosen, await desk.servers.of(caller.guild.id)))
+
+
+async def _card(desk: Desk, caller: discord.Member, chosen: Setup, server: Server) -> SetupCard:
+    """Return what is chosen, but not applied, with what speaks against it now."""
     is_same_channel = chosen.audit_channel_id == server.setup.audit_channel_id
-    return admin_views.setup(
-        SetupCard(
-            guild_name=caller.guild.name,
-            chosen=chosen,
-            before=server.setup,
-            panel=_panel(server),
-            is_open=not _obstacles(caller, chosen, server.setup),
-            rule=await desk.ownership.rule(server.id),
-            objection=_objection(caller, chosen, server.setup),
-            is_channel_closed=_is_closed(caller.guild, chosen),
-            was_channel_closed=server.closed_at is not None and is_same_channel,
-        )
+    return SetupCard(
+        guild_name=caller.guild.name,
+        chosen=chosen,
+        before=server.setup,
+        panel=_panel(server),
+        rule=await desk.ownership.rule(server.id),
+        objection=_objection(caller, chosen, server.setup),
+        is_channel_closed=_is_closed(caller.guild, chosen),
+        was_channel_closed=server.closed_at is not None and is_same_channel,
     )
 
 
 def _panel(server: Server) -> str:
     return admin_messages.panel(server.id, server.panel_channel_id, server.panel_message_id)
-
-
-def _obstacles(caller: discord.Member, chosen: Setup, before: Setup) -> bool:
-    """Tell whether something speaks against what is chosen anew; what was there before keeps nothing else from it."""
-    is_role_refused = chosen.role_id != before.role_id and _objection(caller, chosen, before) is not None
-    is_new_channel = chosen.audit_channel_id != before.audit_channel_id
-    return is_role_refused or (is_new_channel and _is_closed(caller.guild, chosen))
 
 
 def _objection(caller: discord.Member, chosen: Setup, before: Setup) -> Objection | None:

@@ -42,21 +42,25 @@ CUSTOM_ID = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupCard:
-    """What stands on the card: what is chosen on it, what was before, and what speaks against it.
-
-    It is open where that can be applied all the same.
-    """
+    """What stands on the card: what is chosen on it, what was before, and what speaks against it."""
 
     guild_name: str
     chosen: Setup
     before: Setup
     panel: str
-    is_open: bool = True
     rule: Rule | None = None
     objection: Objection | None = None
     is_channel_closed: bool = False
     was_channel_closed: bool = False
     is_saved: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it can be applied; what speaks against what was there before keeps nothing else from it."""
+        is_new_role = self.chosen.role_id != self.before.role_id
+        is_new_channel = self.chosen.audit_channel_id != self.before.audit_channel_id
+        is_role_refused = is_new_role and self.objection is not None
+        return not is_role_refused and not (is_new_channel and self.is_channel_closed)
 
 
 def chosen_in(match: re.Match[str]) -> Setup:
