@@ -361,13 +361,22 @@ class Change:
         await self.note_for(server.id, Deed.PANEL_GONE, None, detail=str(server.panel_channel_id))
         await self._tell_owner(server)
 
-    async def _tell_owner(self, server: Server) -> None:
-        """Let whoever chose know, unless they are still to be told of the same server."""
+    async def hold_losses(self, server: Server) -> None:
+        """Note that too many lose a server's Plex server at once, and let whoever chose know that they decide."""
+        await self.note_for(server.id, Deed.ACCESS_HELD, None)
+        await self._tell_owner(server, Topic.LOSSES_HELD)
+
+    async def settle_losses(self, guild_id: int) -> None:
+        """Tell nobody any more that losses wait for an owner: they do not."""
+        await self.tx.notices.remove_about_server(guild_id, Topic.LOSSES_HELD)
+
+    async def _tell_owner(self, server: Server, topic: Topic = Topic.SETUP_BROKEN) -> None:
+        """Let whoever chose know, unless they are still to be told the same of the same server."""
         if server.chosen_by is None:
             return
         waiting = await self.tx.notices.of(server.chosen_by)
-        if not any(each.topic is Topic.SETUP_BROKEN and each.guild_id == server.id for each in waiting):
-            await self.notify(server.chosen_by, Topic.SETUP_BROKEN, guild_id=server.id)
+        if not any(each.topic is topic and each.guild_id == server.id for each in waiting):
+            await self.notify(server.chosen_by, topic, guild_id=server.id)
 
     async def note_where_known(self, deed: Deed, user_id: int) -> None:
         """Write what became of a link into the audit of the servers where its member is."""

@@ -188,6 +188,7 @@ class Topic(StrEnum):
     UNLINKING = "unlinking"
     RETIRED = "retired"
     SETUP_BROKEN = "setup_broken"
+    LOSSES_HELD = "losses_held"
     ROLE_WITHDRAWN = "role_withdrawn"
     LINK_DEAD = "link_dead"
     LINK_MOVED = "link_moved"

@@ -141,6 +141,7 @@ class Ownership:
             await tx.servers.keep(replace(before, chosen_by=actor_id))
             await tx.servers.choose_plex_server(guild_id, chosen)
             await tx.access.forget_server(guild_id)
+            await change.settle_losses(guild_id)
             detail = None if chosen is None else _MEMBERS_ONLY
             await change.note_for(guild_id, Deed.PLEX_SERVER_CHOSEN, actor_id, detail=detail)
             server = await tx.servers.get(guild_id)

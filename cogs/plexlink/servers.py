@@ -55,6 +55,7 @@ class Servers:
                     server = replace(server, audited_to=newest, telling_to=newest)  # it begins with the choice
                 await change.note_for(guild_id, Deed.CHANNEL_CHOSEN, actor_id, detail=_id(setup.audit_channel_id))
             if await change.tx.access.believe(guild_id):
+                await change.settle_losses(guild_id)
                 server = replace(server, losses_believed_at=now)
             await change.tx.servers.keep(server)
             if is_new_role:

@@ -248,6 +248,72 @@ async def test_a_wave_of_losses_is_held_and_released_when_one_of_them_was_none(w
     assert {tuple(roles_of(world, member)) for member in members} == {(role.id,)}
 
 
+def asked_owner(world: World) -> list[str]:
+    """What the owner was told by direct message about losses that wait for them."""
+    return [text for text in (Card(each).text for each in world.messages(world.owner)) if "seem to lose" in text]
+
+
+async def let_all_part(world: World, members: list[Any]) -> None:
+    for member in members:
+        part_from(world, account_of(member.user.name))
+    await check_daily(world)
+
+
+async def test_each_wave_is_told_once_to_whoever_chose_with_what_to_do(world: World) -> None:
+    await hosted(world)
+    members = await linked(world, 8)
+    await let_all_part(world, members[:6])
+    (text,) = asked_owner(world)
+    assert text.startswith(r"## Many in *Home \*Cinema\** seem to lose the role")
+    assert "/plexadmin setup in that server" in text
+    await let_all_part(world, members[6:])
+    await world.restart()
+    await world.advance(2 * HOUR)
+    assert [row["is_held"] for row in world.rows("access")].count(1) == 8
+    assert len(asked_owner(world)) == 1
+    for member in members:
+        share(world, account_of(member.user.name))
+    await backdate(world, "access", "checked_at", hours=1)
+    await world.advance(60)
+    assert not any(row["is_held"] for row in world.rows("access"))
+    await let_all_part(world, members)
+    assert len(asked_owner(world)) == 2
+    assert deeds(world).count("access_held") == 2
+
+
+@pytest.mark.parametrize("end", ["believed", "released", "open to all"])
+async def test_an_owner_who_was_not_told_yet_is_not_told_of_a_wave_that_is_over(world: World, end: str) -> None:
+    await hosted(world)
+    members = await linked(world, 6)
+    setup = await show_setup(world)
+    world.close_dms()
+    await let_all_part(world, members)
+    assert [row["topic"] for row in world.rows("notices")] == ["losses_held"]
+    if end == "believed":
+        answer = Card((await world.owner.click(setup, label="Apply")).response).text
+    elif end == "released":
+        for member in members:
+            share(world, account_of(member.user.name))
+        await backdate(world, "access", "checked_at", hours=1)
+        await world.advance(60)
+        answer = Card(await show_setup(world)).text
+    else:
+        answer = Card((await world.owner.click(setup, label="Everybody who has linked")).response).text
+    assert "seem to lose" not in answer
+    assert world.rows("notices") == []
+
+
+async def test_an_owner_who_takes_no_direct_messages_reads_of_a_wave_with_the_next_answer(world: World) -> None:
+    await hosted(world)
+    members = await linked(world, 6)
+    world.close_dms()
+    await let_all_part(world, members)
+    text = Card(await show_setup(world)).text
+    assert "seem to lose the role" in text
+    assert "**6** of your members" in text
+    assert "seem to lose the role" not in Card(await show_setup(world)).text
+
+
 async def test_a_wave_that_an_owner_believes_is_believed_for_a_day(world: World) -> None:
     role = await hosted(world)
     members = await linked(world, 10)

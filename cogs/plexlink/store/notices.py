@@ -88,6 +88,10 @@ class NoticeRows:
         """Delete what is no longer true."""
         await self._connection.execute(delete(notices).where(notices.c.user_id == user_id, notices.c.topic == topic))
 
+    async def remove_about_server(self, guild_id: int, topic: Topic) -> None:
+        """Delete what is no longer true of a server, whoever was to be told."""
+        await self._connection.execute(delete(notices).where(notices.c.guild_id == guild_id, notices.c.topic == topic))
+
     async def forget(self, user_id: int) -> None:
         """Delete what a member was to be told, but for unlinkings, whose cards stay true until their end."""
         others = notices.c.topic != Topic.UNLINKING

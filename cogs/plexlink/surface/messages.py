@@ -293,6 +293,8 @@ def notice(notice: Notice, roles: Sequence[RoleLine] = (), server: str | None = 
     """Return what a member is told besides the card of an attempt; `server` is the name of the one it is about."""
     if notice.topic is Topic.SETUP_BROKEN:
         return _setup_broken(server)
+    if notice.topic is Topic.LOSSES_HELD:
+        return _losses_held(server)
     if notice.topic is Topic.ROLE_WITHDRAWN:
         return _role_withdrawn(server)
     return _unlinking(notice, roles) if notice.topic is Topic.UNLINKING else _NOTICES[notice.topic]
@@ -304,6 +306,16 @@ def _setup_broken(server: str | None) -> str:
         f"## Linking in {where} needs a look\n"
         "Something that you chose there does not work any more. Open /plexadmin setup in that server: it says what is "
         "wrong, and how to mend it. I tell you this once."
+    )
+
+
+def _losses_held(server: str | None) -> str:
+    where = "a server that you set up" if server is None else f"*{name(server) or 'a server'}*"
+    return (
+        f"## Many in {where} seem to lose the role\n"
+        "Plex says that they are not members of the Plex server any more: so many at once that I do not believe it. "
+        "They keep the role. /plexadmin setup in that server says how many they are; if it is true, press **Apply** "
+        "there. I tell you this once."
     )
 
 

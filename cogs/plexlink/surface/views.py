@@ -240,7 +240,7 @@ def notice(  # noqa: PLR0911 - one a topic
         case Topic.UNLINKING:
             colour = RED if notice.phase in {Phase.GIVEN_UP, Phase.UNREADABLE} else GREY
             return CardView(colour, text, ui.ActionRow(_button(messages.LINK_AGAIN, Action.ANOTHER, subject)))
-        case Topic.RETIRED | Topic.SETUP_BROKEN:
+        case Topic.RETIRED | Topic.SETUP_BROKEN | Topic.LOSSES_HELD:
             return CardView(GREY if notice.topic is Topic.RETIRED else RED, text)
         case Topic.ROLE_WITHDRAWN:
             return CardView(GREY, text, ui.ActionRow(_button(messages.STATUS, Action.STATUS, subject)))

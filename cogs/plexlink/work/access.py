@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .. import entitlements
 from ..community import Access, ServerTouched
 from ..errors import PlexError, TokenRejectedError
-from ..models import AccessWanted, Deed, PlexServersTold
+from ..models import AccessWanted, PlexServersTold
 from .agenda import Key, Kind
 from .health import BELIEVED_FOR, WAVE, is_wave
 from .shares import Purpose
@@ -173,7 +173,7 @@ class AccessCheck:
             return
         await tx.access.hold(server.id)
         if not goes_on:
-            await change.note_for(server.id, Deed.ACCESS_HELD, None)
+            await change.hold_losses(server)
             _log.warning(
                 "access.held server=%d: %d of the %d members asked about within an hour are not members of its Plex "
                 "server any more. They keep the role unless an owner applies the setup again",
@@ -185,6 +185,7 @@ class AccessCheck:
     async def _release(self, change: Change, server: Server) -> None:
         """Forget the losses that were held, and ask anew: one of them was none."""
         user_ids = await change.tx.access.release(server.id)
+        await change.settle_losses(server.id)
         links = await change.tx.links.of_many(user_ids)
         for link in links.values():
             if link is not None:
