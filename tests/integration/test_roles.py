@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -287,6 +289,57 @@ async def test_a_server_that_removes_the_bot_finds_its_settings_again_for_a_mont
     assert len(world.rows("guilds")) == 1
     await backdate(world, "guilds", "left_at", hours=30 * 24)
     assert (world.rows("guilds"), world.rows("members")) == ([], [])
+
+
+def break_database(world: World) -> list[OSError]:
+    """Let the disk be full until the list is cleared."""
+    trouble = [OSError(errno.ENOSPC, "No space left on device")]
+
+    def look() -> None:
+        if trouble:
+            raise trouble[0]
+
+    desk: Any = world.env.bot.get_cog("PlexLink")._desk
+    desk.links._ledger._store._database.watch(look)
+    return trouble
+
+
+async def test_a_server_that_removes_the_bot_while_the_database_is_down_is_noted_as_soon_as_that_is_back(
+    world: World,
+) -> None:
+    await set_up(world, make_role(world))
+    trouble = break_database(world)
+    await throw_out(world)
+    await world.advance(600)
+    assert world.rows("guilds")[0]["left_at"] is None
+    trouble.clear()
+    await world.advance(61)
+    assert world.rows("guilds")[0]["left_at"] is not None, "and nothing else has happened meanwhile"
+
+
+async def test_a_server_that_is_back_before_the_database_is_was_never_left(world: World) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    trouble = break_database(world)
+    await throw_out(world)
+    await world.advance(20)
+    await invite_again(world)
+    trouble.clear()
+    await world.advance(61)
+    assert world.rows("guilds")[0]["left_at"] is None
+    await world.link()
+    assert roles_of(world, world.alice) == [role.id]
+
+
+async def test_nobody_looks_for_servers_after_the_end(world: World) -> None:
+    await set_up(world, make_role(world))
+    trouble = break_database(world)
+    await throw_out(world)
+    assert "plexlink-servers" in {task.get_name() for task in asyncio.all_tasks()}
+    await world.stop()
+    assert "plexlink-servers" not in {task.get_name() for task in asyncio.all_tasks()}
+    trouble.clear()
+    await world.start()
 
 
 async def test_a_start_takes_note_of_servers_that_were_left_meanwhile(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from .panels import DiscordPanels
 
 _log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 60.0
+"""Between two looks which servers there are, while that cannot be kept."""
 
 
 class AdminItem(ui.DynamicItem[ui.Item[ui.LayoutView]], template=admin_views.CUSTOM_ID):
@@ -84,7 +89,7 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         self._bot = bot
         self._plexlink = plexlink
         self._panels = panels
-        self._has_missed_some = False
+        self._catching_up: asyncio.Task[None] | None = None
 
     async def cog_load(self) -> None:
         """Take the presses of owners' cards; look which servers there are, if Discord has told already."""
@@ -93,8 +98,11 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
             await self._note(self._compare_servers)
 
     async def cog_unload(self) -> None:
-        """Take no more presses."""
+        """Take no more presses, and look no more."""
         self._bot.remove_dynamic_items(AdminItem, MemberItem)
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+            await asyncio.gather(self._catching_up, return_exceptions=True)
 
     @app_commands.command(name="setup", description=admin_messages.SETUP_COMMAND)
     async def setup(self, interaction: discord.Interaction[Any]) -> None:
@@ -322,19 +330,34 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         await self._note(lambda servers: servers.member_left(payload.guild_id, payload.user.id))
 
     async def _note(self, tell: Callable[[Servers], Awaitable[object]]) -> None:
-        """Tell what has happened; where that could not be kept, which servers there are is looked at the next time."""
+        """Tell what has happened; where that cannot be kept, it is looked which servers there are until it can."""
+        if not await self._has_noted(tell) and (self._catching_up is None or self._catching_up.done()):
+            self._catching_up = asyncio.create_task(self._catch_up(), name="plexlink-servers")
+
+    async def _has_noted(self, tell: Callable[[Servers], Awaitable[object]]) -> bool:
+        """Tell what has happened; return whether that was kept, or there is nobody to keep it."""
         desk = self._plexlink.desk
-        if desk is None:
-            return
         try:
-            await tell(desk.servers)
-            if self._has_missed_some:
-                self._has_missed_some = False
-                await self._compare_servers(desk.servers)
+            if desk is not None:
+                await tell(desk.servers)
         except StoreError as error:
-            self._has_missed_some = True
             if not isinstance(error, StoreUnavailableError):  # of that the store has said so, once for all
                 _log.warning("server.not_noted: %s", error)
+            return False
+        return True
+
+    async def _catch_up(self) -> None:
+        """Look which servers there are until that is kept: Discord does not say it again.
+
+        It is no job of the agenda's, which knows nothing of what Discord's client has seen.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            # Before Discord has told which servers there are, all of them seem to be gone; `on_ready` looks then.
+            if not self._bot.is_ready() or await self._has_noted(self._compare_servers):
+                return
 
 
 async def _draft(desk: Desk, caller: discord.Member, chosen: Setup) -> views.CardView:
