@@ -15,6 +15,7 @@ from plexlink_bot.sandbox.plex_tv import ALICE
 from servers import (
     backdate,
     deeds,
+    in_another_server,
     invite_again,
     let_bot,
     let_die,
@@ -340,6 +341,59 @@ async def test_nobody_looks_for_servers_after_the_end(world: World) -> None:
     assert "plexlink-servers" not in {task.get_name() for task in asyncio.all_tasks()}
     trouble.clear()
     await world.start()
+
+
+def forget_looks(world: World) -> None:
+    """Let no server have been looked at, and nothing be known of who is there."""
+    world.write("DELETE FROM plexlink_members")
+    world.write("UPDATE plexlink_guilds SET reconciled_at = NULL")
+
+
+def looked_at(world: World) -> set[int]:
+    return {row["id"] for row in world.rows("guilds") if row["reconciled_at"] is not None}
+
+
+async def test_the_first_look_at_one_server_is_kept_though_that_at_another_fails(world: World) -> None:
+    await world.link()
+    role = make_role(world)
+    await set_up(world, role)
+    with in_another_server(world):
+        await set_up(world, make_role(world, "Theirs"))
+        other = world.guild.id
+    forget_looks(world)
+    world.write(
+        f"CREATE TRIGGER trouble BEFORE INSERT ON plexlink_members WHEN new.guild_id = {other} "
+        "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+    )
+    await world.advance(301)
+    assert looked_at(world) == {world.guild.id}
+    world.write("DROP TRIGGER trouble")
+    await world.advance(31)
+    assert looked_at(world) == {world.guild.id, other}
+
+
+async def test_others_get_their_turn_between_the_first_looks_at_many_servers(world: World) -> None:
+    await world.link()
+    for _ in range(6):
+        with in_another_server(world):
+            await set_up(world, make_role(world))
+    forget_looks(world)
+    desk: Any = world.env.bot.get_cog("PlexLink")._desk
+    answers: list[asyncio.Task[int]] = []
+
+    async def ask() -> int:
+        await desk.links.status(world.alice.id)
+        return len(looked_at(world))
+
+    def look() -> None:
+        if not answers and looked_at(world):
+            answers.append(asyncio.create_task(ask()))
+
+    desk.links._ledger._store._database.watch(look)
+    await world.advance(301)
+    assert len(looked_at(world)) == 6
+    (answer,) = answers
+    assert await answer < 4
 
 
 async def test_a_start_takes_note_of_servers_that_were_left_meanwhile(world: World) -> None:

@@ -21,11 +21,8 @@ from .agenda import Key, Kind
 from .shares import Purpose
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ..change import Change
     from ..clock import Clock
-    from ..community import Server
     from ..ledger import Ledger
     from .agenda import Agenda
 
@@ -86,12 +83,10 @@ class Roles:
         self._agenda.put_sooner(_key(guild_id), Purpose.FREE)
 
     async def find(self, change: Change) -> None:
-        """Plan what all servers are owed, and what a day or a month makes due."""
+        """Plan what all servers are owed, and let go what is too old."""
         now, tx = self._clock.now(), change.tx
         for user_id in await tx.memberships.dead_since(now - self._grace):
             await change.disentitle(user_id, Cause.DEAD)
-        for server in await tx.servers.unreconciled(now - DAY):
-            await self._doubt(change, server, now)
         for server in await tx.servers.left(now - SETTINGS_KEPT):
             await tx.memberships.forget_server(server.id)
             await tx.withdrawals.forget_server(server.id)
@@ -102,11 +97,28 @@ class Roles:
             if not self._agenda.is_planned(_key(guild_id)):
                 self._agenda.put(_key(guild_id), Purpose.FREE)
 
-    async def _doubt(self, change: Change, server: Server, now: datetime) -> None:
+    async def reconcile(self) -> None:
+        """Let the members of each server be looked at for which that is due.
+
+        The first look at a server concerns all who have linked, so each has a transaction of its own, between which
+        others get their turn.
+        """
+        async with self._ledger.change() as change:
+            due = await change.tx.servers.unreconciled(self._clock.now() - DAY)
+        for server in due:
+            async with self._ledger.change() as change:
+                await self._doubt(change, server.id)
+            if not self._agenda.is_planned(_key(server.id)):
+                self._agenda.put(_key(server.id), Purpose.FREE)
+
+    async def _doubt(self, change: Change, guild_id: int) -> None:
         """Let everybody who is known to be in a server be looked at again, and at first all who have linked.
 
         `random` spreads the servers over the day.
         """
+        now, server = self._clock.now(), await change.tx.servers.get(guild_id)
+        if server is None or server.left_at is not None:
+            return
         is_first = server.reconciled_at is None
         at = now - DAY * random.random() if is_first else now  # noqa: S311 - a spread, no secret
         await change.tx.servers.keep(replace(server, reconciled_at=at))

@@ -170,6 +170,7 @@ class Worker:
         for attempt in unfinished:
             self._asker.hear(attempt)
             self._presenter.find(attempt)
+        await self._roles.reconcile()
         await self._keep_learned()
         self._agenda.succeeded(_SWEEP)
 
