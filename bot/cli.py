@@ -31,7 +31,9 @@ The PlexLink sandbox is running. Nothing in it is real, and nothing leaves this 
   Discord   {discord}
             your conversation with the bot: type /plexlink
   owner     {owner}
-            a channel of the server, as its owner or as you: type / for the commands
+            a channel of the server, as its owner or as you: type /plexadmin setup
+  log       {log}
+            its channel #plex-log, which the owner can choose for the audit
   plex.tv   {plex}
             where you approve; the card's "Open Plex" leads there
   control   {control}
@@ -114,7 +116,7 @@ def sandbox(
         Path | None, typer.Option(help="Keep the database here; without it, everything is forgotten at the end.")
     ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65532, help="Port of the first page; the others follow. 0 takes free ones.")
+        int, typer.Option(min=0, max=65531, help="Port of the first page; the others follow. 0 takes free ones.")
     ] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the conversation in a browser.")] = True,
 ) -> None:

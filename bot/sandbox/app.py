@@ -44,13 +44,13 @@ _LOOK_SECONDS = 0.1
 class Sandbox:
     """Everything that runs in the sandbox.
 
-    The pages take free ports, or `port` and the three after it. The keys in their addresses are new each time.
+    The pages take free ports, or `port` and the four after it. The keys in their addresses are new each time.
     `plex_rate`: how often a second the bot asks its plex.tv at most.
     """
 
     def __init__(self, data_dir: Path, *, port: int = 0, plex_rate: float = 1.0) -> None:
         self._key = secrets.token_urlsafe(16)
-        self._ports = [port and port + offset for offset in range(4)]
+        self._ports = [port and port + offset for offset in range(5)]
         self._data_dir = data_dir
         self._plex_rate = plex_rate
         self._open = AsyncExitStack()
@@ -90,6 +90,7 @@ class Sandbox:
         return {
             "discord": self.room.url,
             "owner": self.room.server_url,
+            "log": self.room.log_url,
             "plex": f"{self.plex.url}/",
             "control": f"{self.control.url}/",
             "once": self._once.url,
@@ -99,7 +100,7 @@ class Sandbox:
         await self._open.enter_async_context(self.plex)
         settings = PlexLinkSettings(data_dir=self._data_dir, plex_url=self.plex.url, plex_rate=self._plex_rate)
         self.bot = PlexLinkBot(BotSettings(discord_token=Secret("sandbox"), plexlink=settings))
-        room = DiscordRoom(self.bot, clock=self._clock, ports=(self._ports[0], self._ports[3]))
+        room = DiscordRoom(self.bot, clock=self._clock, ports=(self._ports[0], self._ports[3], self._ports[4]))
         self.room = await self._open.enter_async_context(room)
         self.control = ControlPage(
             plex=self.plex,
@@ -109,6 +110,7 @@ class Sandbox:
             links={
                 "Discord": self.room.url,
                 "Discord as the owner": self.room.server_url,
+                "#plex-log": self.room.log_url,
                 "plex.tv": f"{self.plex.url}/link/",
             },
             port=self._ports[2],

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -41,6 +42,7 @@ class _LiveServer(PreviewServer):
 
     _OURS: ClassVar[dict[str, str]] = {f"/{name}": name for name in ("room.css", "room.js", "icon.svg")}
     _STATIC_FILES: ClassVar[dict[str, str]] = {**PreviewServer._STATIC_FILES, **_OURS}  # noqa: SLF001
+    _TOPIC = '<p id="channel-topic" class="channel-topic"></p>'
     _STYLE = '<link rel="icon" href="/icon.svg"><link rel="stylesheet" href="/room.css"></head>'
     _SCRIPT = '<script type="module" src="/room.js"></script></body>'  # after simcord's own, which it builds upon
 
@@ -57,8 +59,11 @@ class _LiveServer(PreviewServer):
     def _dress(self, page: str) -> str:
         preview = self.preview
         assert isinstance(preview, LivePreview)  # noqa: S101 - nobody else makes such a server
-        if (conversation := preview.conversation) is not None:
-            page = page.replace("<body>", f'<body data-conversation="{conversation.port}">')
+        conversation = "" if preview.conversation is None else f' data-conversation="{preview.conversation.port}"'
+        page = page.replace("<body>", f'<body data-hint="{escape(preview.hint)}"{conversation}>')
+        if (beside := preview.beside) is not None:
+            link = f'<a id="beside" href="http://127.0.0.1:{beside.port}/">{escape(beside.title)}</a>'
+            page = page.replace(self._TOPIC, self._TOPIC + link)
         page = page.replace("<title>SimCord Preview<", f"<title>{preview.title} · PlexLink sandbox<")
         return page.replace("</head>", self._STYLE).replace("</body>", self._SCRIPT)
 
@@ -103,9 +108,12 @@ def _quicken() -> None:
 class LivePreview(Preview):
     """A page that shows a channel, or a conversation with the bot, and lets its viewers act there.
 
-    The first of the `viewers` sees it first; where there are more, the page offers a choice. A link to a message that
-    is not here leads to `conversation`, whose key is this page's, too.
+    The first of the `viewers` sees it first; where there are more, the page offers a choice. While it is empty it shows
+    `hint`. A link to a message that is not here leads to `conversation`, whose key is this page's, too; so is that of
+    the page `beside` it, to which it leads at its top.
     """
+
+    beside: LivePreview | None = None
 
     _PAGE_LEASE_SECONDS = 24 * 3600.0  # a laptop may sleep
 
@@ -115,6 +123,7 @@ class LivePreview(Preview):
         channel: ChannelHandle,
         *viewers: UserHandle | MemberActor,
         title: str,
+        hint: str,
         port: int,
         conversation: LivePreview | None = None,
     ) -> None:
@@ -134,6 +143,7 @@ class LivePreview(Preview):
             port=port,
         )
         self.title = title
+        self.hint = hint
         self.conversation = conversation
         if conversation is not None:
             self.capability = conversation.capability

@@ -1,4 +1,4 @@
-"""A Discord in the browser, played by simcord: a member's conversation with the bot, and a channel of their server.
+"""A Discord in the browser, played by simcord: a member's conversation with the bot, and channels of their server.
 
 simcord is made for tests: its time is virtual, each action waits until the bot rests, actions that overlap are
 refused, and its page shows what was published last. Here a person uses a bot that never rests, at any moment and for
@@ -40,6 +40,19 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _BOT_NAME = "PlexLink"
+
+_HINTS = {
+    "conversation": "This is your conversation with the bot. Type /plexlink below, and press Enter twice.",
+    "lounge": (
+        "This is a channel of the server. Choose at its top who you are, its owner or a member. As the owner, type "
+        "/plexadmin setup to choose a role and a channel for the audit, say #plex-log; / shows all commands."
+    ),
+    "log": (
+        "Only the owner sees this channel of the server. Choose it for the audit in /plexadmin setup, and what happens "
+        "stands here."
+    ),
+}
+"""What stands where nothing was said yet."""
 
 _ANSWER_SECONDS = 3.0
 """How long Discord waits for the first answer to an interaction."""
@@ -122,12 +135,12 @@ class DiscordRoom:
     """A Discord with one server, its people and the bot.
 
     `member` uses the conversation at `url`; `owner`, who owns the server, uses its channel at `server_url`, where one
-    can be `member` too; `neighbour` is somebody else, for whom only the sandbox acts. The owner takes no direct
-    messages, which no page would show: what the bot has to say to them comes as an answer in the channel.
-    `ports` are the two pages'. Raises OSError when one cannot be had.
+    can be `member` too, and another one at `log_url`; `neighbour` is somebody else, for whom only the sandbox acts. The
+    owner takes no direct messages, which no page would show: what the bot has to say to them comes as an answer in a
+    channel. `ports` are the three pages'. Raises OSError when one cannot be had.
     """
 
-    def __init__(self, bot: PlexLinkBot, *, clock: Clock, ports: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, bot: PlexLinkBot, *, clock: Clock, ports: tuple[int, int, int] = (0, 0, 0)) -> None:
         self._bot = bot
         self._env = _LiveEnv(bot, clock)
         self._server = HomeCinema(self._env)
@@ -135,16 +148,34 @@ class DiscordRoom:
         self.member = self._server.member.user
         self.neighbour = self._server.neighbour.user
         self.are_open = True
-        self._conversation = LivePreview(self._env, self.member.dm_channel, self.member, title="Discord", port=ports[0])
+        self._conversation = LivePreview(
+            self._env,
+            self.member.dm_channel,
+            self.member,
+            title="Discord",
+            hint=_HINTS["conversation"],
+            port=ports[0],
+        )
         self._channel = LivePreview(
             self._env,
             self._server.lounge,
             self.owner,
             self._server.member,
             title="#lounge",
+            hint=_HINTS["lounge"],
             port=ports[1],
             conversation=self._conversation,
         )
+        self._log = LivePreview(
+            self._env,
+            self._server.log,
+            self.owner,
+            title="#plex-log",
+            hint=_HINTS["log"],
+            port=ports[2],
+            conversation=self._conversation,
+        )
+        self._channel.beside, self._log.beside = self._log, self._channel
         self.open()
         self._following: asyncio.Task[None] | None = None
 
@@ -178,6 +209,11 @@ class DiscordRoom:
         return self._channel.url
 
     @property
+    def log_url(self) -> str:
+        """The address of the channel for the audit; whoever knows its key can act as the owner."""
+        return self._log.url
+
+    @property
     def members(self) -> Mapping[int, str]:
         """The names of the members, by their ids."""
         return {person.id: person.name for person in self._server.people}
@@ -201,7 +237,7 @@ class DiscordRoom:
 
     @property
     def _pages(self) -> tuple[LivePreview, ...]:
-        return self._conversation, self._channel
+        return self._conversation, self._channel, self._log
 
     def _refuse_direct_messages(self, *people: MemberActor) -> None:
         """Refuse the bot's messages to these people, and to nobody else."""

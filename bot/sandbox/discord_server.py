@@ -34,7 +34,8 @@ _SEE = discord.Permissions(view_channel=True).value
 class HomeCinema:
     """Build the server into a simulated Discord that has not started yet.
 
-    `owner` runs it, `member` is one of those for whom it is, `neighbour` another one; all of them see `lounge`.
+    `owner` runs it, `member` is one of those for whom it is, `neighbour` another one; all of them see `lounge`, and the
+    owner alone `log`.
     """
 
     def __init__(self, env: simcord.Env) -> None:
@@ -47,7 +48,7 @@ class HomeCinema:
         self.neighbour = self._guild.add_member(self._meet(*_NEIGHBOUR))
         own_role = self._add_roles()
         self.lounge = self._add_channel(*_LOUNGE)
-        self._add_channel(
+        self.log = self._add_channel(
             *_LOG,
             Overwrite(server_id, OverwriteType.ROLE, deny=_SEE),
             Overwrite(own_role.id, OverwriteType.ROLE, allow=_SEE),

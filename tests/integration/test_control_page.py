@@ -616,6 +616,7 @@ async def test_the_page_leads_to_the_others(tmp_path: Path) -> None:
         assert (await life.control.state())["links"] == {
             "Discord": pages["discord"],
             "Discord as the owner": pages["owner"],
+            "#plex-log": pages["log"],
             "plex.tv": f"{pages['plex']}link/",
         }
 

@@ -13,10 +13,11 @@ import discord
 import markdown_it
 import pytest
 
+from harness import Card
 from plexlink_bot.sandbox.app import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
@@ -41,6 +42,12 @@ async def test_a_page_reads_every_text_with_the_same_few_parsers(
         await member.send("Hello again")
         assert "Hello again" in await shown(sandbox)
     assert made == 0
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not is_so():  # noqa: ASYNC110 - messages are silent
+            await asyncio.sleep(0.05)
 
 
 @dataclass
@@ -162,6 +169,34 @@ async def test_the_member_sees_the_channel_but_no_answer_to_the_owner(sandbox: S
         await page.say("plexlink")
         await page.until("I sent you a direct message")
     assert "Your code:" in await shown(sandbox)
+
+
+async def test_the_owner_reads_in_a_page_of_its_own_what_is_written_for_them(sandbox: Sandbox) -> None:
+    owner, lounge, log = sandbox.room.owner, sandbox.room._server.lounge, sandbox.room._server.log
+    async with a_page(sandbox, "log") as page:
+        assert (page.state["channel"]["name"], page.viewer) == ("plex-log", "jamie")
+        assert [person["name"] for person in page.state["viewers"]] == ["jamie"]
+        setup = await owner.slash(lounge, "plexadmin setup")
+        await until(lambda: "Apply" in Card(setup.response).buttons)
+        select = next(each for each in Card(setup.response).parts if ":channel:" in each.get("custom_id", ""))
+        await owner.select(setup.response, [log], custom_id=select["custom_id"])
+        await until(lambda: f"written into <#{log.id}>" in Card(setup.response).text)
+        await owner.click(setup.response, label="Apply")
+        await page.until("for the audit")
+
+
+async def test_the_pages_of_the_server_lead_to_each_other_and_say_what_to_type(sandbox: Sandbox) -> None:
+    async with aiohttp.ClientSession() as client:
+        for address, other in {"owner": "log", "log": "owner"}.items():
+            root, _, _ = sandbox.addresses[address].partition("#")
+            page = await (await client.get(root)).text()
+            there, _, key = sandbox.addresses[other].partition("#")
+            assert f'<a id="beside" href="{there}">' in page
+            assert key not in page
+            assert "/plexadmin setup" in page
+        conversation = await (await client.get(sandbox.addresses["discord"].partition("#")[0])).text()
+        assert "Type /plexlink" in conversation
+        assert 'id="beside"' not in conversation
 
 
 async def test_the_conversation_is_the_members_alone(sandbox: Sandbox) -> None:

@@ -42,7 +42,7 @@ async def a_sandbox(folder: Path, *options: str) -> AsyncIterator[BotProcess]:
 async def addresses(sandbox: BotProcess) -> dict[str, str]:
     await sandbox.logged("Ctrl-C ends the sandbox")
     return dict(
-        re.findall(r"^  (Discord|owner|plex\.tv|control) +(http://127\.0\.0\.1:\S+)$", sandbox.log, re.MULTILINE)
+        re.findall(r"^  (Discord|owner|log|plex\.tv|control) +(http://127\.0\.0\.1:\S+)$", sandbox.log, re.MULTILINE)
     )
 
 
@@ -88,6 +88,13 @@ async def test_a_newcomer_links_an_account_in_the_browser(sandbox: BotProcess, c
     await expect(discord.page.get_by_role("img", name="QR code")).to_have_count(0)
 
 
+async def test_the_welcome_says_what_to_type_on_each_page_of_discord(sandbox: BotProcess) -> None:
+    pages = await addresses(sandbox)
+    for page, hint in {"Discord": "type /plexlink", "owner": "type /plexadmin setup", "log": "#plex-log"}.items():
+        _, _, after = sandbox.log.partition(pages[page])
+        assert hint in after.splitlines()[1]
+
+
 async def test_a_page_without_its_key_shows_nothing(sandbox: BotProcess) -> None:
     pages = await addresses(sandbox)
     async with aiohttp.ClientSession() as client:
@@ -97,7 +104,7 @@ async def test_a_page_without_its_key_shows_nothing(sandbox: BotProcess) -> None
                 assert (await client.get(path)).status == 404
             assert (await client.get(page, headers={"Host": "evil.example"})).status == 404
             assert (await client.get(page)).status == 200
-        for page in (pages["Discord"], pages["owner"]):
+        for page in (pages["Discord"], pages["owner"], pages["log"]):
             root, _, key = page.partition("#")
             for given, status in ((NOBODYS_KEY, 401), (key, 200)):
                 answer = await client.post(f"{root}api/pages", json={}, headers={"X-Simcord-Capability": given})
@@ -172,7 +179,7 @@ async def test_a_taken_port_ends_with_one_sentence(tmp_path: Path) -> None:
     assert not temporary_folders(tmp_path)
 
 
-@pytest.mark.parametrize("offset", [1, 2, 3])
+@pytest.mark.parametrize("offset", [1, 2, 3, 4])
 async def test_the_ports_after_the_first_are_wanted_too(tmp_path: Path, offset: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         sandbox = Sandbox(tmp_path / "sandbox", port=somebody.getsockname()[1] - offset)

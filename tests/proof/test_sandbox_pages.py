@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SHOWS = {
     "discord": "your conversation",
     "owner": "who you are",
+    "log": "Only the owner sees this channel",
     "plex": "Enter a code",
     "control": "canary",
 }
@@ -84,6 +85,15 @@ async def test_the_owner_is_answered_in_the_channel_and_its_member_in_the_conver
     async with context.expect_page() as opened:
         await channel.page.get_by_role("link", name="Go to the message").click()
     await Conversation(await opened.value).see("Your code:")
+
+
+async def test_the_owners_channels_lead_to_each_other(sandbox: Sandbox, context: BrowserContext) -> None:
+    page = await context.new_page()
+    await Conversation.open(page, sandbox.addresses["owner"])
+    for channel in ("#plex-log", "#lounge"):
+        await page.get_by_role("link", name=channel).click()
+        await expect(page).to_have_title(re.compile(channel))
+        await page.locator("#preview-app[aria-busy=false]").wait_for()
 
 
 async def test_closed_direct_messages_bring_the_card_as_an_answer(sandbox: Sandbox, context: BrowserContext) -> None:

@@ -137,9 +137,14 @@ async function watch() {
   if (hasGivenUp && !isAway) window.location.reload();
 }
 
-document.getElementById("channel-empty").textContent = document.body.dataset.conversation
-  ? "This is a channel of the server. Choose at its top who you are, its owner or a member; type / to see the commands."
-  : "This is your conversation with the bot. Type /plexlink below, and press Enter twice.";
+// The page beside this one has the same key, and is reached by whatever name this one was.
+const beside = document.getElementById("beside");
+if (beside) {
+  beside.hostname = location.hostname;
+  beside.hash = location.hash;
+}
+
+document.getElementById("channel-empty").textContent = document.body.dataset.hint;
 document.querySelector(".channel-header").append(document.querySelector(".viewer-control"));
 document.addEventListener("click", stay);
 for (const type of ["click", "keydown"]) document.addEventListener(type, postpone, { capture: true });
