@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import discord
 import pytest
 
 from harness import Card
@@ -70,6 +71,22 @@ async def test_what_happens_is_told_in_order_and_once(world: World) -> None:
     await world.advance(HOUR)
     assert audited_in(world, channel) == expected
     assert written_in(world, world.channel) == []
+
+
+async def test_a_line_notifies_nobody_also_where_the_hosts_bot_would(world: World) -> None:
+    """Our own bot notifies nobody by itself; a host's does, unless it is told."""
+    world.env.bot.allowed_mentions = discord.AllowedMentions.all()
+    role, channel = make_role(world), make_channel(world)
+    world.env.backend.edit_role(world.guild.id, role.id, {"mentionable": True})
+    await world.env.settle()
+    await set_up(world, role, channel)
+    await world.link()
+    await world.advance(60)
+    text = "\n".join(audited_in(world, channel))
+    for mention in (f"<@&{role.id}>", world.owner.mention, world.alice.mention):
+        assert mention in text
+    for message in written_in(world, channel):
+        assert (message.ping_user_ids, message.ping_role_ids, message.mention_everyone) == ([], [], False)
 
 
 async def test_a_channel_begins_with_the_choice_of_it_and_a_former_one_with_the_new_choice(world: World) -> None:
