@@ -77,6 +77,14 @@ def part(message: Any, action: str) -> str:
     return next(each["custom_id"] for each in Card(message).parts if f":{action}:" in each.get("custom_id", ""))
 
 
+async def press_forged(world: World, response: Any, custom_id: str, owner: Any = None) -> Card:
+    """Press a button of an owner's card whose custom id says what we like."""
+    stored = world.env.backend.get_message(response.channel_id, response.id)
+    button = next(part for part in Card(stored).parts if part.get("type") == 2)
+    button["custom_id"], button["disabled"] = custom_id, False
+    return Card((await (owner or world.owner).click(response, label=button["label"])).response)
+
+
 async def show_setup(world: World, owner: Any = None) -> Any:
     return (await (owner or world.owner).slash(world.channel, "plexadmin setup")).response
 

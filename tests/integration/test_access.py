@@ -24,6 +24,7 @@ from servers import (
     set_up,
     share,
     show_setup,
+    stack_roles,
     throw_out,
     unlink,
 )
@@ -438,10 +439,11 @@ async def test_only_what_is_the_owners_own_is_offered_and_what_is_not_is_refused
 
 
 async def test_what_was_offered_to_one_owner_is_nothing_in_the_hands_of_another(world: World) -> None:
-    await host(world)
+    role = await host(world)
     response = await ask_for_plex_servers(world)
     handle = options(response)["Basement"]
     helpers = make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, role, helpers)
     helper = world.join("helper")
     world.env.backend.add_member_role(world.guild.id, helper.id, helpers.id)
     await world.env.settle()
@@ -535,6 +537,34 @@ async def test_who_may_not_manage_the_server_any_more_chooses_no_plex_server(wor
         result = await helper.click(card, custom_id=part(card, action))
     assert "who may manage this server" in Card(result.response).text
     assert (world.rows("guilds"), asked(world)) == before
+
+
+@pytest.mark.parametrize("action", ["everybody", "plex-server"])
+async def test_nobody_lets_others_have_a_role_that_is_not_below_their_own(world: World, action: str) -> None:
+    role = await hosted(world)
+    helpers = make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, helpers, role)
+    helper = world.join("helper")
+    world.env.backend.add_member_role(world.guild.id, helper.id, helpers.id)
+    await world.env.settle()
+    for name in ("Attic", "Basement"):
+        share(world, account_of("helper"), name, owned=name == "Attic")
+    share(world, ALICE, "Attic")
+    await world.link(helper, account_of("helper"))
+    await world.link()
+    if action == "everybody":
+        result = await helper.click(await show_setup(world, helper), label="Everybody who has linked")
+    else:
+        card = await ask_for_plex_servers(world, helper)
+        result = await helper.select(card, [options(card)["Attic"]], custom_id=part(card, action))
+    await world.advance(10)
+    assert "not below your own highest role" in Card(result.response).text
+    assert roles_of(world, world.alice) == []
+    setup = (await helper.click(result.response, label="Back")).response
+    assert "Only members of the Plex server *Basement*" in Card(setup).text
+    await world.owner.click(await show_setup(world), label="Everybody who has linked")
+    await world.advance(2)
+    assert roles_of(world, world.alice) == [role.id]
 
 
 async def test_a_name_of_a_plex_server_can_do_no_harm(world: World) -> None:

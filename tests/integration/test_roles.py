@@ -154,6 +154,23 @@ async def test_where_discord_tells_who_joins_a_linked_member_gets_the_role_at_on
         assert roles_of(world, alice) == [role.id]
 
 
+async def test_who_leaves_a_server_or_is_banned_keeps_the_link_and_the_roles_of_others(tmp_path: Path) -> None:
+    async with a_world(tmp_path, members_intent=True) as world:
+        await set_up(world, make_role(world))
+        with in_another_server(world):
+            theirs, there = make_role(world, "Theirs"), world.guild.id
+            await set_up(world, theirs)
+            alice = world.guild.add_member(world.alice.user)
+        token = await world.link()
+        await world.advance(10)
+        world.guild.remove_member(world.alice)  # Discord says the same of a ban
+        await world.advance(10)
+        assert {row["guild_id"] for row in world.rows("members")} == {there}
+        assert list(world.env.backend.get_member(there, alice.id).role_ids) == [theirs.id]
+        assert await world.stored_token() == token
+        assert world.plex.is_alive(token)
+
+
 async def test_a_role_taken_by_hand_comes_back_within_a_day(world: World) -> None:
     role = make_role(world)
     await set_up(world, role)
@@ -211,6 +228,9 @@ async def test_a_role_that_is_deleted_is_noted_and_another_can_be_chosen(world: 
     world.env.backend.delete_role(world.guild.id, role.id)
     await world.env.settle()
     assert world.rows("guilds")[0]["objection"] == "gone"
+    await world.advance(2)
+    (told,) = world.messages(world.owner)
+    assert "needs a look" in Card(told).text
     another = make_role(world, "Another")
     await set_up(world, another)
     assert roles_of(world, world.alice) == [another.id]

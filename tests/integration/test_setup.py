@@ -15,6 +15,7 @@ from servers import (
     make_role,
     memberships,
     part,
+    press_forged,
     raise_role,
     roles_of,
     set_up,
@@ -77,7 +78,7 @@ async def test_a_role_is_refused_with_the_reason_and_the_cure(world: World) -> N
     raise_role(world, high)
     everyone = world.guild.default_role
     managed = next(role for role in world.guild.roles.values() if role.name == world.env.backend.bot_user.name)
-    refused = {high: "Drag my role above it", everyone: "Everybody has", managed: "belongs to another bot"}
+    refused = {high: "Drag my role above it", everyone: "Everybody has", managed: "nobody give it. Choose another"}
     for name in ("administrator", "manage_messages", "ban_members", "kick_members", "mention_everyone"):
         refused[make_role(world, name, **{name: True})] = "manage or moderate"
     refused[make_role(world, "webhooks", manage_webhooks=True)] = "manage or moderate"
@@ -106,7 +107,11 @@ async def test_nobody_makes_the_bot_give_a_role_above_their_own(world: World) ->
     await world.env.settle()
     helper = helper_with(world, "helper", helpers)
     response = await choose(world, await show_setup(world, helper), "role", high, owner=helper)
-    assert "not below your own highest role" in Card(response).text
+    assert "not below your own highest role. Choose a lower one" in Card(response).text
+    for action in ("apply", "undo"):
+        forged = await press_forged(world, await show_setup(world, helper), f"plexadmin:{action}:{high.id}:0", helper)
+        assert "not below your own highest role" in forged.text
+    assert world.rows("guilds") == []
     await set_up(world, low, owner=helper)
     assert world.rows("guilds")[0]["role_id"] == low.id
     await set_up(world, high)

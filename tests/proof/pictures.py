@@ -247,6 +247,8 @@ def owners(now: datetime, _: str) -> Iterator[Shot]:
     choices = [Choice("1", Secret("Basement")), Choice("2", Secret("Attic"))]
     yield Shot("plex-choices", admin_views.plex_choices(choices, server.setup))
     yield Shot("plex-needs-link", admin_views.needs_link(USER_ID, server.setup))
+    above = admin_messages.objection(Objection.ABOVE_CALLER, "<@&2>")
+    yield Shot("plex-refused", admin_views.refused(above, server.setup))
     for name, text in {"silent": admin_messages.PLEX_SILENT, "none": admin_messages.NONE_OWNED}.items():
         yield Shot(f"plex-{name}", admin_views.no_plex_server(text, server.setup))
     found = Found(entry=linked, server=server)

@@ -17,7 +17,7 @@ from . import access_desk, admin_messages, admin_views, member_desk, member_mess
 from .admin_views import AdminAction, SetupCard
 from .member_views import MemberAction
 from .panels import can_write_in
-from .roles import objection_to
+from .roles import is_above, objection_to
 
 if TYPE_CHECKING:
     import re
@@ -188,6 +188,8 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
                     return await _draft(desk, caller, admin_views.with_choice(chosen, action, values))
                 case AdminAction.APPLY | AdminAction.UNDO:
                     return await self._apply(desk, caller, chosen)
+                case AdminAction.PLEX_SERVER | AdminAction.EVERYBODY if text := await _above(desk, caller):
+                    return admin_views.refused(text, chosen)
                 case _:
                     card = await access_desk.answer(desk.ownership, caller, action, chosen, values)
                     return card or await _draft(desk, caller, chosen)
@@ -400,3 +402,9 @@ def _is_closed(guild: discord.Guild, chosen: Setup) -> bool:
         return False
     channel = guild.get_channel(chosen.audit_channel_id)
     return channel is None or not can_write_in(channel)
+
+
+async def _above(desk: Desk, caller: discord.Member) -> str | None:
+    """Return why an owner does not choose to whom the role goes, where it is none that they could choose."""
+    role_id = (await desk.servers.of(caller.guild.id)).setup.role_id
+    return admin_messages.objection(Objection.ABOVE_CALLER, f"<@&{role_id}>") if is_above(role_id, caller) else None

@@ -69,9 +69,14 @@ OBJECTIONS = {
         "I cannot give {role}: it is not below my own role. Drag my role above it, in the server's settings under "
         "Roles."
     ),
-    Objection.ABOVE_CALLER: "I do not give {role} for you: it is not below your own highest role.",
+    Objection.ABOVE_CALLER: (
+        "I do not give {role} for you: it is not below your own highest role. Choose a lower one, or let somebody do "
+        "this whose highest role is above it."
+    ),
     Objection.EVERYONE: "Everybody has {role} already. Choose, or make, a role for linked members.",
-    Objection.MANAGED: "{role} belongs to another bot or to a subscription; Discord lets nobody give it.",
+    Objection.MANAGED: (
+        "{role} belongs to another bot or to a subscription; Discord lets nobody give it. Choose another role."
+    ),
     Objection.DANGEROUS: (
         "I do not give {role}: it lets people manage or moderate this server. Choose a role without such permissions."
     ),

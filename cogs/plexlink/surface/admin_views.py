@@ -128,6 +128,11 @@ def no_plex_server(text: str, chosen: Setup) -> CardView:
     return CardView(GREY, ui.TextDisplay(text), ui.ActionRow(again, back))
 
 
+def refused(text: str, chosen: Setup) -> CardView:
+    """Return why what was pressed is not done, with the way back."""
+    return CardView(RED, ui.TextDisplay(text), ui.ActionRow(_button(admin_messages.BACK, AdminAction.BACK, chosen)))
+
+
 def needs_link(user_id: int, chosen: Setup) -> CardView:
     """Return the answer to an owner who has no link with which to show what is theirs."""
     link: ui.Button[CardView] = ui.Button(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..community import Objection
+from ..members import NotKnown
 from . import admin_messages, member_views
 from .member_views import MemberAction
-from .roles import objection_to
+from .roles import is_above, objection_to
 
 if TYPE_CHECKING:
     import discord
@@ -36,11 +37,21 @@ async def answer(members: Members, caller: discord.Member, action: MemberAction,
         case MemberAction.WITHDRAW:
             return member_views.member(await members.withdraw(guild.id, number, actor_id=caller.id))
         case MemberAction.GIVE_BACK:
-            return member_views.member(await members.give_back(guild.id, number, actor_id=caller.id))
+            return await _give_back(members, caller, number)
         case MemberAction.CHECK:
             return member_views.answer(await members.check(guild.id, number, actor_id=caller.id))
         case MemberAction.FIND:
             return member_views.member(await members.find(guild.id, number))
+
+
+async def _give_back(members: Members, caller: discord.Member, user_id: int) -> CardView:
+    """Let a member have the role again, if it is one that the caller may let anybody have."""
+    found = await members.find(caller.guild.id, user_id)
+    role_id = None if isinstance(found, NotKnown) else found.server.setup.role_id
+    if is_above(role_id, caller):
+        why = admin_messages.objection(Objection.ABOVE_CALLER, f"<@&{role_id}>")
+        return member_views.member(found, headline=why)
+    return member_views.member(await members.give_back(caller.guild.id, user_id, actor_id=caller.id))
 
 
 def _trouble(guild: discord.Guild, server: Server) -> str | None:

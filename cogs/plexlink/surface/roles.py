@@ -34,16 +34,25 @@ DANGEROUS = discord.Permissions(
 
 def objection_to(role: discord.Role, *, caller: discord.Member | None = None) -> Objection | None:
     """Return why a role must not be given, by this bot, or, where one is named, for this owner."""
-    guild = role.guild
     if role.is_default():
         return Objection.EVERYONE
     if role.managed:
         return Objection.MANAGED
     if role.permissions.value & DANGEROUS.value:
         return Objection.DANGEROUS
-    if caller is not None and caller.id != guild.owner_id and role >= caller.top_role:
+    if caller is not None and _is_above(role, caller):
         return Objection.ABOVE_CALLER
     return _out_of_reach(role)
+
+
+def is_above(role_id: int | None, caller: discord.Member) -> bool:
+    """Tell whether a role is none that an owner may let anybody have, though somebody of higher rank has chosen it."""
+    role = None if role_id is None else caller.guild.get_role(role_id)
+    return role is not None and _is_above(role, caller)
+
+
+def _is_above(role: discord.Role, caller: discord.Member) -> bool:
+    return caller.id != role.guild.owner_id and role >= caller.top_role
 
 
 def _out_of_reach(role: discord.Role) -> Objection | None:
