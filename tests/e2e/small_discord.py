@@ -13,7 +13,7 @@ It outlives the bots that connect: one that was killed and started again meets t
         await discord.click(alice, card, label="Cancel")
 
 What members do is here; the state is in `small_discord_model`, the answers in `small_discord_rest` and
-`small_discord_gateway`. Where it differs from Discord: no rate limits, no permissions, one shard, nothing is told of
+`small_discord_gateway`. Where it differs from Discord: no rate limits, no permissions, nothing is told of
 messages, selects and modals cannot be used, and a file which no component shows is refused.
 """
 

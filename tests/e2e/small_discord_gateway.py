@@ -63,8 +63,15 @@ class Session:
 
     id: str
     intents: int
+    shard: tuple[int, int] = (0, 1)
+    """Its number, and how many there are."""
     events: list[Json] = field(default_factory=list, repr=False)
     connection: Connection | None = field(default=None, repr=False)
+
+    def hears_of(self, guild_id: int | None) -> bool:
+        """Tell whether events of a guild come to it; those of direct messages come to the first shard."""
+        number, count = self.shard
+        return number == (0 if guild_id is None else (guild_id >> 22) % count)
 
     @property
     def sequence(self) -> int:
@@ -103,9 +110,11 @@ class Gateway:
         return [session for session in self.sessions if session.connection is not None]
 
     async def dispatch(self, name: str, data: Json) -> None:
-        """Tell all sessions, also those that may still resume."""
+        """Tell the sessions whose shard it is, also those that may still resume."""
+        guild_id = data["id"] if name.startswith("GUILD_") else data.get("guild_id")
         for session in list(self.sessions):
-            await session.dispatch(name, data)
+            if session.hears_of(None if guild_id is None else int(guild_id)):
+                await session.dispatch(name, data)
 
     async def close_all(self, code: int) -> None:
         """Close every connection; the sessions stay."""
@@ -174,7 +183,8 @@ class Gateway:
         elif data["intents"] & GUILD_MEMBERS:  # nobody has turned it on
             await connection.close(DISALLOWED_INTENTS, "Disallowed intent(s).")
         else:
-            session = Session(secrets.token_hex(16), data["intents"], connection=connection)
+            number, count = data.get("shard", (0, 1))
+            session = Session(secrets.token_hex(16), data["intents"], (number, count), connection=connection)
             self.sessions.append(session)
             await self._make_ready(session)
             self.identified += 1
@@ -182,7 +192,7 @@ class Gateway:
 
     async def _make_ready(self, session: Session) -> None:
         world = self._world
-        guilds = list(world.guilds.values())
+        guilds = [guild for guild in world.guilds.values() if session.hears_of(guild.id)]
         await session.dispatch(
             "READY",
             {
@@ -192,7 +202,7 @@ class Gateway:
                 "session_id": session.id,
                 "session_type": "normal",
                 "resume_gateway_url": self.url,
-                "shard": [0, 1],
+                "shard": list(session.shard),
                 "application": {"id": str(world.application_id), "flags": 0},
                 "private_channels": [],
                 "relationships": [],

@@ -118,14 +118,52 @@ def channel_json(channel: Channel) -> Json:
 def guild_json(guild: Guild, bot_user: User) -> Json:
     """Describe a guild as GUILD_CREATE does, with the one member whom the bot may know: itself."""
     return {
-        "id": str(guild.id),
-        "name": guild.name,
-        "icon": None,
-        "owner_id": str(guild.owner_id),
+        **_own_json(guild),
         "unavailable": False,
         "large": False,
         "member_count": len(guild.members) + 1,
         "joined_at": instant(guild.created_at),
+        "channels": [channel_json(guild.channel)],
+        "members": [member_json(guild, bot_user)],
+        **{
+            name: []
+            for name in (
+                "threads",
+                "presences",
+                "voice_states",
+                "stage_instances",
+                "guild_scheduled_events",
+                "soundboard_sounds",
+            )
+        },
+    }
+
+
+def fetched_guild_json(guild: Guild) -> Json:
+    """Describe a guild as the REST API does: without members and channels."""
+    names = ("description", "splash", "discovery_splash", "banner", "vanity_url_code", "application_id")
+    return {
+        **_own_json(guild),
+        **dict.fromkeys((*names, "safety_alerts_channel_id", "widget_channel_id", "incidents_data")),
+        "home_header": None,
+        "region": "deprecated",
+        "widget_enabled": False,
+        "max_presences": None,
+        "max_members": 500_000,
+        "max_stage_video_channel_users": 50,
+        "max_video_channel_users": 25,
+        "premium_subscription_count": 0,
+        "premium_progress_bar_enabled": False,
+        "nsfw": False,
+    }
+
+
+def _own_json(guild: Guild) -> Json:
+    return {
+        "id": str(guild.id),
+        "name": guild.name,
+        "icon": None,
+        "owner_id": str(guild.owner_id),
         "preferred_locale": "en-US",
         "features": [],
         "verification_level": 0,
@@ -141,21 +179,8 @@ def guild_json(guild: Guild, bot_user: User) -> Json:
         "afk_channel_id": None,
         "afk_timeout": 300,
         "roles": [everyone_json(guild), *(role_json(role) for role in (guild.member_role, guild.bot_role))],
-        "channels": [channel_json(guild.channel)],
-        "members": [member_json(guild, bot_user)],
-        **{
-            name: []
-            for name in (
-                "emojis",
-                "stickers",
-                "threads",
-                "presences",
-                "voice_states",
-                "stage_instances",
-                "guild_scheduled_events",
-                "soundboard_sounds",
-            )
-        },
+        "emojis": [],
+        "stickers": [],
     }
 
 

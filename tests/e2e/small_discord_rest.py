@@ -16,6 +16,7 @@ from small_discord_payloads import (
     application_json,
     callback_json,
     channel_json,
+    fetched_guild_json,
     member_json,
     message_json,
     own_user_json,
@@ -80,6 +81,7 @@ class Rest:
         member = r"/guilds/{guild:\d+}/members/{user:\d+}"
         return [
             ("GET", "/users/@me", self._own_user),
+            ("GET", r"/guilds/{guild:\d+}", self._guild),
             ("GET", member, self._member),
             ("PUT", member + r"/roles/{role:\d+}", self._give_role),
             ("DELETE", member + r"/roles/{role:\d+}", self._take_role),
@@ -91,6 +93,7 @@ class Rest:
             ("PUT", commands, self._sync_commands),
             ("POST", commands, self._upsert_command),
             ("DELETE", rf"{commands}/{{command:\d+}}", self._delete_command),
+            ("GET", channel, self._channel),
             ("GET", channel + "/messages", self._history),
             ("POST", channel + "/messages", self._send),
             ("PATCH", message, self._edit),
@@ -258,11 +261,19 @@ class Rest:
 
     # Members and their roles
 
-    def _member_of(self, request: web.Request) -> tuple[Guild, User]:
+    def _guild_of(self, request: web.Request) -> Guild:
         guild = self._world.guilds.get(int(request.match_info["guild"]))
         if guild is None:
             raise unknown("Guild", 10004)
-        user = next((user for user in guild.members if user.id == int(request.match_info["user"])), None)
+        return guild
+
+    async def _guild(self, request: web.Request) -> web.Response:
+        return answer_json(fetched_guild_json(self._guild_of(request)))
+
+    def _member_of(self, request: web.Request) -> tuple[Guild, User]:
+        guild = self._guild_of(request)
+        people = [*guild.members, self._world.bot_user]
+        user = next((user for user in people if user.id == int(request.match_info["user"])), None)
         if user is None:
             raise unknown("Member", 10007)
         return guild, user
@@ -293,6 +304,9 @@ class Rest:
         if user is None or user is self._world.bot_user:
             raise messages.invalid("recipient_id", "RECIPIENT_UNKNOWN", "There is nobody with this id.")
         return answer_json(channel_json(self._world.dm_channel(user)))
+
+    async def _channel(self, request: web.Request) -> web.Response:
+        return answer_json(channel_json(self._channel_of(request)))
 
     def _channel_of(self, request: web.Request) -> Channel:
         channel = self._world.channels.get(int(request.match_info["channel"]))
