@@ -82,11 +82,11 @@ pictures: $(VENV)/dev.stamp
 
 lock: $(UV)
 	$(COMPILE) --group installer -o requirements-installer.lock
-	$(COMPILE) pyproject.toml --extra bot --group build -o requirements.lock
-	$(COMPILE) pyproject.toml --extra bot --extra sandbox --group build -o requirements-sandbox.lock
-	$(COMPILE) pyproject.toml --extra bot --extra sandbox --group dev -o requirements-dev.lock
-	$(COMPILE) pyproject.toml --extra bot -c .ci/red.txt --resolution lowest-direct -o $(VENV)/lowest.txt
-	$(COMPILE) pyproject.toml --extra bot --extra sandbox --group dev -c .ci/red.txt -c $(VENV)/lowest.txt \
+	$(COMPILE) pyproject.toml --extra bot --extra postgres --group build -o requirements.lock
+	$(COMPILE) pyproject.toml --extra bot --extra postgres --extra sandbox --group build -o requirements-sandbox.lock
+	$(COMPILE) pyproject.toml --extra bot --extra postgres --extra sandbox --group dev -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra bot --extra postgres -c .ci/red.txt --resolution lowest-direct -o $(VENV)/lowest.txt
+	$(COMPILE) pyproject.toml --extra bot --extra postgres --extra sandbox --group dev -c .ci/red.txt -c $(VENV)/lowest.txt \
 	 -o requirements-lowest.lock
 
 clean:

@@ -138,9 +138,12 @@ async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
         async with asyncio.timeout(GIVES_UP_AFTER_SECONDS):
             await _find_database(settings)
             await _log_in(bot, settings)
-            await _find_gateway(bot)
-            connecting = asyncio.create_task(_connect(bot), name="plexlink-gateway")
-            await _until_ready(bot, connecting)
+            if settings.shards.are_none:
+                connecting = asyncio.create_task(_stand_by(bot), name="plexlink-standing-by")
+            else:
+                await _find_gateway(bot)
+                connecting = asyncio.create_task(_connect(bot), name="plexlink-gateway")
+                await _until_ready(bot, connecting)
             # What is there by now stays: a collection that went through all of it would hold the event loop for 80 ms.
             gc.freeze()
     except TimeoutError:
@@ -165,7 +168,7 @@ async def _find_database(settings: BotSettings) -> None:
     delay, began = _FIRST_RETRY_SECONDS, time.monotonic()
     while True:
         try:
-            await check(settings.plexlink)
+            await check(settings.plexlink, settings.shards)
         except DatabaseInUseError as error:  # mostly the process before us, which is about to stop
             if time.monotonic() >= began + PREDECESSOR_STOPS_WITHIN_SECONDS:
                 raise
@@ -221,6 +224,12 @@ async def _connect(bot: PlexLinkBot) -> None:
             delay = await _wait(delay, _unreachable(bot, "gateway", error))
         else:
             return
+
+
+async def _stand_by(bot: PlexLinkBot) -> None:
+    """Be there for the work alone, without a gateway, until the bot is stopped."""
+    bot.stand_by()
+    await asyncio.Event().wait()
 
 
 def _unreachable(bot: PlexLinkBot, what: str, error: Exception) -> str:

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import webbrowser
+from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path  # noqa: TC003 - Typer reads the annotation
@@ -107,6 +108,35 @@ def confirm_dead() -> None:
         typer.echo(f"plexlink: {error}", err=True)
         raise typer.Exit(process.Exit.CONFIGURATION) from None
     typer.echo(f"{count} refusals are believed now." if count else "Nothing is held back.")
+
+
+@app.command()
+def processes() -> None:
+    """Show the processes that run on the same PostgreSQL, their shards, and which of them works.
+
+    All of them answer members; the one that works asks plex.tv and draws the cards. Another one takes that over when it stops, or has not been heard of for 12 seconds.
+    """  # noqa: E501 - the terminal wraps it
+    from plexlink.errors import PlexLinkError  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
+    from plexlink.wiring import processes as present  # noqa: PLC0415
+
+    from . import app as process  # noqa: PLC0415
+
+    try:
+        found = asyncio.run(present(PlexLinkSettings.load(open_environment())))
+    except PlexLinkError as error:
+        typer.echo(f"plexlink: {error}", err=True)
+        raise typer.Exit(process.Exit.CONFIGURATION) from None
+    if found is None:
+        typer.echo("The database is a file, which one process uses; several need a PostgreSQL.")
+        return
+    for each in found:
+        up = timedelta(seconds=int(each.up_seconds))
+        typer.echo(
+            f"{each.host}  shards {each.shards}  version {each.version}  up {up}{'  works' if each.works else ''}"
+        )
+    if not found:
+        typer.echo("No process is there.")
 
 
 @app.command()

@@ -44,7 +44,8 @@ class PlexLinkBot(commands.AutoShardedBot):
             command_prefix=commands.when_mentioned,
             help_command=None,
             intents=intents,
-            shard_count=shard_count,
+            shard_count=settings.shards.count or shard_count,
+            shard_ids=list(settings.shards.ids) or None,  # type: ignore[arg-type] # nothing: all of them
             proxy=None if settings.discord_proxy is None else settings.discord_proxy.reveal(),
             max_messages=None,
             member_cache_flags=discord.MemberCacheFlags.none(),
@@ -54,18 +55,23 @@ class PlexLinkBot(commands.AutoShardedBot):
             chunk_guilds_at_startup=False,
         )
         self.plexlink_settings = settings.plexlink
+        self.plexlink_shards = settings.shards
         self.plexlink_observe = observe
         self._gives_roles = settings.roles
         self._command_list: CommandList | None = None
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection to Discord stands, on every shard."""
+        """Whether the connection to Discord stands, on every shard that this process runs."""
+        if self.plexlink_shards.are_none:
+            return not self.is_closed()
         return self.is_ready() and not self.is_closed() and not any(shard.is_closed() for shard in self.shards.values())
 
     @property
     def lacks_commands(self) -> bool:
         """Whether Discord has our commands nowhere."""
+        if not self.plexlink_shards.have_first:
+            return False  # that is another process's to know
         return self._command_list is None or self._command_list.is_nowhere
 
     @property
@@ -83,18 +89,26 @@ class PlexLinkBot(commands.AutoShardedBot):
         """Load the plugin, and see that Discord has its commands."""
         if _PLUGIN not in self.extensions:  # it is there already where only the telling failed
             await self.load_extension(_PLUGIN)
-        if self._command_list is None:
+        if self._command_list is None and self.plexlink_shards.have_first:  # one process is enough
             settings = self.plexlink_settings
             self._command_list = CommandList(
                 self, guilds=settings.guilds, record=settings.data_dir / _COMMANDS_FILE, invite=self.invite_url()
             )
-        await self._command_list.compare()
+        if self._command_list is not None:
+            await self._command_list.compare()
 
     async def close(self) -> None:
         """Stop."""
         if self._command_list is not None:
             await self._command_list.stop()
         await super().close()
+
+    def stand_by(self) -> None:
+        """Go on with the work without a gateway: no shard is this process's, and Discord's API is all that it needs."""
+        cog = self.get_cog("PlexLink")
+        if isinstance(cog, PlexLink) and cog.desk is not None:
+            cog.desk.resume()
+        _log.info("bot.standing_by: no shard is this process's, but the work may be")
 
     async def launch_shard(self, gateway: yarl.URL, shard_id: int, *, initial: bool = False) -> None:
         """Connect a shard that comes back soon after the gateway does, however long it was gone."""

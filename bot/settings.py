@@ -16,6 +16,7 @@ from environs import EnvError
 from plexlink.errors import SettingError
 from plexlink.models import Secret
 from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_boolean, parse_proxy, parse_url
+from plexlink.shards import ALL_SHARDS, Shards
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -56,6 +57,8 @@ class BotSettings:
     """Zero: no web server."""
     roles: bool = False
     """Whether those who invite the bot are asked to let it give roles."""
+    shards: Shards = ALL_SHARDS
+    """Which of the bot's shards this process runs."""
     members_intent: bool = False
     """Whether Discord tells who joins and leaves; it has to be turned on there as well."""
     log_format: str = "console"
@@ -98,6 +101,7 @@ class BotSettings:
             web_port=reader.read("PLEXLINK_WEB_PORT", _port, 8080, "a port from 0 to 65535; 0 turns the pages off"),
             roles=reader.read("PLEXLINK_ROLES", parse_boolean, False, "true or false"),  # noqa: FBT003 - a default
             members_intent=reader.read("PLEXLINK_MEMBERS_INTENT", parse_boolean, False, "true or false"),  # noqa: FBT003
+            shards=reader.read("PLEXLINK_SHARDS", Shards.parse, ALL_SHARDS, "shards as in 0-3/16 or 0/2, or none"),
             log_format=reader.read("PLEXLINK_LOG_FORMAT", _format, "console", "console or json"),
             log_level=reader.read("PLEXLINK_LOG_LEVEL", _level, logging.INFO, "DEBUG, INFO, WARNING or ERROR"),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +11,19 @@ import pytest
 from harness import World, a_world
 from plex_tv_client import Client, Clock, connected
 from plexlink_bot.sandbox.plex_tv import PlexTV
+from postgres import Server, a_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _the_same_classes() -> Iterator[None]:
+    """Keep the modules that tests have imported: to unload the plugin forgets them, and later ones would be others."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "plexlink"}
+    yield
+    sys.modules.update(before)
 
 
 @pytest.fixture
@@ -37,6 +47,22 @@ async def plex(clock: Clock) -> AsyncIterator[PlexTV]:
 async def client(plex: PlexTV) -> AsyncIterator[Client]:
     async with connected(plex) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL that all tests of this process share, each with a database of its own."""
+    with a_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database, of each engine in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/plexlink.sqlite3"
+    server: Server = request.getfixturevalue("postgres")
+    return server.create_database()
 
 
 @pytest.fixture

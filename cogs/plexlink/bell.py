@@ -52,17 +52,33 @@ class Bell:
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[Happened], None]] = []
+        self._carry: Callable[[Happened], None] | None = None
 
     def listen(self, hear: Callable[[Happened], None]) -> Callable[[], None]:
         """Let `hear` be called with everything from now on; return how to stop that."""
         self._listeners.append(hear)
         return lambda: self._listeners.remove(hear)
 
+    def carry_with(self, carry: Callable[[Happened], None] | None) -> None:
+        """Let `carry` bring to other processes what is told here."""
+        self._carry = carry
+
     def ring(self, *happened: Happened) -> None:
-        """Tell all who listen. Never raise: what has happened has happened, whoever stumbles over it."""
+        """Tell all who listen, here and elsewhere. Never raise: it has happened, whoever stumbles over it."""
+        self.ring_here(*happened)
+        if self._carry is not None:
+            for each in happened:
+                _told(self._carry, each)
+
+    def ring_here(self, *happened: Happened) -> None:
+        """Tell all who listen in this process."""
         for each in happened:
             for hear in tuple(self._listeners):
-                try:
-                    hear(each)
-                except Exception:  # noqa: BLE001 - logged; what was not planned now, the sweep plans
-                    _log.exception("bell.not_heard happened=%s", type(each).__name__)
+                _told(hear, each)
+
+
+def _told(hear: Callable[[Happened], None], happened: Happened) -> None:
+    try:
+        hear(happened)
+    except Exception:  # noqa: BLE001 - logged; what was not planned now, the sweep plans
+        _log.exception("bell.not_heard happened=%s", type(happened).__name__)

@@ -18,6 +18,7 @@
     │   ├── DatabaseInUseError      another bot runs on it, or another program keeps us out: try again later
     │   ├── StoreUnavailableError   full, locked, read-only, gone: it works again once that is mended
     │   ├── ConflictError           another one was quicker: look again
+    │   ├── FencedError             another process has begun to work: this one's work is over
     │   └── NewerRowError           a newer release wrote this row; the others can be read
     ├── NotifyError              Discord did not take a card: try again
     ├── IllegalTransitionError   the attempt cannot do this from its state
@@ -93,6 +94,10 @@ class StoreUnavailableError(StoreError):
 
 class ConflictError(StoreError):
     """There may be only one of these, and there is one already; nothing was kept."""
+
+
+class FencedError(StoreError):
+    """Another process has begun to work; nothing was kept."""
 
 
 class NewerRowError(StoreError):

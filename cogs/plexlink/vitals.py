@@ -27,6 +27,10 @@ class Jobs:
     overdue_seconds: float
 
 
+NO_JOBS = Jobs(waiting={}, overdue_seconds=0.0)
+"""In a process that does not do the work."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What the work is at, and how often plex.tv may be asked at present."""
@@ -47,7 +51,7 @@ class Stock:
 
 
 class Vitals:
-    """Look how the plugin is; `folder` is where the database lies."""
+    """Look how the plugin is; `folder` is where the database lies, if this machine has it."""
 
     def __init__(
         self,
@@ -56,13 +60,15 @@ class Vitals:
         clock: Clock,
         pace: Pace,
         jobs: Callable[[], Jobs],
+        has_worker: Callable[[], bool],
         check_keys: Callable[[], None],
-        folder: Path,
+        folder: Path | None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._pace = pace
         self._jobs = jobs
+        self._has_worker = has_worker
         self._check_keys = check_keys
         self.folder = folder
 
@@ -92,7 +98,7 @@ class Vitals:
         return self._jobs().overdue_seconds > STUCK_AFTER_SECONDS
 
     async def ailments(self) -> list[str]:
-        """Return in a word each what keeps members from linking: "database", "keys"."""
+        """Return in a word each what keeps members from linking: "database", "keys", or "work" that nobody does."""
         found = []
         try:
             await self._store.check()
@@ -102,4 +108,6 @@ class Vitals:
             self._check_keys()
         except (VaultError, SettingError):
             found.append("keys")
+        if not self._has_worker():
+            found.append("work")
         return found

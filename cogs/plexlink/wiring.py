@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from .bell import Bell
 from .clock import Clock
 from .errors import SettingError
 from .files import is_open_to_others
+from .keeper import Keeper, refuse_collision
 from .keys import open_vault
 from .ledger import Ledger
 from .linking import Linking
@@ -24,10 +27,12 @@ from .observations import unobserved
 from .ownership import Ownership
 from .plex import Pace, PinStyle, PlexClient, header_text
 from .servers import Servers
+from .shards import ALL_SHARDS
 from .store import Database, Store
 from .surface.admin import PlexAdmin
 from .surface.audits import DiscordAudits
 from .surface.cog import Desk, PlexLink
+from .surface.guilds import Guilds, shards_of
 from .surface.notifier import DiscordNotifier
 from .surface.panels import DiscordPanels
 from .surface.roles import DiscordRoles
@@ -50,7 +55,7 @@ from .work.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from datetime import timedelta
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from discord.ext import commands
@@ -58,6 +63,9 @@ if TYPE_CHECKING:
     from .bell import Happened
     from .observations import Observation, Observe
     from .settings import PlexLinkSettings
+    from .shards import Shards
+    from .tenure import Process
+    from .vault import Vault
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +73,7 @@ _log = logging.getLogger(__name__)
 def build(bot: commands.Bot, settings: PlexLinkSettings) -> tuple[PlexLink, PlexAdmin]:
     """Return the cogs: that of the members, which opens all resources when it is added to the bot, and the owners'."""
     plexlink = PlexLink(bot=bot, opener=lambda: running(bot, settings), is_user_installable=settings.user_install)
-    return plexlink, PlexAdmin(bot=bot, plexlink=plexlink, panels=DiscordPanels(bot=bot))
+    return plexlink, PlexAdmin(bot=bot, plexlink=plexlink, panels=DiscordPanels(bot=bot, guilds=Guilds(bot=bot)))
 
 
 @asynccontextmanager
@@ -100,28 +108,24 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         store = Store(database=database, vault=vault)
         _warn_of_others(database, settings)
         ledger = Ledger(store=store, clock=clock, bell=bell, observe=observe)
+        guilds = Guilds(bot=bot)
         notifier = DiscordNotifier(
-            bot=bot, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
+            bot=bot, guilds=guilds, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
         )
         bell.listen(_publisher(bot))
-        agenda = Agenda(pace=pace)
-        worker = await resources.enter_async_context(
-            _working(
-                ledger=ledger,
-                plex=plex,
-                agenda=agenda,
-                notifier=notifier,
-                keeper=DiscordRoles(bot=bot),
-                channel=DiscordAudits(bot=bot),
-                panels=DiscordPanels(bot=bot),
-                bell=bell,
-                clock=clock,
-                pin_style=pin_style,
-                audit_days=settings.audit_days,
-                grace=settings.role_grace,
-                observe=observe,
-            )
+        ground = _Ground(
+            bot=bot,
+            settings=settings,
+            bell=bell,
+            clock=clock,
+            plex=plex,
+            pace=pace,
+            pin_style=pin_style,
+            guilds=guilds,
+            notifier=notifier,
+            observe=observe,
         )
+        work = await resources.enter_async_context(_work(ground, database, store, vault))
         tokens = Tokens(store=store, clock=clock)
         resources.push_async_callback(tokens.stop)
         links = Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days)
@@ -136,67 +140,120 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
                 store=store,
                 clock=clock,
                 pace=pace,
-                jobs=agenda.jobs,
+                jobs=work.jobs,
+                has_worker=work.has_worker,
                 check_keys=vault.check,
-                folder=database.file.parent,
+                folder=database.folder,
             ),
             notifier=notifier,
             clock=clock,
-            resume=worker.resume,
+            resume=work.resume,
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What the work stands on, whenever this process does it."""
+
+    bot: commands.Bot
+    settings: PlexLinkSettings
+    bell: Bell
+    clock: Clock
+    plex: PlexClient
+    pace: Pace
+    pin_style: PinStyle
+    guilds: Guilds
+    notifier: DiscordNotifier
+    observe: Observe
+
+
 @asynccontextmanager
-async def _working(
-    *,
-    ledger: Ledger,
-    plex: PlexClient,
-    agenda: Agenda,
-    notifier: DiscordNotifier,
-    keeper: DiscordRoles,
-    channel: DiscordAudits,
-    panels: DiscordPanels,
-    bell: Bell,
-    clock: Clock,
-    pin_style: PinStyle,
-    audit_days: int,
-    grace: timedelta,
-    observe: Observe,
-) -> AsyncIterator[Worker]:
+async def _work(ground: _Ground, database: Database, store: Store, vault: Vault) -> AsyncIterator[Worker | Keeper]:
+    """Work, or keep ready to where several processes could, for as long as the block lasts."""
+
+    def begin(keeper: Keeper, epoch: int) -> AbstractAsyncContextManager[Worker]:
+        return _working(ground, store.fenced(epoch), may_work=keeper.may_work)
+
+    shards = shards_of(ground.bot)
+    line = database.line(host=socket.gethostname(), shards=str(shards), version=_version())
+    if line is None:
+        async with _working(ground, store, may_work=lambda: True) as worker:
+            yield worker
+        return
+    keeper = Keeper(line=line, store=store, bell=ground.bell, vault=vault, shards=shards, begin=begin)
+    try:
+        await keeper.start()
+        yield keeper
+    finally:
+        await keeper.stop()
+
+
+@asynccontextmanager
+async def _working(ground: _Ground, store: Store, *, may_work: Callable[[], bool]) -> AsyncIterator[Worker]:
     """Do for a while what exactly one process does."""
-    turns = Turns()
-    presenter = Presenter(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, observe=observe)
-    asker = Asker(ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=pin_style)
+    bell, clock, plex, notifier, guilds = ground.bell, ground.clock, ground.plex, ground.notifier, ground.guilds
+    settings, panels = ground.settings, DiscordPanels(bot=ground.bot, guilds=guilds)
+    ledger = Ledger(store=store, clock=clock, bell=bell, observe=ground.observe)
+    agenda, turns = Agenda(pace=ground.pace), Turns()
+    presenter = Presenter(
+        ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, observe=ground.observe
+    )
     worker = Worker(
         ledger=ledger,
         agenda=agenda,
-        asker=asker,
+        asker=Asker(
+            ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=ground.pin_style
+        ),
         presenter=presenter,
         sign_outs=SignOuts(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
         given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
         notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
         health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         access=AccessCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
-        roles=Roles(ledger=ledger, agenda=agenda, keeper=keeper, clock=clock, grace=grace),
-        audits=Audits(ledger=ledger, agenda=agenda, channel=channel, clock=clock),
+        roles=Roles(
+            ledger=ledger,
+            agenda=agenda,
+            keeper=DiscordRoles(guilds=guilds),
+            clock=clock,
+            grace=settings.role_grace,
+        ),
+        audits=Audits(ledger=ledger, agenda=agenda, channel=DiscordAudits(guilds=guilds), clock=clock),
         panels=Panels(ledger=ledger, agenda=agenda, keeper=panels, clock=clock),
         clock=clock,
-        audit_days=audit_days,
+        audit_days=settings.audit_days,
+        may_work=may_work,
     )
     stop_hearing = bell.listen(worker.hear)
-    await worker.start()
     try:
+        await worker.start()
         yield worker
     finally:
         await worker.stop()
         stop_hearing()
 
 
-async def check(settings: PlexLinkSettings) -> None:
+async def check(settings: PlexLinkSettings, shards: Shards = ALL_SHARDS) -> None:
     """Open database and keys as `running` does, and close them. Raise as it does."""
     _make_folder(settings)
     async with Database.open(_place(settings)) as database:
         await open_vault(database, settings)
+        line = database.line(host=socket.gethostname(), shards=str(shards), version=_version())
+        if line is not None:
+            try:
+                await refuse_collision(line, shards)
+            finally:
+                await line.close()
+
+
+async def processes(settings: PlexLinkSettings) -> list[Process] | None:
+    """Return the processes that are there, longest first; nothing where a database is one process's alone.
+
+    Raises:
+        SettingError, StoreError: one sentence says what is wrong.
+
+    """
+    async with Database.visit(_place(settings)) as database:
+        return await database.processes()
 
 
 async def believe_refusals(settings: PlexLinkSettings) -> int:
@@ -262,7 +319,7 @@ def _place(settings: PlexLinkSettings) -> Path | str:
 
 def _warn_of_others(database: Database, settings: PlexLinkSettings) -> None:
     """Say what other users of the machine may open; the database's own files are made private without a word."""
-    for folder in sorted({settings.data_dir.resolve(), database.file.parent}):
+    for folder in sorted({settings.data_dir.resolve(), database.folder or settings.data_dir.resolve()}):
         if is_open_to_others(folder):
             _log.warning(
                 "store.folder_not_private folder=%s: others may open it; give the bot one of its own, chmod 700", folder

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from plexlink_bot.sandbox.plex_answers import Pin
+    from postgres import PostgresDatabase
     from small_discord import Guild, Interaction, Message, User
 
 RUN = ("-m", "plexlink_bot", "run")
@@ -173,10 +174,13 @@ def free_port() -> int:
 class Deployment:
     """A bot's surroundings: Discord with a server and a member, plex.tv, a data folder, an environment."""
 
-    def __init__(self, *, discord: SmallDiscord, plex: PlexTV, folder: Path) -> None:
+    def __init__(
+        self, *, discord: SmallDiscord, plex: PlexTV, folder: Path, database: PostgresDatabase | None = None
+    ) -> None:
         self.discord = discord
         self.plex = plex
         self.folder = folder
+        self.database = database
         self.data_dir = folder / "data"
         self.alice: User = discord.add_user("alice")
         self.guild: Guild = discord.add_guild("Home Cinema", [self.alice])
@@ -188,6 +192,8 @@ class Deployment:
             "PLEXLINK_PLEX_RATE": "20",
             "PLEXLINK_WEB_PORT": "0",
         }
+        if database is not None:
+            self.environment["PLEXLINK_DATABASE_URL"] = database.url
         self._processes: list[BotProcess] = []
 
     def join(self, name: str) -> User:
@@ -198,6 +204,12 @@ class Deployment:
 
     def choose_role(self) -> None:
         """Let linked members have the server's role, as if its owner had chosen it; the database must be there."""
+        if self.database is not None:
+            self.database.sql(
+                "INSERT INTO plexlink_guilds (id, role_id, audited_to)"  # noqa: S608 - ids
+                f" VALUES ({self.guild.id}, {self.guild.member_role.id}, 0) ON CONFLICT DO NOTHING"
+            )
+            return
         with closing(sqlite3.connect(self.data_dir / "plexlink.sqlite3", isolation_level=None, timeout=60)) as database:
             database.execute(
                 "INSERT OR IGNORE INTO plexlink_guilds (id, role_id, audited_to) VALUES (?, ?, 0)",
@@ -314,15 +326,17 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployment(folder: Path, **environment: str) -> AsyncIterator[Deployment]:
-    """Give the surroundings in which bots can be started.
+async def deployment(
+    folder: Path, database: PostgresDatabase | None = None, **environment: str
+) -> AsyncIterator[Deployment]:
+    """Give the surroundings in which bots can be started, with SQLite or another database.
 
     Raises:
         AssertionError: one of them had a secret in its log.
 
     """
     async with SmallDiscord() as discord, PlexTV() as plex:
-        place = Deployment(discord=discord, plex=plex, folder=folder)
+        place = Deployment(discord=discord, plex=plex, folder=folder, database=database)
         place.environment |= environment
         try:
             yield place

@@ -154,7 +154,7 @@ async def test_bot_token_that_only_the_gateway_refuses_is_named_but_not_shown(pl
     [
         ("PLEXLINK_PLEX_RATE", "hunter2", "must be requests a second, from 0.05 to 1000"),
         ("PLEXLINK_KEYS", "first:aHVudGVyMg==", "32 bytes"),
-        ("PLEXLINK_DATABASE_URL", "postgresql://plex:hunter2@db:port/plexlink", "sqlite:////absolute/path/to/file"),
+        ("PLEXLINK_DATABASE_URL", "postgresql://plex:hunter2@db:port/plexlink", "no port where one should be"),
     ],
 )
 async def test_malformed_setting_is_named_but_not_shown(

@@ -351,6 +351,8 @@ async def test_the_tables_of_the_plugin_are_shown_as_they_are(lived: Lived) -> N
         "plexlink_notices": 1,
         "plexlink_audit": 3,
         "plexlink_numbers": 0,
+        "plexlink_processes": 0,
+        "plexlink_tenure": 0,
         "plexlink_guilds": 0,
         "plexlink_members": 0,
         "plexlink_withdrawals": 0,

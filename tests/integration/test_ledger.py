@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,7 +19,6 @@ from plexlink.vault import Key, KeyRing, Vault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 RING = KeyRing({"a": Key("a", bytes(32))})
@@ -31,10 +28,15 @@ ACCOUNT = Account(id=Secret("7"), name=Secret("alice"), is_managed=False)
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with Database.open(f"sqlite:///{tmp_path}/db") as database:
-        vault = Vault(ring=RING, records=Vault.first_records(RING), reload=lambda: RING)
-        yield Store(database=database, vault=vault)
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with Database.open(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    vault = Vault(ring=RING, records=Vault.first_records(RING), reload=lambda: RING)
+    return Store(database=database, vault=vault)
 
 
 @pytest.fixture
@@ -193,11 +195,13 @@ async def test_a_cancel_counts_though_the_code_came_meanwhile(ledger: Ledger) ->
     assert (await ledger.advance(requested, flow.Cancelled())).state is State.CANCELLED
 
 
-async def test_a_link_whose_key_is_missing_is_not_erased(ledger: Ledger, store: Store, tmp_path: Path) -> None:
+async def test_a_link_whose_key_is_missing_is_not_erased(ledger: Ledger, store: Store, database: Database) -> None:
     attempt = await ledger.advance(await waiting(ledger), flow.Granted(Secret("a-token-of-plex")))
     await ledger.decide(attempt, ACCOUNT)
-    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
-        other.execute("UPDATE plexlink_links SET token_envelope = replace(token_envelope, 'plk1:a:', 'plk1:gone:')")
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE plexlink_links SET token_envelope = replace(token_envelope, 'plk1:a:', 'plk1:gone:')"
+        )
     with pytest.raises(UnknownKeyError):
         await erase(ledger)
     async with store.transaction() as tx:
@@ -205,11 +209,13 @@ async def test_a_link_whose_key_is_missing_is_not_erased(ledger: Ledger, store: 
         assert await tx.sign_outs.ids() == []
 
 
-async def test_a_link_whose_name_is_broken_is_still_signed_out(ledger: Ledger, store: Store, tmp_path: Path) -> None:
+async def test_a_link_whose_name_is_broken_is_still_signed_out(
+    ledger: Ledger, store: Store, database: Database
+) -> None:
     attempt = await ledger.advance(await waiting(ledger), flow.Granted(Secret("a-token-of-plex")))
     await ledger.decide(attempt, ACCOUNT)
-    with closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as other:
-        other.execute("UPDATE plexlink_links SET account_name_envelope = token_envelope")
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql("UPDATE plexlink_links SET account_name_envelope = token_envelope")
     await erase(ledger)
     async with store.transaction() as tx:
         (row_id,) = await tx.sign_outs.ids()

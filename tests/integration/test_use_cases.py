@@ -44,7 +44,6 @@ from plexlink.vault import Key, KeyRing, Vault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from plexlink.bell import Happened
 
@@ -92,8 +91,8 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with Database.open(f"sqlite:///{tmp_path}/db") as database:
+async def desk(database_url: str) -> AsyncIterator[Desk]:
+    async with Database.open(database_url) as database:
         vault = Vault(ring=RING, records=Vault.first_records(RING), reload=lambda: RING)
         clock, bell = Clock(now=lambda: NOW, monotonic=lambda: 0.0), Bell()
         ledger = Ledger(store=Store(database=database, vault=vault), clock=clock, bell=bell)

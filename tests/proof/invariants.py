@@ -92,6 +92,9 @@ class Books:
     @classmethod
     def read(cls, place: Deployment) -> Books:
         """Read as any other program would, without changing a byte; what was never committed is not there."""
+        if place.database is not None:
+            tables = place.database.read("keys", "guilds", *TABLES)
+            return cls._opened(place, tables) if tables.get("keys") else NOTHING
         path = place.data_dir / "plexlink.sqlite3"
         if not path.exists():
             return NOTHING
@@ -100,10 +103,17 @@ class Books:
             known = {row["name"] for row in database.execute("SELECT name FROM sqlite_master")}
             if "plexlink_keys" not in known:
                 return NOTHING
-            records = {row["name"]: row["value"] for row in database.execute("SELECT name, value FROM plexlink_keys")}
             database.execute("BEGIN")
-            rows = {name: [dict(row) for row in database.execute(f"SELECT * FROM plexlink_{name}")] for name in TABLES}  # noqa: S608 - fixed names
-            has_role = database.execute("SELECT count(role_id) FROM plexlink_guilds").fetchone()[0] > 0
+            tables = {
+                name: [dict(row) for row in database.execute(f"SELECT * FROM plexlink_{name}")]  # noqa: S608 - fixed names
+                for name in ("keys", "guilds", *TABLES)
+            }
+        return cls._opened(place, tables)
+
+    @classmethod
+    def _opened(cls, place: Deployment, rows: dict[str, list[Row]]) -> Books:
+        records = {row["name"]: row["value"] for row in rows.pop("keys")}
+        has_role = any(row["role_id"] for row in rows.pop("guilds"))
         given_up, notices = {row["id"] for row in rows.pop("leftovers")}, rows.pop("notices")
         for table, found in rows.items():
             _open(place, records, table, found)

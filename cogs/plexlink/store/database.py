@@ -1,4 +1,4 @@
-"""The database itself: opening, transactions, schema; `sqlite.py` is what the engine needs."""
+"""The database itself: opening, transactions, schema; what an engine needs is its own module's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
-from ..errors import StoreError, StoreUnavailableError
+from ..errors import FencedError, StoreError, StoreUnavailableError
 from ..observations import Committed, unobserved
 from . import migrations, tables
 from .signatures import sign_all
-from .sqlite import WRITES_NOTHING_NEW, SqliteFile, strangers, wait_for_disk
-from .troubles import translated, translated_files
+from .sqlite import SqliteFile
+from .troubles import translated_files
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ..observations import Observe
+    from ..tenure import Process
+    from .backend import Backend
     from .cells import Sealer
+    from .line import Line
 
 _log = logging.getLogger(__name__)
 
 _MIGRATING = asyncio.Lock()
 """Alembic's operations go through one global proxy: two databases in one process are migrated in turn."""
 
-_TOLD: set[Path] = set()
-
 
 class Database:
-    """One SQLite file, held by this process alone among bots; the command line may share it."""
+    """One database, held by this process alone among bots; the command line may share it."""
 
-    def __init__(self, file: SqliteFile, observe: Observe = unobserved) -> None:
-        self._file = file
+    def __init__(self, backend: Backend, observe: Observe = unobserved) -> None:
+        self._backend = backend
         self._observe = observe
-        self._engine = file.create_engine()
-        # SQLite lets one write at a time anyway; in turn, nobody waits for itself and files can be put back between.
+        # One transaction goes at a time anyway; in turn, nobody waits for itself and files can be put back between.
         self._turn = asyncio.Lock()
         self._trouble: str | None = None
         self._is_closed = False
@@ -56,13 +56,13 @@ class Database:
         Raises:
             SettingError: the URL is not one that PlexLink can use.
             DatabaseInUseError: another bot runs on this file.
-            StoreError: the file cannot be opened, a newer PlexLink wrote it, or somebody changed its schema.
+            StoreError: it cannot be used, a newer PlexLink wrote it, or somebody changed its schema.
 
         """
-        file = SqliteFile(place)
-        _tell_place(file.resolved)
-        with file.held():
-            database = cls(file, observe)
+        backend = _backend(place)
+        backend.tell_place()
+        async with backend.held():
+            database = cls(backend, observe)
             try:
                 await database._migrate()
                 yield database
@@ -80,9 +80,9 @@ class Database:
             StoreError: no bot of this version has run on it.
 
         """
-        file = SqliteFile(place)
-        file.check_presence()
-        database = cls(file)
+        backend = _backend(place)
+        backend.check_presence()
+        database = cls(backend)
         try:
             async with database._transaction() as connection:
                 if not await connection.run_sync(migrations.is_current):
@@ -92,22 +92,32 @@ class Database:
             await database._close()
 
     @property
-    def file(self) -> Path:
-        """Where the database lies, whatever links lead there."""
-        return self._file.resolved
+    def folder(self) -> Path | None:
+        """Where the database's files are, if this machine has them."""
+        return self._backend.folder
+
+    def line(self, *, host: str, shards: str, version: str) -> Line | None:
+        """Return a new process's line to the others on this database, where there can be others."""
+        return self._backend.line(host=host, shards=shards, version=version)
+
+    async def processes(self) -> list[Process] | None:
+        """Return the processes that are there, longest first; nothing where there can be only one."""
+        with self._backend.translated():
+            return await self._backend.processes()
 
     def watch(self, look: Callable[[], None]) -> None:
         """Call `look` before and after each transaction; where it raises OSError, nothing is saved."""
         self._looks.append(look)
 
     @asynccontextmanager
-    async def transaction(self, *, must_last: bool = True) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, *, must_last: bool = True, epoch: int | None = None) -> AsyncIterator[AsyncConnection]:
         """Give a connection inside a writing transaction, committed at the end of the block.
 
         What need not last is not waited for until the disk has it: a crash of the machine may lose it, one of the
-        process does not.
+        process does not. What belongs to the `epoch` of a tenure is done only while that lasts.
 
         Raises:
+            FencedError: the tenure is another process's by now.
             StoreUnavailableError: the machine does not let us at present; nothing of the block was kept.
             StoreError: the database refused, or is closed; nothing of the block was kept.
 
@@ -117,6 +127,8 @@ class Database:
                 raise StoreError("The database is closed.")
             try:
                 async with self._transaction(must_last=must_last) as connection:
+                    if epoch is not None and epoch != await connection.scalar(select(tables.tenure.c.epoch)):
+                        raise FencedError("Another process has begun to work.")
                     yield connection
             except StoreUnavailableError as error:
                 self._tell(str(error))
@@ -125,24 +137,22 @@ class Database:
                 await self._recover()
 
     @asynccontextmanager
-    async def _transaction(self, *, must_last: bool = True) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, *, must_last: bool = True, is_long: bool = False) -> AsyncIterator[AsyncConnection]:
         await self._stay_in_place()
-        with translated():
-            async with self._engine.connect() as connection:
-                await wait_for_disk(connection, at_commits=must_last)
-                self._file.takes_changes()  # what was rolled back is no change
-                async with connection.begin():
-                    yield connection
-                    began = time.perf_counter()
-                if self._file.takes_changes():
-                    self._observe(Committed(time.perf_counter() - began))
+        with self._backend.translated():
+            async with self._backend.begun(must_last=must_last, is_long=is_long) as connection:
+                self._backend.takes_changes()  # what was rolled back is no change
+                yield connection
+                began = time.perf_counter()
+            if self._backend.takes_changes():
+                self._observe(Committed(time.perf_counter() - began))
         # What was committed into a deleted file is not kept yet.
         await self._stay_in_place()
-        await self._file.forget_erased(self._engine)
+        await self._backend.forget_erased()
 
     async def _stay_in_place(self) -> None:
         """Put the files back if somebody took them away."""
-        await self._file.stay_in_place(self._engine)
+        await self._backend.stay_in_place()
         with translated_files():
             for look in self._looks:
                 look()
@@ -156,13 +166,13 @@ class Database:
     async def check(self) -> None:
         """Write what changes nothing. Raises StoreError where that fails."""
         async with self.transaction(must_last=False) as connection:
-            await connection.exec_driver_sql(WRITES_NOTHING_NEW)
+            await self._backend.touch(connection)
 
     async def _recover(self) -> None:
         """Find out whether the trouble is over: a full or read-only disk can still be read."""
         try:
             async with self._transaction() as connection:
-                await connection.exec_driver_sql(WRITES_NOTHING_NEW)
+                await self._backend.touch(connection)
         except StoreUnavailableError:
             return
         self._trouble = None
@@ -179,7 +189,7 @@ class Database:
         """Let a transaction that is under way end, and begin no other: the engine closes only what is not in use."""
         async with self._turn:
             self._is_closed = True
-            await self._engine.dispose()
+            await self._backend.close()
 
     async def key_records(self, first: Callable[[], dict[str, str]]) -> dict[str, str]:
         """Return the rows of the key table; in a new database, write those that `first` makes.
@@ -215,11 +225,11 @@ class Database:
 
         def copy(version: str) -> None:
             # While this transaction is open nobody else writes: the copy is of exactly what is upgraded.
-            self._file.copy_before_upgrade(version, now=datetime.now(UTC))
+            self._backend.keep_copy(version, now=datetime.now(UTC))
 
-        async with _MIGRATING, self._transaction() as connection:
+        async with _MIGRATING, self._transaction(is_long=True) as connection:
             version = await connection.run_sync(migrations.migrate, copy)
-            found = await connection.run_sync(strangers, tables.metadata)
+            found = await connection.run_sync(self._backend.strangers, tables.metadata)
             if found:
                 raise StoreError(
                     f"The database holds what PlexLink did not make ({', '.join(found)}), which might keep what is "
@@ -231,11 +241,13 @@ class Database:
             _log.info("store.upgraded from=%s to=%s", version, migrations.HEAD)
 
 
-def _tell_place(path: Path) -> None:
-    """Say once where the database lies: a process opens it twice, and a start that fails tries again."""
-    if path not in _TOLD:
-        _TOLD.add(path)
-        _log.info("store.opening file=%s", path)
+def _backend(place: Path | str) -> Backend:
+    """Return the engine behind a path or a URL; PostgreSQL's is imported where it is used."""
+    if isinstance(place, str) and place.startswith("postgres"):
+        from .postgres import PostgresServer  # noqa: PLC0415 - the driver is an extra, and takes its time
+
+        return PostgresServer(place)
+    return SqliteFile(place)
 
 
 async def _read_keys(connection: AsyncConnection) -> dict[str, str]:
@@ -249,6 +261,7 @@ async def _write_keys(connection: AsyncConnection, records: dict[str, str]) -> N
 
 async def _holds_data(connection: AsyncConnection) -> bool:
     for table in tables.metadata.sorted_tables:
-        if (await connection.execute(select(table).limit(1))).first() is not None:
+        is_data = table not in {tables.processes, tables.tenure}
+        if is_data and (await connection.execute(select(table).limit(1))).first() is not None:
             return True
     return False

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -25,10 +25,11 @@ from ..errors import SettingError, StoreError
 from ..files import OWNER_ONLY
 from .anchor import Anchor, with_companions
 from .lock import acquire
-from .troubles import translated_files
+from .troubles import translated, translated_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from sqlalchemy import Connection, MetaData
@@ -56,14 +57,16 @@ _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",
 )
 
-_log = logging.getLogger(__name__)
-
-WRITES_NOTHING_NEW = "PRAGMA user_version = 0"
+_WRITES_NOTHING_NEW = "PRAGMA user_version = 0"
 """Writes a page and changes nothing; an UPDATE to what is there already would write nothing."""
+
+_TOLD: set[Path] = set()
+
+_log = logging.getLogger(__name__)
 
 
 class SqliteFile:
-    """The file that a path or a URL names; a bot holds it, the command line visits it.
+    """The file that a path or a URL names; a bot holds it, the command line visits it: see `backend.Backend`.
 
     Raises:
         SettingError: the URL names no SQLite file.
@@ -78,8 +81,20 @@ class SqliteFile:
         self._anchor: Anchor | None = None
         self._has_changed = False
         self._has_erased = True  # whatever an earlier process left in the log
+        self._engine = self._create_engine()
 
-    def create_engine(self) -> AsyncEngine:
+    @property
+    def folder(self) -> Path:
+        """Where the file lies, whatever links lead there."""
+        return self.resolved.parent
+
+    def tell_place(self) -> None:
+        """Say once where the database lies: a process opens it twice, and a start that fails tries again."""
+        if self.resolved not in _TOLD:
+            _TOLD.add(self.resolved)
+            _log.info("store.opening file=%s", self.resolved)
+
+    def _create_engine(self) -> AsyncEngine:
         """Return an engine with one connection."""
         # Never as text: a path may hold what means something in a URL.
         url = URL.create("sqlite+aiosqlite", database=str(self._path))
@@ -88,6 +103,32 @@ class SqliteFile:
         event.listen(engine.sync_engine, "begin", _begin)
         event.listen(engine.sync_engine, "after_cursor_execute", self._note, named=True)
         return engine
+
+    @asynccontextmanager
+    async def begun(self, *, must_last: bool = True, is_long: bool = False) -> AsyncIterator[AsyncConnection]:  # noqa: ARG002 - nothing takes too long for a file
+        """Give a connection in a transaction, committed at the end of the block."""
+        async with self._engine.connect() as connection:
+            await _wait_for_disk(connection, at_commits=must_last)
+            async with connection.begin():
+                yield connection
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Raise what SQLite raises as a `StoreError`."""
+        return translated()
+
+    async def touch(self, connection: AsyncConnection) -> None:
+        """Write what changes nothing."""
+        await connection.exec_driver_sql(_WRITES_NOTHING_NEW)
+
+    def line(self, **_: object) -> None:
+        """Return nothing: a file is one process's."""
+
+    async def processes(self) -> None:
+        """Return nothing, for the same reason."""
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._engine.dispose()
 
     def _note(self, *, cursor: DBAPICursor, statement: str, context: ExecutionContext, **_: object) -> None:
         """Remember that something was changed, or that a secret may be in the log and nowhere else any more."""
@@ -102,22 +143,22 @@ class SqliteFile:
         has_changed, self._has_changed = self._has_changed, False
         return has_changed
 
-    async def forget_erased(self, engine: AsyncEngine) -> None:
+    async def forget_erased(self) -> None:
         """Empty the log of what was erased: it keeps every page as it was at each commit.
 
         As long as another program reads, that is for the next time.
         """
         if self._has_erased:
-            emptying = asyncio.ensure_future(self._empty_log(engine))
+            emptying = asyncio.ensure_future(self._empty_log())
             try:
                 await asyncio.shield(emptying)
             except asyncio.CancelledError:
                 await emptying  # the engine forgets to close a connection that is given back half-way
                 raise
 
-    async def _empty_log(self, engine: AsyncEngine) -> None:
+    async def _empty_log(self) -> None:
         with suppress(SQLAlchemyError, sqlite3.Error, OSError):
-            async with engine.connect() as connection:
+            async with self._engine.connect() as connection:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 try:
                     await driver.executescript(_EMPTY_LOG)  # one call in the driver's thread: nothing cuts it in two
@@ -126,8 +167,8 @@ class SqliteFile:
                     raise
             self._has_erased = with_companions(self._path)[1].stat().st_size > 0
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
         """Keep other bots away from the file, and hold on to it though somebody deletes it.
 
         Raises:
@@ -153,7 +194,7 @@ class SqliteFile:
         if not self._path.is_file():
             raise StoreError(f"There is no database {self.resolved} yet; start the bot first.")
 
-    def copy_before_upgrade(self, version: str, *, now: datetime) -> None:
+    def keep_copy(self, version: str, *, now: datetime) -> None:
         """Put a copy of the database beside it, where it holds anything.
 
         On the loop, for all its waiting for the disk: nothing may cancel it half-way.
@@ -166,7 +207,7 @@ class SqliteFile:
         if copy is not None:
             _log.info("store.copied file=%s: the database as it was before its upgrade", copy)
 
-    async def stay_in_place(self, engine: AsyncEngine) -> None:
+    async def stay_in_place(self) -> None:
         """Put the files back if somebody took them away. Raise StoreUnavailableError where that fails."""
         anchor = self._anchor
         if anchor is None or anchor.holds():
@@ -175,9 +216,19 @@ class SqliteFile:
         anchor.save()
         _acquire_again(self._lock)
         try:
-            await engine.dispose()
+            await self._engine.dispose()
         finally:
             anchor.renew()
+
+    def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:
+        """Name what is at our tables and was not made by us."""
+        ours = {table.name for table in metadata.sorted_tables}
+        made = connection.exec_driver_sql("SELECT type, name, tbl_name FROM sqlite_master")
+        found = [f"{kind} {name}" for kind, name, table in made if table in ours and kind in {"trigger", "view"}]
+        for table in metadata.sorted_tables:
+            columns = connection.exec_driver_sql("SELECT name FROM pragma_table_xinfo(?)", (table.name,)).scalars()
+            found += [f"column {table.name}.{name}" for name in columns if name not in table.columns]
+        return found
 
 
 def _path_of(url: str) -> Path:
@@ -189,7 +240,8 @@ def _path_of(url: str) -> Path:
     path = unquote(found["path"]) if found else ":memory:"
     if path == ":memory:" or "\0" in path:
         raise SettingError(
-            "PLEXLINK_DATABASE_URL must name an SQLite file: sqlite:////absolute/path/to/file.sqlite3 (four slashes)."
+            "PLEXLINK_DATABASE_URL must name an SQLite file, sqlite:////absolute/path/to/file.sqlite3 (four slashes), "
+            "or a PostgreSQL, postgresql://user:password@host/database."
         )
     if "?" in url:
         raise SettingError("PLEXLINK_DATABASE_URL has a ?, which ends a path in URLs; write it as %3F.")
@@ -233,7 +285,7 @@ def _make_private(path: Path, lock: Path) -> None:
             _log.warning("store.not_private file=%s: others may open it; %s", file.name, os.strerror(error.errno or 0))
 
 
-async def wait_for_disk(connection: AsyncConnection, *, at_commits: bool) -> None:
+async def _wait_for_disk(connection: AsyncConnection, *, at_commits: bool) -> None:
     """Let commits wait until the disk has them, or not; before a transaction begins, and until it is said otherwise."""
     raw = await connection.get_raw_connection()
     synchronous = _FULL if at_commits else _NORMAL
@@ -242,17 +294,6 @@ async def wait_for_disk(connection: AsyncConnection, *, at_commits: bool) -> Non
         raw.info[_SYNCHRONOUS] = None  # whoever is cut off here does not know
         await driver.executescript(f"PRAGMA synchronous = {synchronous}")
         raw.info[_SYNCHRONOUS] = synchronous
-
-
-def strangers(connection: Connection, metadata: MetaData) -> list[str]:
-    """Name what is at our tables and was not made by us: it might keep what is erased."""
-    ours = {table.name for table in metadata.sorted_tables}
-    made = connection.exec_driver_sql("SELECT type, name, tbl_name FROM sqlite_master")
-    found = [f"{kind} {name}" for kind, name, table in made if table in ours and kind in {"trigger", "view"}]
-    for table in metadata.sorted_tables:
-        columns = connection.exec_driver_sql("SELECT name FROM pragma_table_xinfo(?)", (table.name,)).scalars()
-        found += [f"column {table.name}.{name}" for name in columns if name not in table.columns]
-    return found
 
 
 def _prepare(driver_connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type is private

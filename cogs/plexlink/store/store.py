@@ -48,19 +48,25 @@ class Transaction:
 class Store:
     """PlexLink's rows in a database, their secrets sealed by a vault."""
 
-    def __init__(self, *, database: Database, vault: Sealer) -> None:
+    def __init__(self, *, database: Database, vault: Sealer, epoch: int | None = None) -> None:
         self._database = database
         self._vault = vault
+        self._epoch = epoch
+
+    def fenced(self, epoch: int) -> Store:
+        """Return a store for the work of a tenure: it keeps nothing any more when another process has begun to work."""
+        return Store(database=self._database, vault=self._vault, epoch=epoch)
 
     @asynccontextmanager
     async def transaction(self, *, must_last: bool = True) -> AsyncIterator[Transaction]:
         """Give the repositories in one transaction, committed at the end of the block; see `Database.transaction`.
 
         Raises:
+            FencedError: the store is for the work of a tenure that is over.
             StoreError: the database refused; nothing of the block was kept.
 
         """
-        async with self._database.transaction(must_last=must_last) as connection:
+        async with self._database.transaction(must_last=must_last, epoch=self._epoch) as connection:
             yield Transaction(connection, self._vault)
 
     async def check(self) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    DateTime,
     Float,
     Index,
     Integer,
@@ -78,8 +79,8 @@ Index(
     "plexlink_attempts_one_open",
     attempts.c.user_id,
     unique=True,
-    # Where PostgreSQL is added, `postgresql_where` says the same; merely naming it imports that dialect, a tenth of the
-    # time that a start takes.
+    # For PostgreSQL the migration alone says the same: merely naming `postgresql_where` imports that dialect, a tenth
+    # of the time that a start takes.
     sqlite_where=attempts.c.ended_at.is_(None),
 )
 
@@ -234,6 +235,27 @@ numbers = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("value", Float, nullable=False),
+)
+
+# Instants by the clock of the database's server, in which all processes believe; no file has rows in these two.
+processes = Table(
+    "plexlink_processes",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("host", String(64), nullable=False),
+    Column("shards", String(256), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+)
+
+tenure = Table(
+    "plexlink_tenure",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("holder", String(22), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("leased_until", DateTime(timezone=True), nullable=False),
 )
 
 keys = Table(

@@ -15,6 +15,7 @@ from ..community import Objection, Setup
 from ..errors import NotifyError, StoreError, StoreUnavailableError
 from . import access_desk, admin_messages, admin_views, member_desk, member_messages, member_views, views
 from .admin_views import AdminAction, SetupCard
+from .guilds import shards_of
 from .member_views import MemberAction
 from .panels import can_write_in
 from .roles import is_above, objection_to
@@ -286,9 +287,7 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
 
     def _is_ours(self, guild_id: int) -> bool:
         """Tell whether this process would see a server; others may run other shards."""
-        shards = getattr(self._bot, "shards", None)
-        count = self._bot.shard_count
-        return not shards or not count or (guild_id >> 22) % count in shards
+        return shards_of(self._bot).have(guild_id)
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:

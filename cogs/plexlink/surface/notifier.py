@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..models import Answer, Reserved, Showing
+    from .guilds import Guilds
 
 T = TypeVar("T")
 
@@ -67,12 +68,14 @@ class DiscordNotifier:
         self,
         *,
         bot: commands.Bot,
+        guilds: Guilds,
         clock: Clock,
         plex_url: str,
         pin_style: PinStyle,
         product: Callable[[], str],
     ) -> None:
         self._bot = bot
+        self._guilds = guilds
         self._clock = clock
         self._plex_url = plex_url
         self._pin_style = pin_style
@@ -82,6 +85,7 @@ class DiscordNotifier:
     async def show(self, showing: Showing) -> Place | None:
         """Bring something to its member and return where it is now; see `showing.Notifier`."""
         async with in_time():
+            await self._guilds.recall(*_concerned(showing))
             if await self._is_drawn(showing):
                 return showing.place
             if showing.nonce is None:
@@ -281,7 +285,7 @@ class DiscordNotifier:
         lines: list[messages.RoleLine | None] = []
         asked_in = showing.content.attempt.guild_id if isinstance(showing.content, AttemptCard) else None
         for each in showing.roles:
-            guild = self._bot.get_guild(each.guild_id)
+            guild = self._guilds.shown(each.guild_id)
             role = guild.get_role(each.role_id or 0) if guild else None
             if guild is not None and role is not None:
                 is_elsewhere = asked_in != each.guild_id
@@ -299,7 +303,7 @@ class DiscordNotifier:
 
     def _reserved(self, reserved: Reserved) -> messages.RoleLine | None:
         """Return the role that is not for the member, in the server where they asked."""
-        guild = self._bot.get_guild(reserved.guild_id)
+        guild = self._guilds.shown(reserved.guild_id)
         role = guild.get_role(reserved.role_id) if guild else None
         if role is None:
             return None
@@ -321,11 +325,21 @@ class DiscordNotifier:
     def _origin(self, content: AttemptCard | Notice | Pointer) -> str | None:
         if isinstance(content, Pointer):
             return None
-        guild_id = content.attempt.guild_id if isinstance(content, AttemptCard) else content.guild_id
+        guild_id = _asked_in(content)
         if guild_id is None:
             return None
-        guild = self._bot.get_guild(guild_id)
+        guild = self._guilds.shown(guild_id)
         return "a server" if guild is None else guild.name
+
+
+def _concerned(showing: Showing) -> set[int | None]:
+    """Return the servers whose names or roles stand on a card."""
+    asked_in = None if isinstance(showing.content, Pointer) else _asked_in(showing.content)
+    return {asked_in, *(each.guild_id for each in showing.roles)}
+
+
+def _asked_in(content: AttemptCard | Notice) -> int | None:
+    return content.attempt.guild_id if isinstance(content, AttemptCard) else content.guild_id
 
 
 def _is_about(message: discord.Message, content: AttemptCard | Notice | Pointer, view: views.CardView) -> bool:
@@ -401,6 +415,8 @@ async def in_time() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(_LONGEST_SECONDS):
             yield
+    except NotifyError:
+        raise
     except discord.HTTPException as error:
         raise NotifyError(f"Discord answered HTTP {error.status}, code {code_of(error)}") from None
     except _MISTAKES:

@@ -15,6 +15,8 @@ from .notifier import code_of, in_time, is_final
 if TYPE_CHECKING:
     from discord.ext import commands
 
+    from .guilds import Guilds
+
 _GONE = {
     10003,  # unknown channel
     10008,  # unknown message
@@ -30,8 +32,9 @@ def can_write_in(channel: discord.abc.GuildChannel) -> bool:
 class DiscordPanels:
     """Post panels, delete them, and look whether they are there; see `work.panels.PanelKeeper`."""
 
-    def __init__(self, *, bot: commands.Bot) -> None:
+    def __init__(self, *, bot: commands.Bot, guilds: Guilds) -> None:
         self._bot = bot
+        self._guilds = guilds
 
     async def post(self, channel: discord.TextChannel) -> int | None:
         """Post a panel; return its id, or nothing where Discord does not let us.
@@ -57,10 +60,8 @@ class DiscordPanels:
 
     async def is_gone(self, *, guild_id: int, channel_id: int, message_id: int) -> bool:
         """Tell whether a panel is gone; see `work.panels.PanelKeeper`. One that we may not see may still be there."""
-        guild = self._bot.get_guild(guild_id)
-        if guild is None or guild.unavailable:
-            raise NotifyError("Discord does not show the server at present")
         async with in_time():
+            await self._guilds.find(guild_id)
             try:
                 await self._bot.get_partial_messageable(channel_id).fetch_message(message_id)
             except discord.HTTPException as error:

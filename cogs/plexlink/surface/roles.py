@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import discord
 
 from ..community import Kept, Objection
-from ..errors import NotifyError
 from .notifier import code_of, in_time
 
 if TYPE_CHECKING:
-    from discord.ext import commands
+    from .guilds import Guilds
 
 _NO_MEMBER = {10007, 10013}
 _NO_ROLE = 10011
@@ -32,8 +31,13 @@ DANGEROUS = discord.Permissions(
 """What nobody should get from a program: a role with one of these is not given."""
 
 
-def objection_to(role: discord.Role, *, caller: discord.Member | None = None) -> Objection | None:
-    """Return why a role must not be given, by this bot, or, where one is named, for this owner."""
+def objection_to(
+    role: discord.Role, *, me: discord.Member | None = None, caller: discord.Member | None = None
+) -> Objection | None:
+    """Return why a role must not be given, by this bot, or, where one is named, for this owner.
+
+    `me` is the bot as a member, where the gateway does not show it.
+    """
     if role.is_default():
         return Objection.EVERYONE
     if role.managed:
@@ -42,7 +46,7 @@ def objection_to(role: discord.Role, *, caller: discord.Member | None = None) ->
         return Objection.DANGEROUS
     if caller is not None and _is_above(role, caller):
         return Objection.ABOVE_CALLER
-    return _out_of_reach(role)
+    return _out_of_reach(role, me or role.guild.me)
 
 
 def is_above(role_id: int | None, caller: discord.Member) -> bool:
@@ -55,9 +59,8 @@ def _is_above(role: discord.Role, caller: discord.Member) -> bool:
     return caller.id != role.guild.owner_id and role >= caller.top_role
 
 
-def _out_of_reach(role: discord.Role) -> Objection | None:
+def _out_of_reach(role: discord.Role, me: discord.Member) -> Objection | None:
     """Return why Discord would not let the bot give or take a role."""
-    me = role.guild.me
     if not me.guild_permissions.manage_roles:
         return Objection.NO_PERMISSION
     return Objection.TOO_HIGH if role >= me.top_role else None
@@ -66,20 +69,19 @@ def _out_of_reach(role: discord.Role) -> Objection | None:
 class DiscordRoles:
     """Give and take roles; see `work.roles.RoleKeeper`."""
 
-    def __init__(self, *, bot: commands.Bot) -> None:
-        self._bot = bot
+    def __init__(self, *, guilds: Guilds) -> None:
+        self._guilds = guilds
 
     async def see_to(self, *, guild_id: int, user_id: int, role_id: int | None, has: bool) -> Kept | Objection:
         """See to it that a member has a role, or has it not; see `work.roles.RoleKeeper`."""
-        guild = self._bot.get_guild(guild_id)
-        if guild is None or guild.unavailable or guild.me is None:
-            raise NotifyError("Discord does not show the server at present")
-        role = None if role_id is None else guild.get_role(role_id)
-        if role_id is not None and role is None:
-            return Objection.GONE
         async with in_time():
+            guild = await self._guilds.find(guild_id)
+            me = await self._guilds.find_me(guild)
+            role = None if role_id is None else guild.get_role(role_id)
+            if role_id is not None and role is None:
+                return Objection.GONE
             try:
-                return await _see_to(guild, user_id, role, has=has)
+                return await _see_to(guild, me, user_id, role, has=has)
             except discord.HTTPException as error:
                 refusal = _refusal(error)
                 if refusal is None:
@@ -87,11 +89,13 @@ class DiscordRoles:
                 return refusal
 
 
-async def _see_to(guild: discord.Guild, user_id: int, role: discord.Role | None, *, has: bool) -> Kept | Objection:
+async def _see_to(
+    guild: discord.Guild, me: discord.Member, user_id: int, role: discord.Role | None, *, has: bool
+) -> Kept | Objection:
     member = await guild.fetch_member(user_id)
     if role is None or (member.get_role(role.id) is not None) is has:
         return Kept.AS_IT_WAS
-    objection = objection_to(role) if has else _out_of_reach(role)
+    objection = objection_to(role, me=me) if has else _out_of_reach(role, me)
     if objection is not None:
         return objection
     if has:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..community import ServerTouched
-from ..errors import StoreError, StoreUnavailableError
+from ..errors import FencedError, StoreError, StoreUnavailableError
 from ..models import (
     AccessWanted,
     Attempt,
@@ -24,10 +24,13 @@ from .agenda import Key, Kind
 from .shares import Purpose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..bell import Happened
     from ..clock import Clock
     from ..ledger import Ledger
     from ..store import Transaction
+    from ..vitals import Jobs
     from .access import AccessCheck
     from .agenda import Agenda
     from .asker import Asker
@@ -78,6 +81,7 @@ class Worker:
         panels: Panels,
         clock: Clock,
         audit_days: int,
+        may_work: Callable[[], bool],
     ) -> None:
         self._ledger = ledger
         self._agenda = agenda
@@ -94,6 +98,7 @@ class Worker:
         self._clock = clock
         self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
+        self._may_work = may_work
 
     async def start(self) -> None:
         """Recall what was learned, and begin to work.
@@ -114,6 +119,14 @@ class Worker:
             await self._keep_learned()
         except StoreError as error:
             _log.info("worker.not_kept: %s", error)
+
+    def has_worker(self) -> bool:
+        """Tell that there is one."""
+        return True
+
+    def jobs(self) -> Jobs:
+        """Return what waits for its turn."""
+        return self._agenda.jobs()
 
     def resume(self) -> None:
         """Let everything that is unfinished be planned, now or as soon as the database can be used."""
@@ -189,8 +202,12 @@ class Worker:
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""
+        if not self._may_work():  # this process slept, and another one may work by now
+            return
         try:
             await self._do(key)
+        except FencedError:
+            _log.info("worker.fenced kind=%s id=%s", key.kind, key.id)
         except StoreUnavailableError:  # the store has said so, once for all
             self._again(key, longest_seconds=10.0)
         except StoreError as error:

@@ -1,0 +1,152 @@
+"""What the bell tells between processes, as words: ids only, for whoever listens at the database reads along.
+
+A row is named and looked up where it is heard. The one thing that is in no row, what an owner waits for, is sealed.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from .community import ServerTouched
+from .errors import VaultError
+from .models import (
+    SOMEBODY,
+    AccessWanted,
+    Attempt,
+    Cell,
+    Checked,
+    CheckWanted,
+    Finding,
+    GivenUp,
+    Linked,
+    Notice,
+    PlexServer,
+    PlexServersTold,
+    PlexServersWanted,
+    Pressed,
+    Secret,
+    SignOut,
+    TokenDead,
+    Unlinked,
+    Unsure,
+)
+
+if TYPE_CHECKING:
+    from .bell import Happened
+    from .store import Sealer, Transaction
+
+_FOR_ALL = (Checked, PlexServersTold, Linked, Unlinked, TokenDead)
+"""What whoever asked waits for, in whichever process, and what other code hears of in each."""
+
+_LONGEST = 7000
+"""PostgreSQL carries less than 8,000 bytes, https://www.postgresql.org/docs/current/sql-notify.html."""
+
+_SILENT = "-"
+
+
+def is_for_all(happened: Happened) -> bool:
+    """Tell whether all processes are to hear something, and not only the one that works."""
+    return isinstance(happened, _FOR_ALL)
+
+
+def written(happened: Happened, vault: Sealer) -> str:  # noqa: C901, PLR0911, PLR0912 - one a kind
+    """Return something that happened as words."""
+    match happened:
+        case Attempt():
+            return f"attempt {happened.id}"
+        case Pressed(attempt):
+            return f"pressed {attempt.id}"
+        case Notice():
+            return f"notice {happened.id}"
+        case GivenUp():
+            return f"given_up {happened.id}"
+        case SignOut():
+            return f"sign_out {happened.id}"
+        case CheckWanted(link_id):
+            return f"check {link_id}"
+        case Checked(link_id, finding):
+            return f"checked {link_id} {finding}"
+        case AccessWanted(link_id, is_waited_for):
+            return f"access {link_id} {int(is_waited_for)}"
+        case PlexServersWanted(link_id):
+            return f"plex_servers {link_id}"
+        case PlexServersTold(link_id, servers):
+            return f"plex_servers_told {link_id} {_sealed(link_id, servers, vault)}"
+        case ServerTouched(guild_id):
+            return f"server {guild_id}"
+        case Linked():
+            return f"linked {happened.user_id} {happened.link_id} {happened.at.isoformat()}"
+        case Unlinked():
+            return f"unlinked {happened.user_id} {happened.link_id} {happened.at.isoformat()} {happened.reason}"
+        case TokenDead():
+            return f"token_dead {happened.user_id} {happened.link_id} {happened.at.isoformat()}"
+        case Unsure():
+            return "unsure"
+
+
+async def read(words: str, tx: Transaction, vault: Sealer) -> Happened | None:  # noqa: C901, PLR0911, PLR0912 - one a kind
+    """Return what words tell, with its row as it is now; nothing where that is gone, or a newer release wrote them.
+
+    Raises:
+        StoreError: the database cannot be used.
+
+    """
+    match words.split(" "):
+        case ["attempt", attempt_id]:
+            return await tx.attempts.get(attempt_id)
+        case ["pressed", attempt_id]:
+            attempt = await tx.attempts.get(attempt_id)
+            return None if attempt is None else Pressed(attempt)
+        case ["notice", notice_id]:
+            return await tx.notices.get(notice_id)
+        case ["given_up", row_id]:
+            return await tx.given_up.get(row_id)
+        case ["sign_out", row_id]:
+            return await tx.sign_outs.get(row_id)
+        case ["check", link_id]:
+            return CheckWanted(link_id)
+        case ["checked", link_id, finding] if finding in set(Finding):
+            return Checked(link_id, Finding(finding))
+        case ["access", link_id, is_waited_for]:
+            return AccessWanted(link_id, is_waited_for=is_waited_for == "1")
+        case ["plex_servers", link_id]:
+            return PlexServersWanted(link_id)
+        case ["plex_servers_told", link_id, sealed]:
+            return PlexServersTold(link_id, _opened(link_id, sealed, vault))
+        case ["server", guild_id]:
+            return ServerTouched(int(guild_id))
+        case ["linked", user_id, link_id, at]:
+            return Linked(user_id=int(user_id), link_id=link_id, at=datetime.fromisoformat(at))
+        case ["unlinked", user_id, link_id, at, reason]:
+            return Unlinked(user_id=int(user_id), link_id=link_id, at=datetime.fromisoformat(at), reason=reason)
+        case ["token_dead", user_id, link_id, at]:
+            return TokenDead(user_id=int(user_id), link_id=link_id, at=datetime.fromisoformat(at))
+        case ["unsure"]:
+            return Unsure()
+        case _:
+            return None
+
+
+def _cell(link_id: str) -> Cell:
+    return Cell("bell", "plex_servers", link_id, SOMEBODY)
+
+
+def _sealed(link_id: str, servers: tuple[PlexServer, ...] | None, vault: Sealer) -> str:
+    """Seal what plex.tv said; of more than can be carried, it is as if plex.tv had been silent."""
+    if servers is None:
+        return _SILENT
+    plain = json.dumps([[each.id.reveal(), each.name.reveal(), each.is_owned] for each in servers])
+    sealed = vault.encrypt(Secret(plain), _cell(link_id))
+    return sealed if len(sealed) <= _LONGEST else _SILENT
+
+
+def _opened(link_id: str, sealed: str, vault: Sealer) -> tuple[PlexServer, ...] | None:
+    if sealed == _SILENT:
+        return None
+    try:
+        plain = json.loads(vault.decrypt(sealed, _cell(link_id)).reveal())
+    except VaultError:
+        return None
+    return tuple(PlexServer(id=Secret(key), name=Secret(name), is_owned=is_owned) for key, name, is_owned in plain)

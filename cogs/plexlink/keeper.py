@@ -1,0 +1,259 @@
+"""One process among several: it says that it is there, carries the bell, and begins and ends the work with its tenure.
+
+Nothing waits here: a timer starts a short task every few seconds, and what is to be carried goes when there is some.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from . import carrying
+from . import tenure as clocks
+from .errors import DatabaseInUseError, NewerRowError, PlexLinkError, StoreError
+from .models import Unsure
+from .tenure import RENEWED_EVERY_SECONDS, Step, Tenure, next_step
+from .vitals import NO_JOBS, Jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
+
+    from .bell import Bell, Happened
+    from .shards import Shards
+    from .store import Sealer, Store
+    from .store.line import Line
+
+_log = logging.getLogger(__name__)
+
+_SWEEPS_EVERY_SECONDS = 15.0
+"""What nobody heard, because a connection broke just then, is found in the rows so soon."""
+
+_VACANT = "vacant"
+_MOST_WAITING = 10_000
+"""Rings that wait to be carried while the database is silent; the sweep finds what the others missed."""
+
+_ENDS_WITHIN_SECONDS = 20.0
+
+
+class Work(Protocol):
+    """What exactly one process does; see `work.worker.Worker`."""
+
+    def resume(self) -> None:
+        """Let everything that is unfinished be planned."""
+        ...
+
+    def jobs(self) -> Jobs:
+        """Return what waits for its turn."""
+        ...
+
+
+async def refuse_collision(line: Line, shards: Shards) -> None:
+    """Raise DatabaseInUseError where another process that is there runs some of the same shards."""
+    for other in await line.others():
+        if shards.collide_with(other.shards):
+            raise DatabaseInUseError(
+                f"Another bot on this database, on {other.host} for {other.up_seconds:.0f} s, runs shards "
+                f"{other.shards}, and this one would run {shards}; stop one of them, or see PLEXLINK_SHARDS."
+            )
+
+
+class Keeper:
+    """Keep one process among the others; `begin` is the work, which it enters with a tenure and leaves without."""
+
+    def __init__(
+        self,
+        *,
+        line: Line,
+        store: Store,
+        bell: Bell,
+        vault: Sealer,
+        shards: Shards,
+        begin: Callable[[Keeper, int], AbstractAsyncContextManager[Work]],
+    ) -> None:
+        self._line = line
+        self._shards = shards
+        self._store = store
+        self._bell = bell
+        self._vault = vault
+        self._begin = begin
+        self._held: Tenure | None = None
+        self._worker: Work | None = None
+        self._work = AsyncExitStack()
+        self._is_wanted = False
+        self._swept_at = -inf
+        self._others_work = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._to_carry: list[str] = []
+        self._is_closed = False
+        line.listen(self.hear, self.missed)
+
+    @property
+    def works(self) -> bool:
+        """Whether this process does the work."""
+        return self._worker is not None
+
+    def has_worker(self) -> bool:
+        """Whether any process does the work, as far as this one has heard."""
+        return self.works or self._others_work
+
+    def may_work(self) -> bool:
+        """Tell whether no other process may have begun to work, by a clock that runs while this one sleeps."""
+        return self._held is not None and self._held.is_good(clocks.now())
+
+    def jobs(self) -> Jobs:
+        """Return what waits for its turn, where the work is this process's."""
+        return NO_JOBS if self._worker is None else self._worker.jobs()
+
+    def resume(self) -> None:
+        """Let what is unfinished be planned, now or as soon as this process works: Discord can be reached."""
+        self._is_wanted = True
+        if self._worker is not None:
+            self._worker.resume()
+
+    async def start(self) -> None:
+        """Be there, and work if nobody else does.
+
+        Raises:
+            DatabaseInUseError: another process runs the same shards.
+            StoreError: the database cannot be used.
+
+        """
+        await refuse_collision(self._line, self._shards)
+        self._bell.carry_with(self._carry)
+        await self._look()
+        self._arm()
+
+    async def stop(self) -> None:
+        """Give back what this process holds, and leave; another one works within a second."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        held = self._held
+        async with self._turn:
+            await self._end_work()
+            try:
+                if held is not None:
+                    await self._line.release(held.epoch)
+                    await self._line.ring(_VACANT)
+                await self._carry_all()
+            except StoreError as error:
+                _log.info("tenure.not_given_back: %s", error)
+        self._bell.carry_with(None)
+        await self._line.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def missed(self) -> None:
+        """Take note that rings may have been missed."""
+        self._swept_at = -inf
+
+    def hear(self, words: str) -> None:
+        """Take what another process has told."""
+        if self._is_closed:
+            return
+        self._start(self._beat() if words == _VACANT else self._take(words))
+
+    async def _take(self, words: str) -> None:
+        try:
+            async with self._store.transaction(must_last=False) as tx:
+                happened = await carrying.read(words, tx, self._vault)
+        except (NewerRowError, ValueError):
+            return
+        except StoreError:
+            happened = Unsure()
+        if happened is not None and (self.works or carrying.is_for_all(happened)):
+            self._bell.ring_here(happened)
+
+    def _carry(self, happened: Happened) -> None:
+        """Let the others hear what they are to know: the one that works everything, the rest what is for all."""
+        if (not self.works or carrying.is_for_all(happened)) and len(self._to_carry) < _MOST_WAITING:
+            self._to_carry.append(carrying.written(happened, self._vault))
+            if len(self._to_carry) == 1:
+                self._start(self._carry_all())
+
+    async def _carry_all(self) -> None:
+        while self._to_carry:
+            try:
+                await self._line.ring(self._to_carry[0])
+            except StoreError:
+                self._to_carry.clear()  # the sweep finds it
+                return
+            del self._to_carry[0]
+
+    def _arm(self) -> None:
+        if not self._is_closed:
+            self._timer = asyncio.get_running_loop().call_later(RENEWED_EVERY_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        self._arm()
+        self._start(self._beat())
+
+    def _start(self, doing: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(doing, name="plexlink-keeper")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _beat(self) -> None:
+        """Look once what there is to do; who comes while another looks has been looked for."""
+        if self._turn.locked():
+            return
+        try:
+            await self._look()
+        except PlexLinkError as error:
+            _log.warning("tenure.not_begun: %s", error)
+        except Exception:  # noqa: BLE001 - logged; the next beat tries again
+            _log.exception("tenure.failed")
+
+    async def _look(self) -> None:
+        async with self._turn:
+            asked_at = clocks.now()
+            epoch = 0 if self._held is None else self._held.epoch
+            try:
+                beat = await self._line.beat(epoch)
+            except StoreError:
+                beat = None
+            if self._held is not None and beat is not None and beat.is_renewed:
+                self._held = Tenure(epoch, asked_at)
+            self._others_work = beat is not None and not beat.is_vacant
+            match next_step(self._held, beat, clocks.now()):
+                case Step.STOP:
+                    _log.warning("tenure.lost epoch=%d: another process works, or the database is silent", epoch)
+                    await self._end_work()
+                case Step.CLAIM:
+                    await self._claim()
+                case Step.WORK_ON if self._worker is not None and asked_at >= self._swept_at + _SWEEPS_EVERY_SECONDS:
+                    self._swept_at = asked_at
+                    if self._is_wanted:
+                        self._worker.resume()
+                case _:
+                    pass
+
+    async def _claim(self) -> None:
+        asked_at = clocks.now()
+        epoch = await self._line.claim()
+        if epoch is None or self._is_closed:
+            return
+        self._held = Tenure(epoch, asked_at)
+        _log.info("tenure.begun epoch=%d: this process works", epoch)
+        try:
+            self._worker = await self._work.enter_async_context(self._begin(self, epoch))
+        except BaseException:
+            self._held = None
+            await self._line.release(epoch)
+            raise
+        self._swept_at = asked_at
+        if self._is_wanted:
+            self._worker.resume()
+
+    async def _end_work(self) -> None:
+        self._held = None
+        self._worker = None
+        await self._work.aclose()
+        self._work = AsyncExitStack()

@@ -1,0 +1,419 @@
+"""What is PostgreSQL's alone: the server behind a URL, whose turn it is there, and what it says in one sentence.
+
+Every transaction first takes one advisory lock, which it holds until its end: so one goes at a time, as with a file,
+and what is proven for the one engine holds for the other. It costs little: plex.tv's pace bounds an installation long
+before its database does. A session that stands still inside a transaction is ended by the server after a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from ..errors import (
+    ConflictError,
+    PlexLinkError,
+    SettingError,
+    StoreError,
+    StoreUnavailableError,
+)
+
+try:
+    import asyncpg
+    from asyncpg.exceptions import TargetServerAttributeNotMatched
+except ImportError:
+    raise SettingError(
+        "PLEXLINK_DATABASE_URL names a PostgreSQL, whose driver is missing: install plexlink[postgres]."
+    ) from None
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from sqlalchemy import Connection, MetaData
+    from sqlalchemy.engine.interfaces import DBAPICursor
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from ..tenure import Process
+    from .line import Line
+
+_log = logging.getLogger(__name__)
+
+OLDEST = 14
+"""The oldest release that is still maintained, https://www.postgresql.org/support/versioning/."""
+
+NOT_SERVED = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver raises; the last where a connection ends in the very moment in which it is used."""
+
+_CONNECTS_WITHIN_SECONDS = 10.0
+_ANSWERS_WITHIN_SECONDS = 20.0
+"""A server that is gone without a word is given up then; its own limits below are shorter."""
+
+_TRIAL, _HEARD_WITHIN_SECONDS = "plexlink_trial", 5.0
+_STANDS_STILL_SECONDS = 5
+_WAITS_FOR_TURN_SECONDS = 15
+
+_TURN = "x'504c4558'::int, hashtext(current_schema())"
+"""A lock of ours, by the letters PLEX; several installations in one database have a schema each."""
+
+# Of the transaction alone: a pooler may give the session to others afterwards.
+_BEGIN = (
+    f"SELECT set_config('idle_in_transaction_session_timeout', '{_STANDS_STILL_SECONDS}s', true),"
+    f" set_config('lock_timeout', '{_WAITS_FOR_TURN_SECONDS}s', true),"
+    " {more}pg_advisory_xact_lock({lock})"
+)
+TAKE_TURN = _BEGIN.format(more="", lock=_TURN)
+_TAKE_TURN = text(TAKE_TURN)
+_TAKE_TURN_FOR_WHAT_NEED_NOT_LAST = text(
+    _BEGIN.format(more="set_config('synchronous_commit', 'off', true), ", lock=_TURN)
+)
+_PATIENTLY = text("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
+
+_WRITES_NOTHING_NEW = "DELETE FROM plexlink_keys WHERE false"
+_CHANGES = ("INSERT", "UPDATE", "DELETE")
+
+_LOOK = """
+SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS is_replica,
+    current_setting('transaction_read_only') = 'on' AS is_read_only, current_schema() AS schema,
+    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS is_encrypted,
+    inet_client_addr() IS NULL OR host(inet_client_addr()) IN ('127.0.0.1', '::1') AS is_near,
+    pg_backend_pid() AS pid
+"""
+
+_STRANGERS = """
+SELECT 'trigger ' || tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE NOT tgisinternal AND c.relname = ANY(:ours) AND c.relnamespace = current_schema()::regnamespace
+UNION ALL SELECT 'rule ' || rulename FROM pg_rules WHERE schemaname = current_schema() AND tablename = ANY(:ours)
+"""
+_COLUMNS = """
+SELECT table_name, column_name FROM information_schema.columns
+    WHERE table_schema = current_schema() AND table_name = ANY(:ours)
+"""
+
+_KNOWN_OPTIONS = {
+    "application_name",
+    "dbname",
+    "host",
+    "options",
+    "passfile",
+    "password",
+    "port",
+    "service",
+    "servicefile",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "target_session_attrs",
+    "user",
+}
+"""What libpq and asyncpg know. Hosting panels add words of other libraries, which no server would take."""
+
+_FILES = ("passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert")
+_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+
+_REACH = "its server cannot be reached; see that it runs, and that host and port are right"
+_LIMIT = "its server has no connection left; raise max_connections, or end others"
+_STOPS = "its server is starting or stopping"
+_ROOM = "its server's disk is full; make room"
+_READ_ONLY = "it is read-only, or a replica; name the server that takes writes"
+_LOCKED = "another session holds it locked; if none of PlexLink's is slow, look at pg_stat_activity"
+_STOOD_STILL = "this process stood still inside a transaction, which its server ended"
+_RIGHTS = "its user may not create or write PlexLink's tables; make it the owner of the database or of its schema"
+_PASSWORD = "its server does not accept the user and the password"  # noqa: S105 - a sentence
+_MISSING = "there is no such database; create it"
+_ENCRYPTION = "its server does not encrypt connections; turn that on there, or set sslmode to what you want"
+_CERTIFICATE = "its server's certificate is not to be trusted; name the authority's in sslrootcert"
+_POOLED = "a pooler lends a session for one transaction only; connect directly, or let it pool sessions"
+
+_FOR_NOW = {
+    "25006": _READ_ONLY,
+    "25P03": _STOOD_STILL,
+    "53100": _ROOM,
+    "53300": _LIMIT,
+    "55P03": _LOCKED,
+    "57014": _LOCKED,
+    "57P01": _STOPS,
+    "57P02": _STOPS,
+    "57P03": _STOPS,
+}
+_UNTIL_MENDED = {
+    "28000": _PASSWORD,
+    "28P01": _PASSWORD,
+    "26000": _POOLED,
+    "3D000": _MISSING,
+    "3F000": _RIGHTS,
+    "42501": _RIGHTS,
+    "42P05": _POOLED,
+}
+_UNIQUE = "23505"
+_PASSING = ("08", "40", "53", "57")
+"""Classes of what goes by: connections, serialisation, resources, an operator's intervention."""
+
+
+class PostgresServer:
+    """The database that a URL names on a PostgreSQL server: see `backend.Backend`.
+
+    Raises:
+        SettingError: the URL is not one that can be used.
+
+    """
+
+    folder: Path | None = None
+
+    def __init__(self, url: str) -> None:
+        self._url = _plain(url)
+        self._has_changed = False
+        self._engine = self._create_engine(_ANSWERS_WITHIN_SECONDS)
+
+    def _create_engine(self, answers_within_seconds: float | None) -> AsyncEngine:
+        """Return an engine with one connection."""
+
+        async def connect() -> asyncpg.Connection:
+            return await self.connect(answers_within_seconds)
+
+        engine = create_async_engine(
+            "postgresql+asyncpg://", async_creator=connect, hide_parameters=True, pool_size=1, max_overflow=0
+        )
+        event.listen(engine.sync_engine, "after_cursor_execute", self._note, named=True)
+        return engine
+
+    async def connect(self, answers_within_seconds: float | None = _ANSWERS_WITHIN_SECONDS) -> asyncpg.Connection:
+        """Return a connection of the driver's own."""
+        return await asyncpg.connect(
+            self._url, timeout=_CONNECTS_WITHIN_SECONDS, command_timeout=answers_within_seconds
+        )
+
+    def _note(self, *, cursor: DBAPICursor, statement: str, **_: object) -> None:
+        if statement.startswith(_CHANGES) and cursor.rowcount != 0:
+            self._has_changed = True
+
+    def takes_changes(self) -> bool:
+        """Tell whether something was changed since the last time."""
+        has_changed, self._has_changed = self._has_changed, False
+        return has_changed
+
+    def tell_place(self) -> None:
+        """Say nothing: a URL is secret."""
+
+    def check_presence(self) -> None:
+        """Leave it to the tables."""
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Raise what the driver, the server and the network say as a `StoreError`."""
+        return translated()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Look whether the server is one that can be used; who of several processes works there is the tenure's to say.
+
+        Raises:
+            StoreError: it cannot be used.
+
+        """
+        with translated():
+            connection = await self.connect()
+            try:
+                found = await connection.fetchrow(_LOOK)
+                self.judge(found)
+                if found["pid"] != connection.get_server_pid():
+                    await self._hear_through_pooler(connection)
+            finally:
+                await connection.close(timeout=_CONNECTS_WITHIN_SECONDS)
+        yield
+
+    async def _hear_through_pooler(self, connection: asyncpg.Connection) -> None:
+        """Raise StoreError where a pooler lends a session for one transaction only: it loses what is listened for."""
+        heard = asyncio.Event()
+
+        def hear(*_: object) -> None:
+            heard.set()
+
+        await connection.add_listener(_TRIAL, hear)
+        other = await self.connect()
+        try:
+            await other.execute("SELECT pg_notify($1, '')", _TRIAL)
+            async with asyncio.timeout(_HEARD_WITHIN_SECONDS):
+                await heard.wait()
+        except TimeoutError:
+            raise _for_good(_POOLED) from None
+        finally:
+            await other.close(timeout=_CONNECTS_WITHIN_SECONDS)
+
+    def judge(self, found: Mapping[str, Any]) -> None:
+        """Say whether what a server tells of itself will do. Raise as `held` does."""
+        if found["version"] // 10_000 < OLDEST:
+            raise _for_good(f"its server is PostgreSQL {found['version'] // 10_000}; {OLDEST} or a newer one is needed")
+        if found["is_replica"] or found["is_read_only"]:
+            raise _for_now(_READ_ONLY)
+        if found["schema"] is None or not found["may_create"]:
+            raise _for_good(_RIGHTS)
+        if not found["is_encrypted"] and not found["is_near"]:
+            _log.warning(
+                "store.not_encrypted: whoever is between here and the database's server can read along; "
+                "let PLEXLINK_DATABASE_URL end in ?sslmode=verify-full"
+            )
+
+    async def stay_in_place(self) -> None:
+        """Leave its files to the server."""
+
+    def line(self, *, host: str, shards: str, version: str) -> Line:
+        """Return a new process's line to the others."""
+        from .line import Line  # noqa: PLC0415 - it knows this module
+
+        return Line(self, host=host, shards=shards, version=version)
+
+    @asynccontextmanager
+    async def begun(self, *, must_last: bool = True, is_long: bool = False) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction, committed at the end of the block."""
+        engine = self._create_engine(None) if is_long else self._engine
+        try:
+            async with engine.connect() as connection:
+                await _take_turn(connection, must_last=must_last)
+                if is_long:
+                    await connection.execute(_PATIENTLY)
+                yield connection
+                await connection.commit()
+        finally:
+            if is_long:
+                await engine.dispose()
+
+    async def forget_erased(self) -> None:
+        """Leave it to the server, which overwrites in its own time; see PRIVACY.md."""
+
+    def keep_copy(self, version: str, *, now: datetime) -> None:  # noqa: ARG002 - the protocol's
+        """Leave it to whoever keeps the server: where its backups go is theirs to say."""
+        _log.warning(
+            "store.not_copied version=%s: PlexLink copies no PostgreSQL before it upgrades its tables", version
+        )
+
+    def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:
+        """Name what is at our tables and was not made by us."""
+        known = {table.name: table for table in metadata.sorted_tables}
+        found = list(connection.execute(text(_STRANGERS), {"ours": list(known)}).scalars())
+        columns = connection.execute(text(_COLUMNS), {"ours": list(known)})
+        return found + [f"column {table}.{name}" for table, name in columns if name not in known[table].columns]
+
+    async def touch(self, connection: AsyncConnection) -> None:
+        """Write what changes nothing; a replica and a read-only database refuse even that."""
+        await connection.exec_driver_sql(_WRITES_NOTHING_NEW)
+
+    async def processes(self) -> list[Process]:
+        """Return the processes that are there, longest first."""
+        from .line import present  # noqa: PLC0415 - it knows this module
+
+        connection = await self.connect()
+        try:
+            return await present(connection)
+        finally:
+            await connection.close(timeout=_CONNECTS_WITHIN_SECONDS)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._engine.dispose()
+
+
+async def _take_turn(connection: AsyncConnection, *, must_last: bool) -> None:
+    """Begin a transaction when no other is under way; a connection that broke while it lay idle is replaced."""
+    statement = _TAKE_TURN if must_last else _TAKE_TURN_FOR_WHAT_NEED_NOT_LAST
+    try:
+        await connection.execute(statement)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        await connection.rollback()
+        await connection.execute(statement)
+
+
+def _plain(url: str) -> str:
+    """Return a URL as the driver takes it, whatever library a panel wrote it for."""
+    scheme, _, rest = url.partition("://")
+    parts = urlsplit(f"postgresql://{rest}")
+    if scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+        raise _bad("must begin with postgresql://")
+    if parts.fragment or "#" in url:
+        raise _bad("has a #; in a user's name or a password, write it as %23")
+    try:
+        _ = parts.port if "," not in parts.netloc else None
+    except ValueError:
+        raise _bad("has no port where one should be; in a password, write / as %2F, : as %3A and @ as %40") from None
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    passed_over = sorted({name for name, _ in options} - _KNOWN_OPTIONS)
+    if passed_over:
+        _log.info("store.options_passed_over %s", ", ".join(map(quote, passed_over)))
+    known = {name: value for name, value in options if name in _KNOWN_OPTIONS}
+    if known.get("sslmode", "prefer") not in _MODES:
+        raise _bad(f"has a sslmode that is none of {', '.join(sorted(_MODES))}")
+    for name in _FILES:
+        if name in known and known[name] != "system" and not Path(known[name]).expanduser().is_file():
+            raise _bad(f"names a file in {name} that is not there")
+    known.setdefault("application_name", "plexlink")
+    if "," in parts.netloc:
+        known.setdefault("target_session_attrs", "read-write")
+    return urlunsplit(parts._replace(query=urlencode(known)))
+
+
+def _bad(what: str) -> SettingError:
+    return SettingError(f"PLEXLINK_DATABASE_URL {what}.")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what the driver, the server and the network say as a `StoreError`, without their text."""
+    try:
+        yield
+    except (SQLAlchemyError, *NOT_SERVED) as error:
+        raise _of_postgres(error) from None
+
+
+def _of_postgres(error: Exception) -> PlexLinkError:
+    """Return what was said in a sentence; nothing of its own text, which may hold statements and addresses."""
+    cause = getattr(error, "orig", None) or error
+    cause = getattr(cause, "__cause__", None) or cause
+    code = getattr(cause, "sqlstate", None)
+    if code is None:
+        return _of_connection(cause)
+    if code == _UNIQUE:
+        return ConflictError("There may be only one of these, and another one was quicker.")
+    if code in _UNTIL_MENDED:
+        return _for_good(_UNTIL_MENDED[code])
+    if code in _FOR_NOW or code.startswith(_PASSING):
+        return _for_now(_FOR_NOW.get(code, _REACH))
+    return _for_good(f"its server says {code}; look at its log")
+
+
+def _of_connection(cause: BaseException) -> PlexLinkError:
+    """Return what the driver or the network said, where the server said nothing."""
+    if isinstance(cause, asyncpg.ClientConfigurationError):
+        return _bad("cannot be read")
+    if isinstance(cause, TargetServerAttributeNotMatched):
+        return _for_now(_READ_ONLY)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _for_good(_CERTIFICATE)
+    if isinstance(cause, ConnectionError) and "SSL" in str(cause):
+        return _for_good(_ENCRYPTION)
+    if isinstance(cause, NOT_SERVED):
+        return _for_now(_REACH)
+    return _for_good(f"its driver says {type(cause).__name__}; this is a fault of PlexLink's")
+
+
+def _for_now(sentence: str) -> StoreUnavailableError:
+    return StoreUnavailableError(f"The database cannot be used: {sentence} (PLEXLINK_DATABASE_URL).")
+
+
+def _for_good(sentence: str) -> StoreError:
+    return StoreError(f"The database cannot be used: {sentence} (PLEXLINK_DATABASE_URL).")

@@ -1,0 +1,262 @@
+"""Several processes on one PostgreSQL, each with its keeper: one works, the others stand by, and all hear the bell."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plexlink import keeper as keepers
+from plexlink import tenure
+from plexlink.bell import Bell
+from plexlink.clock import Clock
+from plexlink.community import ServerTouched
+from plexlink.errors import DatabaseInUseError, FencedError
+from plexlink.keeper import Keeper
+from plexlink.ledger import Ledger
+from plexlink.models import (
+    AccessWanted,
+    Checked,
+    CheckWanted,
+    Finding,
+    Linked,
+    PlexServer,
+    PlexServersTold,
+    PlexServersWanted,
+    Pressed,
+    Secret,
+    TokenDead,
+    Unlinked,
+    Unsure,
+)
+from plexlink.shards import NO_SHARDS, Shards
+from plexlink.store import Database, Store
+from plexlink.vitals import NO_JOBS, Jobs
+from rows import NOW, a_given_up_code, a_notice, a_sign_out, a_vault, begun
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from plexlink.bell import Happened
+    from postgres import Server
+
+
+@dataclass
+class Process:
+    """What there is of a process besides Discord and plex.tv."""
+
+    name: str
+    database: Database
+    bell: Bell = field(default_factory=Bell)
+    heard: list[Happened] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+    is_resumed: int = 0
+    ends: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.store = Store(database=self.database, vault=a_vault())
+        self.ledger = Ledger(store=self.store, clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0), bell=self.bell)
+        self.bell.listen(self._hear)
+
+    def open(self, shards: Shards = NO_SHARDS) -> Keeper:
+        line = self.database.line(host=self.name, shards=str(shards), version="1")
+        assert line is not None
+        self.keeper = Keeper(
+            line=line, store=self.store, bell=self.bell, vault=a_vault(), shards=shards, begin=self._working
+        )
+        self.keeper.resume()
+        return self.keeper
+
+    @asynccontextmanager
+    async def _working(self, keeper: Keeper, epoch: int) -> AsyncIterator[Process]:
+        assert keeper is self.keeper
+        self.epochs.append(epoch)
+        self.news.set()
+        try:
+            yield self
+        finally:
+            self.ends += 1
+            self.news.set()
+
+    def resume(self) -> None:
+        self.is_resumed += 1
+
+    def jobs(self) -> Jobs:
+        return NO_JOBS
+
+    def _hear(self, happened: Happened) -> None:
+        self.heard.append(happened)
+        self.news.set()
+
+    async def until(self, what: object) -> None:
+        """Wait for something that a test knows will be so."""
+        assert callable(what)
+        while not what():
+            self.news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self.news.wait()
+
+
+@pytest.fixture
+def url(postgres: Server) -> str:
+    return postgres.create_database()
+
+
+@asynccontextmanager
+async def process(url: str, name: str, shards: Shards = NO_SHARDS) -> AsyncIterator[Process]:
+    async with Database.open(url) as database:
+        one = Process(name, database)
+        keeper = one.open(shards)
+        try:
+            await keeper.start()
+            yield one
+        finally:
+            await keeper.stop()
+
+
+async def test_one_of_them_works_and_another_one_goes_on_at_once_when_it_stops(url: str) -> None:
+    async with process(url, "first") as first, process(url, "second") as second:
+        assert (first.epochs, second.epochs) == ([1], [])
+        assert first.keeper.may_work()
+        assert not second.keeper.may_work()
+        assert second.keeper.has_worker()
+        assert first.is_resumed == 1
+        await first.keeper.stop()
+        assert first.ends == 1
+        await second.until(lambda: second.epochs)
+        assert (second.epochs, second.is_resumed) == ([2], 1)
+
+
+async def test_who_vanishes_is_followed_when_its_lease_has_run_out_and_commits_nothing_any_more(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plexlink.store.line.LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(keepers, "RENEWED_EVERY_SECONDS", 0.1)
+    async with process(url, "first") as first, process(url, "second") as second:
+        first.keeper._timer.cancel()  # type: ignore[union-attr] # it stands still
+        await second.until(lambda: second.epochs)
+        assert second.epochs == [2]
+        attempt = begun()
+        with pytest.raises(FencedError):
+            async with first.store.fenced(1).transaction() as tx:
+                await tx.attempts.add(attempt)
+        async with second.store.fenced(2).transaction() as tx:
+            assert await tx.attempts.get(attempt.id) is None
+        await first.keeper._look()
+        assert first.ends == 1, "it sees that another one works"
+
+
+async def test_a_holder_whose_clock_says_that_others_may_have_begun_works_no_more(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with process(url, "first") as first:
+        slept = tenure.now() + tenure.LEASE_SECONDS
+        monkeypatch.setattr(tenure, "now", lambda: slept)
+        assert not first.keeper.may_work()
+
+
+async def test_two_that_begin_at_once_do_not_both_work(url: str) -> None:
+    async with Database.open(url):
+        pass
+    for _ in range(5):
+        async with Database.open(url) as one, Database.open(url) as other:
+            both = [Process("one", one), Process("other", other)]
+            await asyncio.gather(*(each.open().start() for each in both))
+            assert sum(len(each.epochs) for each in both) == 1
+            await asyncio.gather(*(each.keeper.stop() for each in both))
+
+
+async def test_a_process_that_would_run_the_same_shards_is_refused(url: str) -> None:
+    async with process(url, "first", Shards.parse("0-1/4")), process(url, "second", Shards.parse("2-3/4")):
+        with pytest.raises(DatabaseInUseError, match=r"on first for \d+ s, runs shards 0-1/4, and .* run 0/4"):
+            async with process(url, "third", Shards.parse("0/4")):
+                pass
+        async with process(url, "standby"):
+            pass
+
+
+async def test_who_works_hears_what_the_others_have_committed_and_they_what_is_for_all(url: str) -> None:
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    servers = (PlexServer(id=Secret("machine"), name=Secret("Home Cinema"), is_owned=True),)
+    for_the_work = [
+        CheckWanted("link"),
+        AccessWanted("link", is_waited_for=True),
+        PlexServersWanted("link"),
+        ServerTouched(7),
+        Unsure(),
+    ]
+    for_all = [
+        Checked("link", Finding.ALIVE),
+        PlexServersTold("link", servers),
+        PlexServersTold("link", None),
+        Linked(user_id=42, link_id="link", at=at),
+        Unlinked(user_id=42, link_id="link", at=at, reason="moved"),
+        TokenDead(user_id=42, link_id="link", at=at),
+    ]
+    async with process(url, "worker") as worker, process(url, "front") as front, process(url, "other") as other:
+        attempt, notice, sign_out, given_up = begun(), a_notice(), a_sign_out(), a_given_up_code()
+        async with front.ledger.change() as change:
+            await change.add(attempt)
+            await change.tx.notices.add(notice)
+            await change.tx.sign_outs.add(sign_out)
+            await change.tx.given_up.add(given_up)
+            for each in (notice, sign_out, given_up):
+                change.tell(each)
+        rows: list[Happened] = [attempt, notice, sign_out, given_up, Pressed(attempt)]
+        front.bell.ring(Pressed(attempt), *for_the_work, *for_all)
+        wanted = [*rows, *for_the_work, *for_all]
+        await worker.until(lambda: len(worker.heard) >= len(wanted))
+        assert sorted(map(repr, worker.heard)) == sorted(map(repr, wanted))
+        await other.until(lambda: len(other.heard) >= len(for_all))
+        assert other.heard == for_all
+        assert front.heard == [attempt, notice, sign_out, given_up, Pressed(attempt), *for_the_work, *for_all]
+
+
+async def test_who_works_tells_the_others_no_more_than_what_is_for_all(url: str) -> None:
+    async with process(url, "worker") as worker, process(url, "front") as front:
+        async with worker.ledger.change() as change:
+            await change.add(begun())
+        worker.bell.ring(Unsure(), Checked("link", Finding.ALIVE))
+        await front.until(lambda: front.heard)
+        assert front.heard == [Checked("link", Finding.ALIVE)]
+
+
+async def test_what_is_told_names_no_secret(url: str) -> None:
+    servers = (PlexServer(id=Secret("planted-machine"), name=Secret("planted-name"), is_owned=True),)
+    async with process(url, "worker") as worker, process(url, "front") as front:
+        said: list[str] = []
+        front.keeper._line.listen(said.append, lambda: None)
+        worker.bell.ring(PlexServersTold("link", servers))
+        while not said:  # noqa: ASYNC110 - a callback of the driver's
+            await asyncio.sleep(0.01)
+        assert said[0].startswith("plex_servers_told link plk1:a:")
+        assert "planted" not in said[0]
+
+
+async def test_words_that_a_newer_release_tells_are_passed_over(url: str) -> None:
+    async with process(url, "worker") as worker, process(url, "front") as front:
+        for words in ("levitate link", "server none", "checked link levitating", "attempt gone", ""):
+            await front.keeper._line.ring(words)
+        front.bell.ring(Unsure())
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [Unsure()]
+
+
+async def test_a_line_that_breaks_is_made_anew_and_what_was_missed_is_looked_for(url: str, postgres: Server) -> None:
+    async with process(url, "worker") as worker, process(url, "front") as front:
+        postgres.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query LIKE '%plexlink_tenure%' AND pid <> pg_backend_pid()"
+        )
+        while worker.is_resumed < 2:
+            await worker.keeper._look()
+            await front.keeper._look()
+        front.bell.ring(Unsure())
+        await worker.until(lambda: worker.heard)
+        assert worker.epochs == [1], "it went on with its tenure"
