@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from processes import free_port
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,6 @@ GUARDED = "guarded"
 
 _AS_ROOT = os.name != "nt" and os.geteuid() == 0
 _NOBODY = "nobody"
-"""PostgreSQL refuses to run as root."""
 
 
 @dataclass
@@ -45,6 +44,11 @@ class Server:
     count: int = 0
 
     @property
+    def system_user(self) -> str | None:
+        """Who runs its programs, if not whoever runs the tests: PostgreSQL refuses to run as root."""
+        return _NOBODY if _AS_ROOT else None
+
+    @property
     def data(self) -> Path:
         return self.folder / "data"
 
@@ -55,7 +59,7 @@ class Server:
         """Run one of PostgreSQL's programs; return what it prints."""
         done = subprocess.run(  # noqa: S603 - our own arguments
             [self.programs / program, *arguments],
-            user=_NOBODY if _AS_ROOT else None,
+            user=self.system_user,
             cwd=self.folder,
             check=True,
             capture_output=True,
@@ -84,7 +88,7 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own arguments
                 [self.programs / "postgres", *arguments],
-                user=_NOBODY if _AS_ROOT else None,
+                user=self.system_user,
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -115,6 +119,7 @@ class PostgresDatabase:
 
     server: Server
     url: str
+    user: str = OWNER
 
     def sql(self, statement: str) -> str:
         """Run a statement; return its rows as lines."""

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _FOR_ALL = (Checked, PlexServersTold, Linked, Unlinked, TokenDead)
 """What whoever asked waits for, in whichever process, and what other code hears of in each."""
 
+_WORDS_FOR_ALL = {"checked", "plex_servers_told", "linked", "unlinked", "token_dead"}
+
 _LONGEST = 7000
 """PostgreSQL carries less than 8,000 bytes, https://www.postgresql.org/docs/current/sql-notify.html."""
 
@@ -49,6 +51,11 @@ _SILENT = "-"
 def is_for_all(happened: Happened) -> bool:
     """Tell whether all processes are to hear something, and not only the one that works."""
     return isinstance(happened, _FOR_ALL)
+
+
+def are_for_all(words: str) -> bool:
+    """Tell the same of words."""
+    return words.partition(" ")[0] in _WORDS_FOR_ALL
 
 
 def written(happened: Happened, vault: Sealer) -> str:  # noqa: C901, PLR0911, PLR0912 - one a kind

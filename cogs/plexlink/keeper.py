@@ -15,7 +15,7 @@ from . import carrying
 from . import tenure as clocks
 from .errors import DatabaseInUseError, NewerRowError, PlexLinkError, StoreError
 from .models import Unsure
-from .tenure import RENEWED_EVERY_SECONDS, Step, Tenure, next_step
+from .tenure import RENEWED_EVERY_SECONDS, Fence, Step, Tenure, next_step
 from .vitals import NO_JOBS, Jobs
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from .bell import Bell, Happened
+    from .reach import Reach
     from .shards import Shards
     from .store import Sealer, Store
     from .store.line import Line
@@ -36,7 +37,7 @@ _VACANT = "vacant"
 _MOST_WAITING = 10_000
 """Rings that wait to be carried while the database is silent; the sweep finds what the others missed."""
 
-_ENDS_WITHIN_SECONDS = 20.0
+_LEAVES_IT_SECONDS = 60.0
 
 
 class Work(Protocol):
@@ -72,10 +73,13 @@ class Keeper:
         bell: Bell,
         vault: Sealer,
         shards: Shards,
-        begin: Callable[[Keeper, int], AbstractAsyncContextManager[Work]],
+        reach: Reach,
+        begin: Callable[[Fence], AbstractAsyncContextManager[Work]],
     ) -> None:
         self._line = line
         self._shards = shards
+        self._reach = reach
+        self._leaves_it_until = -inf
         self._store = store
         self._bell = bell
         self._vault = vault
@@ -158,7 +162,10 @@ class Keeper:
         """Take what another process has told."""
         if self._is_closed:
             return
-        self._start(self._beat() if words == _VACANT else self._take(words))
+        if words == _VACANT:
+            self._start(self._beat())
+        elif self.works or carrying.are_for_all(words):
+            self._start(self._take(words))
 
     async def _take(self, words: str) -> None:
         try:
@@ -168,7 +175,7 @@ class Keeper:
             return
         except StoreError:
             happened = Unsure()
-        if happened is not None and (self.works or carrying.is_for_all(happened)):
+        if happened is not None:
             self._bell.ring_here(happened)
 
     def _carry(self, happened: Happened) -> None:
@@ -226,8 +233,10 @@ class Keeper:
                 case Step.STOP:
                     _log.warning("tenure.lost epoch=%d: another process works, or the database is silent", epoch)
                     await self._end_work()
-                case Step.CLAIM:
+                case Step.CLAIM if asked_at >= self._leaves_it_until:
                     await self._claim()
+                case Step.WORK_ON if self._reach.is_cut_off() and await self._is_with_others():
+                    await self._leave_it(epoch, asked_at)
                 case Step.WORK_ON if self._worker is not None and asked_at >= self._swept_at + _SWEEPS_EVERY_SECONDS:
                     self._swept_at = asked_at
                     if self._is_wanted:
@@ -243,7 +252,7 @@ class Keeper:
         self._held = Tenure(epoch, asked_at)
         _log.info("tenure.begun epoch=%d: this process works", epoch)
         try:
-            self._worker = await self._work.enter_async_context(self._begin(self, epoch))
+            self._worker = await self._work.enter_async_context(self._begin(Fence(self._line.id, epoch)))
         except BaseException:
             self._held = None
             await self._line.release(epoch)
@@ -252,8 +261,23 @@ class Keeper:
         if self._is_wanted:
             self._worker.resume()
 
+    async def _is_with_others(self) -> bool:
+        try:
+            return bool(await self._line.others())
+        except StoreError:
+            return False
+
+    async def _leave_it(self, epoch: int, now: float) -> None:
+        """Let another process try what this one does not get through to; after a minute it tries again itself."""
+        _log.warning("tenure.given_back epoch=%d: plex.tv or Discord cannot be reached from here", epoch)
+        self._leaves_it_until = now + _LEAVES_IT_SECONDS
+        await self._end_work()
+        await self._line.release(epoch)
+        await self._line.ring(_VACANT)
+
     async def _end_work(self) -> None:
         self._held = None
         self._worker = None
+        self._reach.forget()
         await self._work.aclose()
         self._work = AsyncExitStack()

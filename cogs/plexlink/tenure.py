@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 LEASE_SECONDS = 12.0
 RENEWED_EVERY_SECONDS = 4.0
@@ -26,6 +27,13 @@ def now() -> float:
     """Return the seconds of a clock that runs while the machine or the process sleeps, where the system has one."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class Fence(NamedTuple):
+    """Whose tenure it is and which one: a database that lost its last second may give the same epoch twice."""
+
+    holder: str
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from .models import Linked, TokenDead, Unlinked
 from .observations import unobserved
 from .ownership import Ownership
 from .plex import Pace, PinStyle, PlexClient, header_text
+from .reach import Reach
 from .servers import Servers
 from .shards import ALL_SHARDS
 from .store import Database, Store
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from .observations import Observation, Observe
     from .settings import PlexLinkSettings
     from .shards import Shards
-    from .tenure import Process
+    from .tenure import Fence, Process
     from .vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
 
     """
     observe = _safely(getattr(bot, "plexlink_observe", unobserved))
+    reach = Reach(observe=observe, monotonic=asyncio.get_running_loop().time)
     product = _product(bot, settings)
     product()  # to say at the start what Plex will show
     pin_style = PinStyle(str(settings.pin_style))  # a reloaded plugin may be given its former class
@@ -98,7 +100,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
         pace=pace,
         monotonic=clock.monotonic,
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
-        observe=observe,
+        observe=reach.observe,
     )
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database.open(_place(settings), observe=observe))
@@ -123,7 +125,8 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
             pin_style=pin_style,
             guilds=guilds,
             notifier=notifier,
-            observe=observe,
+            reach=reach,
+            observe=reach.observe,
         )
         work = await resources.enter_async_context(_work(ground, database, store, vault))
         tokens = Tokens(store=store, clock=clock)
@@ -164,6 +167,7 @@ class _Ground:
     pin_style: PinStyle
     guilds: Guilds
     notifier: DiscordNotifier
+    reach: Reach
     observe: Observe
 
 
@@ -171,8 +175,8 @@ class _Ground:
 async def _work(ground: _Ground, database: Database, store: Store, vault: Vault) -> AsyncIterator[Worker | Keeper]:
     """Work, or keep ready to where several processes could, for as long as the block lasts."""
 
-    def begin(keeper: Keeper, epoch: int) -> AbstractAsyncContextManager[Worker]:
-        return _working(ground, store.fenced(epoch), may_work=keeper.may_work)
+    def begin(fence: Fence) -> AbstractAsyncContextManager[Worker]:
+        return _working(ground, store.fenced(fence), may_work=keeper.may_work)
 
     shards = shards_of(ground.bot)
     line = database.line(host=socket.gethostname(), shards=str(shards), version=_version())
@@ -180,7 +184,9 @@ async def _work(ground: _Ground, database: Database, store: Store, vault: Vault)
         async with _working(ground, store, may_work=lambda: True) as worker:
             yield worker
         return
-    keeper = Keeper(line=line, store=store, bell=ground.bell, vault=vault, shards=shards, begin=begin)
+    keeper = Keeper(
+        line=line, store=store, bell=ground.bell, vault=vault, shards=shards, reach=ground.reach, begin=begin
+    )
     try:
         await keeper.start()
         yield keeper

@@ -20,7 +20,6 @@ import io
 import os
 import re
 import signal
-import socket
 import sqlite3
 import sys
 from contextlib import asynccontextmanager, closing
@@ -161,14 +160,6 @@ class BotProcess:
     async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at present."""
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Deployment:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from processes import PATIENCE_SECONDS, deployment, free_port
+from ports import free_port
+from processes import PATIENCE_SECONDS, deployment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -33,6 +33,8 @@ from plexlink.models import (
     Unlinked,
     Unsure,
 )
+from plexlink.observations import Asked, CardDrawn, Drawing, Outcome, unobserved
+from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
 from plexlink.shards import NO_SHARDS, Shards
 from plexlink.store import Database, Store
 from plexlink.vitals import NO_JOBS, Jobs
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from plexlink.bell import Happened
+    from plexlink.tenure import Fence
     from postgres import Server
 
 
@@ -54,6 +57,7 @@ class Process:
     bell: Bell = field(default_factory=Bell)
     heard: list[Happened] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
+    fences: list[Fence] = field(default_factory=list)
     is_resumed: int = 0
     ends: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,20 +66,28 @@ class Process:
         self.store = Store(database=self.database, vault=a_vault())
         self.ledger = Ledger(store=self.store, clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0), bell=self.bell)
         self.bell.listen(self._hear)
+        self.time = 0.0
+        self.reach = Reach(observe=unobserved, monotonic=lambda: self.time)
 
     def open(self, shards: Shards = NO_SHARDS) -> Keeper:
         line = self.database.line(host=self.name, shards=str(shards), version="1")
         assert line is not None
         self.keeper = Keeper(
-            line=line, store=self.store, bell=self.bell, vault=a_vault(), shards=shards, begin=self._working
+            line=line,
+            store=self.store,
+            bell=self.bell,
+            vault=a_vault(),
+            shards=shards,
+            reach=self.reach,
+            begin=self._working,
         )
         self.keeper.resume()
         return self.keeper
 
     @asynccontextmanager
-    async def _working(self, keeper: Keeper, epoch: int) -> AsyncIterator[Process]:
-        assert keeper is self.keeper
-        self.epochs.append(epoch)
+    async def _working(self, fence: Fence) -> AsyncIterator[Process]:
+        self.fences.append(fence)
+        self.epochs.append(fence.epoch)
         self.news.set()
         try:
             yield self
@@ -144,12 +156,26 @@ async def test_who_vanishes_is_followed_when_its_lease_has_run_out_and_commits_n
         assert second.epochs == [2]
         attempt = begun()
         with pytest.raises(FencedError):
-            async with first.store.fenced(1).transaction() as tx:
+            async with first.store.fenced(first.fences[0]).transaction() as tx:
                 await tx.attempts.add(attempt)
-        async with second.store.fenced(2).transaction() as tx:
+        async with second.store.fenced(second.fences[0]).transaction() as tx:
             assert await tx.attempts.get(attempt.id) is None
         await first.keeper._look()
         assert first.ends == 1, "it sees that another one works"
+
+
+async def test_a_tenure_that_a_database_has_forgotten_and_given_again_is_another_ones(
+    url: str, postgres: Server
+) -> None:
+    async with process(url, "first") as first, process(url, "second") as second:
+        postgres.sql("DELETE FROM plexlink_tenure", url.rpartition("/")[2])  # as after a fail-over
+        await second.keeper._look()
+        assert second.epochs == first.epochs == [1]
+        with pytest.raises(FencedError):
+            async with first.store.fenced(first.fences[0]).transaction():
+                pass
+        await first.keeper._look()
+        assert first.ends == 1
 
 
 async def test_a_holder_whose_clock_says_that_others_may_have_begun_works_no_more(
@@ -159,6 +185,37 @@ async def test_a_holder_whose_clock_says_that_others_may_have_begun_works_no_mor
         slept = tenure.now() + tenure.LEASE_SECONDS
         monkeypatch.setattr(tenure, "now", lambda: slept)
         assert not first.keeper.may_work()
+
+
+async def test_who_is_cut_off_from_plex_lets_another_one_try_and_alone_goes_on(url: str) -> None:
+    async with process(url, "first") as first:
+        first.reach.observe(Asked("ask", Outcome.SILENT, 5.0))
+        first.time = CUT_OFF_AFTER_SECONDS
+        await first.keeper._look()
+        assert first.keeper.works, "nobody else could do better"
+        async with process(url, "second") as second:
+            await first.keeper._look()
+            assert not first.keeper.works
+            await second.until(lambda: second.epochs)
+            assert second.epochs == [2]
+        await first.keeper._look()
+        assert first.epochs == [1], "it leaves it alone for a minute"
+
+
+def test_reach_is_lost_by_a_minute_in_vain_and_won_by_one_answer() -> None:
+    time, seen = [0.0], []
+    reach = Reach(observe=seen.append, monotonic=lambda: time[0])
+    drawn, failed = (CardDrawn("dm", drawing) for drawing in (Drawing.DRAWN, Drawing.FAILED))
+    for answered, silent in ((Asked("ask", Outcome.REFUSED, 1.0), Asked("ask", Outcome.SILENT, 5.0)), (drawn, failed)):
+        reach.observe(silent)
+        time[0] += CUT_OFF_AFTER_SECONDS - 1
+        reach.observe(silent)
+        assert not reach.is_cut_off()
+        time[0] += 1
+        assert reach.is_cut_off()
+        reach.observe(answered)
+        assert not reach.is_cut_off()
+    assert len(seen) == 6, "who measures hears of all"
 
 
 async def test_two_that_begin_at_once_do_not_both_work(url: str) -> None:

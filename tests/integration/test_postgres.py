@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import ssl
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import inspect, select, text, update
 
+from certificates import a_certificate
 from plexlink.errors import SettingError, StoreError, StoreUnavailableError
 from plexlink.store import Database, Store, migrations, tables
 from plexlink.store.postgres import OLDEST as OLDEST_OF_OURS
 from plexlink.store.postgres import PostgresServer
+from ports import free_port
 from postgres import GUARDED, OLDEST, Server, a_server
-from processes import free_port
 from rows import a_vault, assert_is_a_sentence, keep, rows_of, write_everything
 
 if TYPE_CHECKING:
@@ -209,6 +213,42 @@ async def test_what_is_not_encrypted_on_its_way_is_said(caplog: pytest.LogCaptur
     assert not caplog.records
     server.judge({**found, "is_encrypted": False, "is_near": False})
     assert "store.not_encrypted" in caplog.text
+
+
+@asynccontextmanager
+async def encrypted_with(certificate: Path, server: Server) -> AsyncIterator[int]:
+    """Give a port where connections are encrypted as PostgreSQL does it; the server of the tests is built without."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while content := await reader.read(2**16):
+                writer.write(content)
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            assert (await reader.readexactly(8))[4:] == (80877103).to_bytes(4), "it asks whether there is TLS"
+            writer.write(b"S")
+            await writer.start_tls(context)
+            there, away = await asyncio.open_connection("127.0.0.1", server.port)
+            await asyncio.gather(carry(reader, away), carry(there, writer))
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with proxy:
+        yield proxy.sockets[0].getsockname()[1]
+
+
+async def test_certificate_is_checked_where_the_url_says_so(postgres: Server, url: str, tmp_path: Path) -> None:
+    known, stranger = (a_certificate(tmp_path / name, "127.0.0.1") for name in ("known", "stranger"))
+    async with encrypted_with(known, postgres) as port:
+        url = url.replace(f":{postgres.port}/", f":{port}/")
+        for end in ("require", *(f"{mode}&sslrootcert={quote(str(known))}" for mode in ("verify-ca", "verify-full"))):
+            async with Database.open(f"{url}?sslmode={end}") as database:
+                await keep(database, {"kept": "yes"})
+        with pytest.raises(StoreError, match="certificate is not to be trusted"):
+            await Database.open(f"{url}?sslmode=verify-full&sslrootcert={quote(str(stranger))}").__aenter__()
 
 
 # --- one at a time ---

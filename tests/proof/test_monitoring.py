@@ -16,7 +16,8 @@ import aiohttp
 import pytest
 
 from plexlink_bot.sandbox.plex_tv import ServerError
-from processes import PATIENCE_SECONDS, deployment, free_port
+from ports import free_port
+from processes import PATIENCE_SECONDS, deployment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -38,6 +38,7 @@ class Bot:
             clock=nothing,
             pace=Pace(1.0),
             jobs=lambda: Jobs(waiting=self.jobs, overdue_seconds=self.overdue_seconds),
+            has_worker=lambda: True,
             check_keys=lambda: None,
             folder=Path(),
         )

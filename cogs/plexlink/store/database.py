@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ..observations import Observe
-    from ..tenure import Process
+    from ..tenure import Fence, Process
     from .backend import Backend
     from .cells import Sealer
     from .line import Line
@@ -110,11 +110,13 @@ class Database:
         self._looks.append(look)
 
     @asynccontextmanager
-    async def transaction(self, *, must_last: bool = True, epoch: int | None = None) -> AsyncIterator[AsyncConnection]:
+    async def transaction(
+        self, *, must_last: bool = True, fence: Fence | None = None
+    ) -> AsyncIterator[AsyncConnection]:
         """Give a connection inside a writing transaction, committed at the end of the block.
 
         What need not last is not waited for until the disk has it: a crash of the machine may lose it, one of the
-        process does not. What belongs to the `epoch` of a tenure is done only while that lasts.
+        process does not. What belongs to a tenure, by its `fence`, is done only while that lasts.
 
         Raises:
             FencedError: the tenure is another process's by now.
@@ -127,8 +129,8 @@ class Database:
                 raise StoreError("The database is closed.")
             try:
                 async with self._transaction(must_last=must_last) as connection:
-                    if epoch is not None and epoch != await connection.scalar(select(tables.tenure.c.epoch)):
-                        raise FencedError("Another process has begun to work.")
+                    if fence is not None:
+                        await _check(connection, fence)
                     yield connection
             except StoreUnavailableError as error:
                 self._tell(str(error))
@@ -248,6 +250,12 @@ def _backend(place: Path | str) -> Backend:
 
         return PostgresServer(place)
     return SqliteFile(place)
+
+
+async def _check(connection: AsyncConnection, fence: Fence) -> None:
+    row = (await connection.execute(select(tables.tenure.c.holder, tables.tenure.c.epoch))).first()
+    if row is None or tuple(row) != fence:
+        raise FencedError("Another process has begun to work.")
 
 
 async def _read_keys(connection: AsyncConnection) -> dict[str, str]:

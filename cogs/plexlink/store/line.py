@@ -74,6 +74,11 @@ class Line:
         self._missed: Callable[[], None] | None = None
         self._connection: asyncpg.Connection | None = None
 
+    @property
+    def id(self) -> str:
+        """By what the others know this process."""
+        return self._me[0]
+
     def listen(self, hear: Callable[[str], None], missed: Callable[[], None]) -> None:
         """Let `hear` be called with what others tell, and `missed` when some of it may have been missed."""
         self._hear, self._missed = hear, missed

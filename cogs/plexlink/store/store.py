@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from ..tenure import Fence
     from .cells import Sealer
     from .database import Database
 
@@ -48,14 +49,14 @@ class Transaction:
 class Store:
     """PlexLink's rows in a database, their secrets sealed by a vault."""
 
-    def __init__(self, *, database: Database, vault: Sealer, epoch: int | None = None) -> None:
+    def __init__(self, *, database: Database, vault: Sealer, fence: Fence | None = None) -> None:
         self._database = database
         self._vault = vault
-        self._epoch = epoch
+        self._fence = fence
 
-    def fenced(self, epoch: int) -> Store:
+    def fenced(self, fence: Fence) -> Store:
         """Return a store for the work of a tenure: it keeps nothing any more when another process has begun to work."""
-        return Store(database=self._database, vault=self._vault, epoch=epoch)
+        return Store(database=self._database, vault=self._vault, fence=fence)
 
     @asynccontextmanager
     async def transaction(self, *, must_last: bool = True) -> AsyncIterator[Transaction]:
@@ -66,7 +67,7 @@ class Store:
             StoreError: the database refused; nothing of the block was kept.
 
         """
-        async with self._database.transaction(must_last=must_last, epoch=self._epoch) as connection:
+        async with self._database.transaction(must_last=must_last, fence=self._fence) as connection:
             yield Transaction(connection, self._vault)
 
     async def check(self) -> None:

@@ -36,6 +36,7 @@ class Guilds:
     def __init__(self, *, bot: commands.Bot) -> None:
         self._bot = bot
         self._remembered: dict[int, tuple[float, discord.Guild]] = {}
+        self._me: dict[int, tuple[discord.Guild, discord.Member]] = {}
 
     def shown(self, guild_id: int) -> discord.Guild | None:
         """Return a server as far as it is known without asking."""
@@ -80,10 +81,20 @@ class Guilds:
             if guild.me is None:
                 raise NotifyError("Discord does not show the server at present")
             return guild.me
-        return await guild.fetch_member(self._bot.user.id if self._bot.user else 0)
+        return await self._fetch_me(guild)
 
     def _is_elsewhere(self, guild_id: int) -> bool:
         return self._bot.get_guild(guild_id) is None and not shards_of(self._bot).have(guild_id)
+
+    async def _fetch_me(self, guild: discord.Guild) -> discord.Member:
+        """Return the bot as a member, asked for once for each time that the server was."""
+        known = self._me.get(guild.id)
+        if known is not None and known[0] is guild:
+            return known[1]
+        me = await guild.fetch_member(self._bot.user.id if self._bot.user else 0)
+        self._me = {key: kept for key, kept in self._me.items() if key in self._remembered}
+        self._me[guild.id] = guild, me
+        return me
 
     async def _fetch(self, guild_id: int) -> discord.Guild:
         now = time.monotonic()
