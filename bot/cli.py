@@ -140,6 +140,40 @@ def processes() -> None:
 
 
 @app.command()
+def move(
+    to: Annotated[
+        str,
+        typer.Option(
+            envvar="PLEXLINK_MOVE_TO",
+            help="Where to: sqlite:////path/to/file.sqlite3 or postgresql://user:password@host/database.",
+        ),
+    ],
+) -> None:
+    """Move all that is stored into another, empty database, with the bot stopped.
+
+    All of it is written or nothing, and compared; the database it comes from stays as it was. Then set PLEXLINK_DATABASE_URL to the new one. The keys stay what they are.
+    """  # noqa: E501 - the terminal wraps it
+    from plexlink.errors import PlexLinkError  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
+    from plexlink.wiring import move as move_all  # noqa: PLC0415
+
+    from . import app as process  # noqa: PLC0415
+
+    try:
+        with typer.progressbar(length=1, label="Moving") as bar:
+
+            def moved(so_far: int, total: int) -> None:
+                bar.length = max(1, total)
+                bar.update(so_far - bar.pos)
+
+            count = asyncio.run(move_all(PlexLinkSettings.load(open_environment()), to, moved))
+    except PlexLinkError as error:
+        typer.echo(f"plexlink: {error}", err=True)
+        raise typer.Exit(process.Exit.CONFIGURATION) from None
+    typer.echo(f"{count} rows are there now, the same as here. Set PLEXLINK_DATABASE_URL to it, and start the bot.")
+
+
+@app.command()
 def sandbox(
     *,
     data_dir: Annotated[

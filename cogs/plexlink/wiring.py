@@ -262,6 +262,24 @@ async def processes(settings: PlexLinkSettings) -> list[Process] | None:
         return await database.processes()
 
 
+async def move(settings: PlexLinkSettings, to: str, moved: Callable[[int, int], None]) -> int:
+    """Write all that is stored into the database that a URL names; return how many rows.
+
+    The keys open both, before and after. `moved` is told how many rows are written by then, and in all.
+
+    Raises:
+        SettingError, StoreError, VaultError: nothing was moved; one sentence says what is wrong.
+
+    """
+    _make_folder(settings)
+    async with Database.still(_place(settings)) as source:
+        await open_vault(source, settings)
+        async with Database.open(to) as target:
+            count = await source.move_to(target, moved)
+            await open_vault(target, settings)
+    return count
+
+
 async def believe_refusals(settings: PlexLinkSettings) -> int:
     """Let the bot believe what it held back as a wave of refusals; return how much. Raise as `running` does."""
     async with Database.visit(_place(settings)) as database:

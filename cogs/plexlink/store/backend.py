@@ -73,6 +73,10 @@ class Backend(Protocol):
         """Keep a copy before an upgrade, where that is this program's to do. Raise StoreError where it fails."""
         ...
 
+    async def number_on(self, connection: AsyncConnection, metadata: MetaData) -> None:
+        """Let new rows be numbered after those that were written with their numbers."""
+        ...
+
     def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:
         """Name what is at our tables and was not made by us: it might keep what is erased."""
         ...

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
-from ..errors import FencedError, StoreError, StoreUnavailableError
+from ..errors import DatabaseInUseError, FencedError, StoreError, StoreUnavailableError
 from ..observations import Committed, unobserved
-from . import migrations, tables
+from . import migrations, moving, tables
 from .signatures import sign_all
 from .sqlite import SqliteFile
 from .troubles import translated_files
@@ -82,6 +82,12 @@ class Database:
         """
         backend = _backend(place)
         backend.check_presence()
+        async with cls._current(backend) as database:
+            yield database
+
+    @classmethod
+    @asynccontextmanager
+    async def _current(cls, backend: Backend) -> AsyncIterator[Database]:
         database = cls(backend)
         try:
             async with database._transaction() as connection:
@@ -90,6 +96,45 @@ class Database:
             yield database
         finally:
             await database._close()
+
+    @classmethod
+    @asynccontextmanager
+    async def still(cls, place: Path | str) -> AsyncIterator[Database]:
+        """Open a database that no bot runs on, to read all of it; nothing in it is changed. Raise as `open` does."""
+        backend = _backend(place)
+        backend.check_presence()
+        async with backend.held(), cls._current(backend) as database:
+            await database.require_stillness()
+            yield database
+
+    async def move_to(self, target: Database, moved: Callable[[int, int], None]) -> int:
+        """Write all rows into an empty database that no bot runs on; return how many.
+
+        `moved` is told how many there are by then, and in all.
+
+        Raises:
+            StoreError: one of the two cannot be used, the target is not empty, or does not hold the same in the end.
+
+        """
+        await target.require_stillness()
+        so_far, total = 0, 0
+
+        def tell(count: int) -> None:
+            nonlocal so_far
+            so_far += count
+            moved(so_far, total)
+
+        async with self._transaction(is_long=True) as here, target._transaction(is_long=True) as there:
+            total = await moving.rows_in(here)
+            moved(0, total)
+            await moving.copy(here, there, tell)
+            await target._backend.number_on(there, tables.metadata)
+        return total
+
+    async def require_stillness(self) -> None:
+        """Raise DatabaseInUseError where a bot runs on the database; one on a file holds its lock besides."""
+        for each in await self.processes() or ():
+            raise DatabaseInUseError(f"A bot runs on the database, on {each.host}; stop all of them.")
 
     @property
     def folder(self) -> Path | None:

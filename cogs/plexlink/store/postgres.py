@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from sqlalchemy import event, text
+from sqlalchemy import event, false, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -300,6 +300,15 @@ class PostgresServer:
         _log.warning(
             "store.not_copied version=%s: PlexLink copies no PostgreSQL before it upgrades its tables", version
         )
+
+    async def number_on(self, connection: AsyncConnection, metadata: MetaData) -> None:
+        """Let sequences go on after the greatest number."""
+        for table in metadata.sorted_tables:
+            column = table.autoincrement_column
+            if column is not None:
+                greatest = select(func.coalesce(func.max(column), 0) + 1).scalar_subquery()
+                sequence = func.pg_get_serial_sequence(table.name, column.name)
+                await connection.execute(select(func.setval(sequence, greatest, false())))
 
     def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:
         """Name what is at our tables and was not made by us."""

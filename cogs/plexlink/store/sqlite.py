@@ -220,6 +220,9 @@ class SqliteFile:
         finally:
             anchor.renew()
 
+    async def number_on(self, connection: AsyncConnection, metadata: MetaData) -> None:
+        """Leave it to SQLite, which has seen the numbers."""
+
     def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:
         """Name what is at our tables and was not made by us."""
         ours = {table.name for table in metadata.sorted_tables}
