@@ -245,6 +245,8 @@ HELD_BACK = {
 NOT_THEIRS = {
     "guilds": "of a server; who has chosen last (`chosen_by`) finds it among those that they set up",
     "numbers": "of nobody",
+    "processes": "of nobody",
+    "tenure": "of nobody",
     "keys": "of nobody",
 }
 
