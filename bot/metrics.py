@@ -76,6 +76,7 @@ class Metrics:
             "plexlink_commands_missing": "In how many places Discord does not have our commands",
             "plexlink_plex_requests_per_second": "How often plex.tv may be asked at present",
             "plexlink_plex_pause_seconds": "For how long plex.tv still wants to be left alone",
+            "plexlink_works": "Whether this process does the work, of which exactly one has to: 1 or 0",
             "plexlink_work_overdue_seconds": "For how long no job was begun though it was time to",
             "plexlink_attempts_open": "Link attempts that are under way",
             "plexlink_sign_outs_waiting": "Credentials that plex.tv is still to be told to forget",
@@ -142,6 +143,7 @@ class Metrics:
     def _show_work(self, work: Work) -> None:
         self._gauges["plexlink_plex_requests_per_second"].set(work.requests_per_second)
         self._gauges["plexlink_plex_pause_seconds"].set(work.pause_seconds)
+        self._gauges["plexlink_works"].set(work.is_here)
         self._gauges["plexlink_work_overdue_seconds"].set(work.jobs.overdue_seconds)
         for kind in Kind:
             self._jobs.labels(kind).set(work.jobs.waiting.get(kind, 0))

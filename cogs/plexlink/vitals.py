@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import SettingError, StoreError, VaultError
 
@@ -33,8 +33,9 @@ NO_JOBS = Jobs(waiting={}, overdue_seconds=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What the work is at, and how often plex.tv may be asked at present."""
+    """What the work is at, if it is done here, and how often plex.tv may be asked at present."""
 
+    is_here: bool
     jobs: Jobs
     requests_per_second: float
     pause_seconds: float
@@ -50,6 +51,23 @@ class Stock:
     oldest_sign_out_seconds: float
 
 
+class Working(Protocol):
+    """What does the work, in this process or in another one; see `work.worker.Worker` and `keeper.Keeper`."""
+
+    @property
+    def works(self) -> bool:
+        """Whether this process does it."""
+        ...
+
+    def has_worker(self) -> bool:
+        """Tell whether any process does it."""
+        ...
+
+    def jobs(self) -> Jobs:
+        """Return what waits for its turn here."""
+        ...
+
+
 class Vitals:
     """Look how the plugin is; `folder` is where the database lies, if this machine has it."""
 
@@ -59,23 +77,22 @@ class Vitals:
         store: Store,
         clock: Clock,
         pace: Pace,
-        jobs: Callable[[], Jobs],
-        has_worker: Callable[[], bool],
+        working: Working,
         check_keys: Callable[[], None],
         folder: Path | None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._pace = pace
-        self._jobs = jobs
-        self._has_worker = has_worker
+        self._working = working
         self._check_keys = check_keys
         self.folder = folder
 
     def work(self) -> Work:
         """Return what the work is at."""
         return Work(
-            jobs=self._jobs(),
+            is_here=self._working.works,
+            jobs=self._working.jobs(),
             requests_per_second=self._pace.rate,
             pause_seconds=max(0.0, self._pace.paused_until() - self._clock.monotonic()),
         )
@@ -95,7 +112,7 @@ class Vitals:
 
     def is_stuck(self) -> bool:
         """Tell whether work is due that will not be done any more."""
-        return self._jobs().overdue_seconds > STUCK_AFTER_SECONDS
+        return self._working.jobs().overdue_seconds > STUCK_AFTER_SECONDS
 
     async def ailments(self) -> list[str]:
         """Return in a word each what keeps members from linking: "database", "keys", or "work" that nobody does."""
@@ -108,6 +125,6 @@ class Vitals:
             self._check_keys()
         except (VaultError, SettingError):
             found.append("keys")
-        if not self._has_worker():
+        if not self._working.has_worker():
             found.append("work")
         return found

@@ -129,9 +129,9 @@ async def settled(worker: Any, members: int) -> None:
 
 
 def unlinked(worker: Any) -> int:
-    """Return how many members are not linked yet."""
+    """Return how many members are not linked yet, of all: those who came to warm up approve as well."""
     agenda = worker._agenda
-    return len({key.id for key in (*agenda._planned, *agenda._running) if key.kind == "attempt"}) - WARMING_UP
+    return len({key.id for key in (*agenda._planned, *agenda._running) if key.kind == "attempt"})
 
 
 async def measured(measures: Measures, mode: str, left: Callable[[], int]) -> None:

@@ -201,6 +201,8 @@ def role_json(role: Role) -> Json:
         "permissions": str(role.permissions),
         "managed": False,
         "mentionable": False,
+        "icon": None,
+        "unicode_emoji": None,
         "flags": 0,
     }
 

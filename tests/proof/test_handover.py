@@ -8,19 +8,20 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from postgres import a_server
-from processes import deployment
+from processes import code_of, deployment
 from test_random_kills import CROWD, CROWDED, KILLS, LIVES_SECONDS, SEED, BusyRun
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from processes import BotProcess
+    from processes import BotProcess, Deployment
 
 SHARDS = ("0/2", "1/2", "none")
 RATE = 40
@@ -28,6 +29,7 @@ CROWDED_BY_MANY = {**CROWDED, "PLEXLINK_PLEX_RATE": str(RATE)}
 FROZEN_SECONDS = (1.0, 25.0)
 """Shorter and longer than a lease."""
 
+AWAY_SECONDS = (0.0, 20.0)
 WINDOW_SECONDS = 10.0
 MOST_OF_THE_RATE = 1.2
 SECONDS_A_BLOW = 60
@@ -44,7 +46,7 @@ class BusyCluster(BusyRun):
         for _ in range(kills):
             await asyncio.sleep(self._chance.uniform(0, LIVES_SECONDS))
             shards = self._chance.choice(SHARDS)
-            how = self._chance.choice([self._stop, self._kill, self._freeze])
+            how = self._chance.choice([self._stop, self._kill, self._freeze, self._restart_database])
             await how(processes[shards])
             if not processes[shards].is_running:
                 processes[shards] = await self._process(shards)
@@ -74,6 +76,13 @@ class BusyCluster(BusyRun):
         finally:
             os.kill(process.pid, signal.SIGCONT)
 
+    async def _restart_database(self, _: BotProcess) -> None:
+        assert self._place.database is not None
+        server = self._place.database.server
+        await asyncio.to_thread(server.stop, self._chance.choice([signal.SIGINT, signal.SIGQUIT]))
+        await asyncio.sleep(self._chance.uniform(*AWAY_SECONDS))
+        await asyncio.to_thread(server.start)
+
     def most_requests(self) -> int:
         """Return how many requests plex.tv saw at most in a window of time."""
         times = sorted(call.at.timestamp() for call in self._place.plex.requests)
@@ -89,3 +98,65 @@ async def test_nothing_is_lost_whichever_process_is_struck(tmp_path: Path) -> No
             await cluster.come_to_rest()
             assert cluster.most_requests() <= MOST_OF_THE_RATE * RATE * WINDOW_SECONDS
             print(cluster.report())  # noqa: T201 - for whoever runs it with -s
+
+
+async def test_a_process_that_is_followed_by_another_loses_no_press_and_no_answer(tmp_path: Path) -> None:
+    """A press on the card of a front that knows no agenda is heard by whoever works."""
+    with a_server() as server:
+        async with deployment(tmp_path, server.database()) as place:
+            worker = await place.spawn(PLEXLINK_SHARDS="none")
+            await worker.logged("tenure.begun")
+            await place.start(PLEXLINK_SHARDS="0/1")
+            card = await place.waiting_card()
+            place.plex.approve(code_of(card))
+            await place.press(card, "I've approved it")
+            linked = await place.card_saying("Linked as alice")
+            assert "Home Cinema" not in linked.text, "it is the server where they asked"
+            unlink = await place.discord.slash(place.alice, "plexunlink", guild=place.guild)
+            question = await place.answer_saying(unlink, "Unlink your Plex account?")
+            await place.discord.click(place.alice, question, label="Unlink")
+            await place.answer_saying(unlink, "Signed out at Plex")
+            assert await worker.terminate() == 0
+
+
+async def test_older_processes_go_on_while_a_newer_release_adds_to_the_tables(tmp_path: Path) -> None:
+    with a_server() as server:
+        async with deployment(tmp_path, server.database()) as place:
+            assert place.database is not None
+            older = await place.start(PLEXLINK_SHARDS="0/2")
+            place.database.sql(
+                "ALTER TABLE plexlink_links ADD COLUMN of_a_newer_release text;"
+                "CREATE TABLE plexlink_of_a_newer_release (id text PRIMARY KEY);"
+                "UPDATE plexlink_version SET version_num = '9999'"
+            )
+            command = await place.discord.slash(place.alice, "plexlink")  # direct messages come to the first shard
+            card = await place.card_saying("Your code:")
+            place.plex.approve(code_of(card))
+            await place.card_saying("Linked as alice")
+            assert command.answer is None
+            late = await place.spawn(PLEXLINK_SHARDS="1/2")
+            assert await late.wait() == 78
+            assert "A newer PlexLink wrote this database; install that release or a later one." in late.log
+            assert older.is_running
+
+
+async def test_the_command_shows_who_is_there_and_who_works(tmp_path: Path) -> None:
+    with a_server() as server:
+        async with deployment(tmp_path, server.database()) as place:
+            worker = await place.start(PLEXLINK_SHARDS="0/2")
+            standby = await place.spawn(PLEXLINK_SHARDS="none")
+            await standby.logged("bot.standing_by")
+            assert re.fullmatch(SHOWN, await said_by(place, "processes"))
+            await worker.terminate()
+            await standby.logged("tenure.begun")
+            await standby.terminate()
+            assert await said_by(place, "processes") == "No process is there.\n"
+
+
+SHOWN = r"\S+  shards 0/2  version \S+  up 0:00:\d\d  works\n\S+  shards none  version \S+  up 0:00:\d\d\n"
+
+
+async def said_by(place: Deployment, command: str) -> str:
+    process = await place.spawn(arguments=("-m", "plexlink_bot", command))
+    assert await process.wait() == 0, process.log
+    return process.log

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from functools import reduce
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
+import yaml  # type: ignore[import-untyped]
 from aiohttp import web
 
 from plexlink.settings import open_environment
+from plexlink.shards import Shards
 from plexlink_bot.settings import BotSettings
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +86,38 @@ def test_kustomize_is_told_of_every_file() -> None:
     folder = DEPLOY / "kubernetes"
     listed = re.findall(r"^  - (\S+\.yaml)$", (folder / "kustomization.yaml").read_text("utf-8"), re.MULTILINE)
     assert listed == sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
+
+
+def patched(document: Any, operations: list[dict[str, Any]]) -> Any:
+    """Apply a JSON patch, as far as ours go: https://www.rfc-editor.org/rfc/rfc6902."""
+    for operation in operations:
+        *steps, last = (int(step) if step.isdigit() else step for step in operation["path"].split("/")[1:])
+        place = reduce(lambda inner, step: inner[step], steps, document)
+        if (operation["op"], last) == ("add", "-"):
+            place.append(operation["value"])
+        else:
+            assert operation["op"] == "replace"
+            assert last in place
+            place[last] = operation["value"]
+    return document
+
+
+def test_what_the_overlay_with_postgresql_makes_of_the_manifests_is_valid() -> None:
+    base = DEPLOY / "kubernetes"
+    overlay = yaml.safe_load((base / "postgres/kustomization.yaml").read_text("utf-8"))
+    made = {}
+    for each in overlay["patches"]:
+        kind = each["target"]["kind"]
+        document = yaml.safe_load((base / f"{kind.lower()}.yaml").read_text("utf-8"))
+        made[kind] = patched(document, yaml.safe_load(each["patch"]))
+        kubernetes_validate.validate(made[kind], kubernetes_validate.latest_version(), strict=True)
+    stateful_set = made["StatefulSet"]["spec"]
+    values = {each["name"]: each.get("value") for each in stateful_set["template"]["spec"]["containers"][0]["env"]}
+    names = list(values)
+    assert names.index("POD_INDEX") < names.index("PLEXLINK_SHARDS"), "what is named must stand before"
+    shards = [Shards.parse(values["PLEXLINK_SHARDS"].replace("$(POD_INDEX)", index)) for index in ("0", "1")]
+    assert list(map(str, shards)) == ["0/2", "1/2"]
+    assert stateful_set["replicas"] == 2
 
 
 # --- the health check ---

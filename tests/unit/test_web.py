@@ -21,6 +21,21 @@ from plexlink_bot.web import WebPages
 
 
 @dataclass
+class Working:
+    """The work, or a process that stands by."""
+
+    waiting: dict[str, int]
+    overdue_seconds: float
+    works: bool = True
+
+    def has_worker(self) -> bool:
+        return self.works
+
+    def jobs(self) -> Jobs:
+        return Jobs(waiting=self.waiting, overdue_seconds=self.overdue_seconds)
+
+
+@dataclass
 class Bot:
     """A bot of which only the looks matter."""
 
@@ -37,8 +52,7 @@ class Bot:
             store=nothing,
             clock=nothing,
             pace=Pace(1.0),
-            jobs=lambda: Jobs(waiting=self.jobs, overdue_seconds=self.overdue_seconds),
-            has_worker=lambda: True,
+            working=Working(self.jobs, self.overdue_seconds),
             check_keys=lambda: None,
             folder=Path(),
         )

@@ -120,6 +120,11 @@ class Worker:
         except StoreError as error:
             _log.info("worker.not_kept: %s", error)
 
+    @property
+    def works(self) -> bool:
+        """Whether this process does the work."""
+        return True
+
     def has_worker(self) -> bool:
         """Tell that there is one."""
         return True

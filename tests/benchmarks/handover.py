@@ -1,0 +1,142 @@
+"""What several processes on one PostgreSQL do and cost: how soon another one works, and what a front's command takes.
+
+Three processes, of which two stand by for the work alone, and three hundred members with a code, some of whom approve
+all the time. The one that works is stopped, killed or frozen, again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import statistics
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plexlink_bot.sandbox.plex_tv import ALICE
+from postgres import a_server
+from processes import WAITING, code_of, deployment
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from postgres import Server
+    from processes import BotProcess, Deployment
+    from small_discord import User
+
+MEMBERS = 300
+STRIKES = 10
+RATE = 40
+APPROVALS_APART_SECONDS = 0.4
+WINDOW_SECONDS = 10.0
+REST_SECONDS = 60.0
+WAYS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL, "SIGSTOP": signal.SIGSTOP}
+
+
+@dataclass
+class Cluster:
+    """Processes that could work, one front, and members who approve one after the other."""
+
+    place: Deployment
+    standing_by: list[BotProcess] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Start two that stand by, the first of which works, and the front."""
+        for _ in range(2):
+            await self._stand_by()
+        await self.place.start(PLEXLINK_SHARDS="0/1")
+
+    async def _stand_by(self) -> None:
+        process = await self.place.spawn(PLEXLINK_SHARDS="none")
+        await process.logged("bot.standing_by")
+        self.standing_by.append(process)
+
+    async def approve(self, users: list[User]) -> None:
+        """Let members approve, one after the other, each when the one before has been told."""
+        for user in users:
+            card = await self.place.card_saying(WAITING, user=user)
+            self.place.plex.approve(code_of(card), replace(ALICE, id=user.id, uuid=f"{user.id:016x}"))
+            began = time.monotonic()
+            await self.place.card_saying("Linked as", user=user)
+            self.waits.append(time.monotonic() - began)
+            await asyncio.sleep(APPROVALS_APART_SECONDS)
+
+    async def strike(self, how: signal.Signals, chance: random.Random) -> float:
+        """Take the one that works from the others; return after how long another one does."""
+        await asyncio.sleep(chance.uniform(0, 6))
+        worker, other = self.standing_by
+        count = other.log.count("tenure.begun")
+        began = time.monotonic()
+        os.kill(worker.pid, how)
+        await other.logged("tenure.begun", times=count + 1)
+        took = time.monotonic() - began
+        self.standing_by.remove(worker)
+        if how is signal.SIGSTOP:
+            os.kill(worker.pid, signal.SIGCONT)
+            await worker.logged("tenure.lost")
+            await worker.terminate()
+        else:
+            await worker.wait()
+        await self._stand_by()
+        return took
+
+    def most_requests(self) -> int:
+        """Return how many requests plex.tv saw at most in ten seconds."""
+        times = [call.at.timestamp() for call in self.place.plex.requests]
+        return max(sum(first <= at < first + WINDOW_SECONDS for at in times) for first in times)
+
+
+@asynccontextmanager
+async def _cluster(*options: str) -> AsyncIterator[tuple[Cluster, Server]]:
+    with tempfile.TemporaryDirectory() as folder, a_server("pginstall18", *options) as server:
+        settings = {"PLEXLINK_PLEX_RATE": str(RATE), "PLEXLINK_MAX_PENDING": "1000"}
+        async with deployment(Path(folder), server.database(), **settings) as place:
+            cluster = Cluster(place)
+            await cluster.start()
+            yield cluster, server
+
+
+async def hand_over(name: str) -> dict[str, float]:
+    """Strike ten times; return how long it took, and how soon members were told meanwhile."""
+    chance = random.Random(name)  # noqa: S311 - it shall be foreseeable
+    async with _cluster() as (cluster, _):
+        users = [cluster.place.join(f"member{number}") for number in range(MEMBERS)]
+        await asyncio.gather(*(cluster.place.plexlink(user) for user in users))
+        for user in users:
+            await cluster.place.card_saying(WAITING, user=user)
+        approving = asyncio.create_task(cluster.approve(users))
+        took = [await cluster.strike(WAYS[name], chance) for _ in range(STRIKES)]
+        approving.cancel()
+        await asyncio.gather(approving, return_exceptions=True)
+        return {
+            "mean": statistics.fmean(took),
+            "worst": max(took),
+            "told": statistics.fmean(cluster.waits),
+            "told_worst": max(cluster.waits),
+            "links": len(cluster.waits),
+            "most": cluster.most_requests() / (RATE * WINDOW_SECONDS),
+        }
+
+
+async def cost() -> dict[str, float]:
+    """Return what one /plexlink of a front is for the database, and what three processes are at rest."""
+    async with _cluster("-c", "log_statement=all") as (cluster, server):
+        place = cluster.place
+        await place.waiting_card(place.join("first"))  # prepares what is prepared once
+        before = _statements(server)
+        await place.waiting_card(place.join("second"))
+        command = _statements(server) - before
+        before = _statements(server)
+        await asyncio.sleep(REST_SECONDS)
+        return {"command": command, "rest": (_statements(server) - before) / 3}
+
+
+def _statements(server: Server) -> int:
+    log = (server.folder / "log").read_text(errors="replace")
+    return sum("LOG:  execute" in line or "LOG:  statement" in line for line in log.splitlines())
