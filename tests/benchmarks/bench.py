@@ -212,6 +212,12 @@ def several_processes(_: Bench) -> list[str]:
         times = [f"{found[key]:.1f} s" for key in ("mean", "worst", "told", "told_worst")]
         lines.append(f"| {SAID_OF[name]} | {' | '.join(times)} | {found['links']:.0f} |")
     cost = asyncio.run(handover.cost())
+    lines += ["", f"{handover.MEMBERS} members who begin at once, on this machine alone:", ""]
+    lines += ["| processes | codes a second | deferred after, median | at worst |", "|---|---|---|---|"]
+    for processes, is_file in ((1, True), (1, False), (3, False)):
+        begun = asyncio.run(handover.starts(processes, is_file=is_file))
+        defers = f"{begun['defer'] * 1000:.0f} ms | {begun['defer_worst'] * 1000:.0f} ms"
+        lines.append(f"| {processes} on {'SQLite' if is_file else 'PostgreSQL'} | {begun['a_second']:.0f} | {defers} |")
     return [
         *lines,
         "",

@@ -137,6 +137,37 @@ async def cost() -> dict[str, float]:
         return {"command": command, "rest": (_statements(server) - before) / 3}
 
 
+async def starts(processes: int, *, is_file: bool) -> dict[str, float]:
+    """Let many begin at once, in servers of all shards; return the codes a second, and how soon each was deferred."""
+    with tempfile.TemporaryDirectory() as folder, a_server() as server:
+        database = None if is_file else server.database()
+        settings = {"PLEXLINK_PLEX_RATE": "1000", "PLEXLINK_MAX_PENDING": "5000"}
+        async with deployment(Path(folder), database, **settings) as place:
+            guilds = {(place.guild.id >> 22) % processes: place.guild}
+            while len(guilds) < processes:
+                guild = place.discord.add_guild("another", [])
+                guilds.setdefault((guild.id >> 22) % processes, guild)
+            for number in range(processes):
+                await place.start(PLEXLINK_SHARDS=f"{number}/{processes}")
+            users = [place.discord.add_user(f"member{number}") for number in range(MEMBERS)]
+            for number, user in enumerate(users):
+                guilds[number % processes].members.append(user)
+            began = time.monotonic()
+            commands = await asyncio.gather(
+                *(
+                    place.discord.slash(user, "plexlink", guild=guilds[number % processes])
+                    for number, user in enumerate(users)
+                )
+            )
+            for user in users:
+                await place.card_saying(WAITING, user=user)
+            took = time.monotonic() - began
+            defers = [
+                (each.response.created_at - each.created_at).total_seconds() for each in commands if each.response
+            ]
+            return {"a_second": MEMBERS / took, "defer": statistics.median(defers), "defer_worst": max(defers)}
+
+
 def _statements(server: Server) -> int:
     log = (server.folder / "log").read_text(errors="replace")
     return sum("LOG:  execute" in line or "LOG:  statement" in line for line in log.splitlines())
