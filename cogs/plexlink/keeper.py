@@ -16,7 +16,7 @@ from . import tenure as clocks
 from .errors import DatabaseInUseError, NewerRowError, PlexLinkError, StoreError
 from .models import Unsure
 from .tenure import RENEWED_EVERY_SECONDS, Fence, Step, Tenure, next_step
-from .vitals import NO_JOBS, Jobs
+from .vitals import NO_JOBS, STUCK_AFTER_SECONDS, Jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -235,7 +235,7 @@ class Keeper:
                     await self._end_work()
                 case Step.CLAIM if asked_at >= self._leaves_it_until:
                     await self._claim()
-                case Step.WORK_ON if self._reach.is_cut_off() and await self._is_with_others():
+                case Step.WORK_ON if self._is_in_vain() and await self._is_with_others():
                     await self._leave_it(epoch, asked_at)
                 case Step.WORK_ON if self._worker is not None and asked_at >= self._swept_at + _SWEEPS_EVERY_SECONDS:
                     self._swept_at = asked_at
@@ -261,6 +261,10 @@ class Keeper:
         if self._is_wanted:
             self._worker.resume()
 
+    def _is_in_vain(self) -> bool:
+        """Tell whether the work does not get through, or is stuck."""
+        return self._reach.is_cut_off() or self.jobs().overdue_seconds > STUCK_AFTER_SECONDS
+
     async def _is_with_others(self) -> bool:
         try:
             return bool(await self._line.others())
@@ -269,7 +273,7 @@ class Keeper:
 
     async def _leave_it(self, epoch: int, now: float) -> None:
         """Let another process try what this one does not get through to; after a minute it tries again itself."""
-        _log.warning("tenure.given_back epoch=%d: plex.tv or Discord cannot be reached from here", epoch)
+        _log.warning("tenure.given_back epoch=%d: it does not get through to plex.tv or Discord, or is stuck", epoch)
         self._leaves_it_until = now + _LEAVES_IT_SECONDS
         await self._end_work()
         await self._line.release(epoch)

@@ -37,7 +37,7 @@ from plexlink.observations import Asked, CardDrawn, Drawing, Outcome, unobserved
 from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
 from plexlink.shards import NO_SHARDS, Shards
 from plexlink.store import Database, Store
-from plexlink.vitals import NO_JOBS, Jobs
+from plexlink.vitals import STUCK_AFTER_SECONDS, Jobs
 from rows import NOW, a_given_up_code, a_notice, a_sign_out, a_vault, begun
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Process:
     epochs: list[int] = field(default_factory=list)
     fences: list[Fence] = field(default_factory=list)
     is_resumed: int = 0
+    overdue_seconds: float = 0.0
     ends: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -99,7 +100,7 @@ class Process:
         self.is_resumed += 1
 
     def jobs(self) -> Jobs:
-        return NO_JOBS
+        return Jobs(waiting={}, overdue_seconds=self.overdue_seconds)
 
     def _hear(self, happened: Happened) -> None:
         self.heard.append(happened)
@@ -200,6 +201,14 @@ async def test_who_is_cut_off_from_plex_lets_another_one_try_and_alone_goes_on(u
             assert second.epochs == [2]
         await first.keeper._look()
         assert first.epochs == [1], "it leaves it alone for a minute"
+
+
+async def test_who_is_stuck_leaves_the_work_to_another_one(url: str) -> None:
+    async with process(url, "first") as first, process(url, "second") as second:
+        first.overdue_seconds = STUCK_AFTER_SECONDS + 1
+        await first.keeper._look()
+        await second.until(lambda: second.epochs)
+        assert (first.ends, second.epochs) == (1, [2])
 
 
 def test_reach_is_lost_by_a_minute_in_vain_and_won_by_one_answer() -> None:

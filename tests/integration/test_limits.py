@@ -155,3 +155,16 @@ async def test_an_hour_of_silence_that_plex_asks_for_costs_nobody_an_approval(wo
     assert len(world.plex.pins) == 1
     await world.advance(2800)
     assert "Linked as alice" in world.card().text
+
+
+async def test_a_restart_does_not_forget_that_plex_wants_to_be_left_alone(world: World) -> None:
+    await world.plexlink()
+    world.plex.fail(RateLimited(retry_after=300), calls=Operation.GET_PIN, times=1)
+    await world.advance(10)
+    await world.restart()
+    asked = len(world.plex.requests)
+    await world.advance(250)
+    assert len(world.plex.requests) == asked, "not before the time that was named"
+    world.approve()
+    await world.advance(60)
+    assert "Linked as alice" in world.card().text

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,10 @@ import pytest
 from postgres import a_server
 from processes import code_of, deployment
 from test_random_kills import CROWD, CROWDED, KILLS, LIVES_SECONDS, SEED, BusyRun
+from wire import Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from processes import BotProcess, Deployment
@@ -38,6 +41,10 @@ SECONDS_A_BLOW = 60
 class BusyCluster(BusyRun):
     """Members who come and go, and processes that are struck one after the other."""
 
+    def __init__(self, place: Deployment, chance: random.Random, wires: Mapping[str, Wire]) -> None:
+        super().__init__(place, chance)
+        self._wires = wires
+
     async def run(self, kills: int) -> None:
         """Strike a busy cluster, then let it come to rest with nobody helping it."""
         processes = {shards: await self._process(shards) for shards in SHARDS}
@@ -46,8 +53,8 @@ class BusyCluster(BusyRun):
         for _ in range(kills):
             await asyncio.sleep(self._chance.uniform(0, LIVES_SECONDS))
             shards = self._chance.choice(SHARDS)
-            how = self._chance.choice([self._stop, self._kill, self._freeze, self._restart_database])
-            await how(processes[shards])
+            how = self._chance.choice([self._stop, self._kill, self._freeze, self._cut, self._restart_database])
+            await how(processes[shards], shards)
             if not processes[shards].is_running:
                 processes[shards] = await self._process(shards)
             assert not self.witness.never()
@@ -56,27 +63,40 @@ class BusyCluster(BusyRun):
         await asyncio.gather(*crowd, return_exceptions=True)
 
     async def _process(self, shards: str) -> BotProcess:
+        assert self._place.database is not None
+        server, url = self._place.database.server, self._place.database.url
+        environment = {
+            "PLEXLINK_SHARDS": shards,
+            "PLEXLINK_DATABASE_URL": url.replace(f":{server.port}/", f":{self._wires[shards].port}/"),
+        }
         if shards != "none":
-            return await self._place.start(PLEXLINK_SHARDS=shards)
-        standby = await self._place.spawn(PLEXLINK_SHARDS=shards)
+            return await self._place.start(**environment)
+        standby = await self._place.spawn(**environment)
         await standby.logged("bot.standing_by")
         return standby
 
-    async def _stop(self, process: BotProcess) -> None:
+    async def _stop(self, process: BotProcess, _: str) -> None:
         assert await process.terminate() == 0
         self.witness.stopped()
 
-    async def _kill(self, process: BotProcess) -> None:
+    async def _kill(self, process: BotProcess, _: str) -> None:
         await self.witness.kill(process)
 
-    async def _freeze(self, process: BotProcess) -> None:
+    async def _freeze(self, process: BotProcess, _: str) -> None:
         os.kill(process.pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(self._chance.uniform(*FROZEN_SECONDS))
         finally:
             os.kill(process.pid, signal.SIGCONT)
 
-    async def _restart_database(self, _: BotProcess) -> None:
+    async def _cut(self, _: BotProcess, shards: str) -> None:
+        """Let nothing come through between a process and the database, without either of them being told."""
+        wire = self._wires[shards]
+        wire.cut()
+        await asyncio.sleep(self._chance.uniform(*FROZEN_SECONDS))
+        wire.mend()
+
+    async def _restart_database(self, *_: object) -> None:
         assert self._place.database is not None
         server = self._place.database.server
         await asyncio.to_thread(server.stop, self._chance.choice([signal.SIGINT, signal.SIGQUIT]))
@@ -92,8 +112,10 @@ class BusyCluster(BusyRun):
 @pytest.mark.timeout(900 + SECONDS_A_BLOW * KILLS)
 async def test_nothing_is_lost_whichever_process_is_struck(tmp_path: Path) -> None:
     with a_server() as server:
-        async with deployment(tmp_path, server.database(), **CROWDED_BY_MANY) as place:
-            cluster = BusyCluster(place, random.Random(f"{SEED} handover"))  # noqa: S311 - it shall be foreseeable
+        async with AsyncExitStack() as wires, deployment(tmp_path, server.database(), **CROWDED_BY_MANY) as place:
+            each_its_own = {shards: await wires.enter_async_context(Wire(server.port)) for shards in SHARDS}
+            chance = random.Random(f"{SEED} handover")  # noqa: S311 - it shall be foreseeable
+            cluster = BusyCluster(place, chance, each_its_own)
             await cluster.run(KILLS)
             await cluster.come_to_rest()
             assert cluster.most_requests() <= MOST_OF_THE_RATE * RATE * WINDOW_SECONDS

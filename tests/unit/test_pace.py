@@ -102,3 +102,24 @@ def test_after_a_pause_requests_go_at_the_lower_rate() -> None:
     pace = Pace(1.0)
     slow_down(pace, 100.0, 10.0)
     assert [go(pace, 100.0) for _ in range(3)] == [110.0, 112.0, 114.0]
+
+
+def test_a_pause_outlives_the_process_that_was_told_of_it() -> None:
+    told, wall = slowed(1.0, times=2), 1_800_000_000.0
+    slow_down(told, 200.0, 60.0)
+    kept = told.numbers(210.0, wall)
+    next_one = Pace(1.0)
+    next_one.recall(kept, 5.0, wall + 20)
+    assert next_one.paused_until() == pytest.approx(5.0 + 30.0)
+    assert next_one.rate == told.rate == 0.125
+
+
+@pytest.mark.parametrize("later", [60.0, 1e6, -1e6], ids=["over", "long over", "of a clock that was wrong"])
+def test_a_pause_that_is_over_or_cannot_be_true_is_forgotten(later: float) -> None:
+    told, wall = Pace(1.0), 1_800_000_000.0
+    slow_down(told, 200.0, 60.0)
+    next_one = Pace(1.0)
+    next_one.recall(told.numbers(200.0, wall), 5.0, wall + later)
+    assert (next_one.paused_until(), next_one.rate) == (0.0, 1.0)
+    next_one.recall({}, 5.0, wall)
+    assert next_one.rate == 1.0

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SLOWEST = 1 / 60
 _PAUSE_SECONDS = 5.0
 _LEAST_PAUSE_SECONDS = 1.0
+_LONGEST_RECALLED_SECONDS = 3600.0
+_PAUSED_UNTIL, _RATE = "plex_paused_until", "plex_rate"
 _RECOVERY = 1 / 20
 """Share of the full rate that each good answer gives back: about a minute of quiet at one request a second."""
 
@@ -37,6 +43,20 @@ class Pace:
     def paused_until(self) -> float:
         """Return the monotonic time until which plex.tv wants to be left alone."""
         return self._paused_until
+
+    def numbers(self, now: float, wall: float) -> dict[str, float]:
+        """Return the pause that plex.tv wants, by name, to be kept; `now` is monotonic, `wall` seconds since 1970."""
+        return {_PAUSED_UNTIL: wall + max(0.0, self._paused_until - now), _RATE: self._rate}
+
+    def recall(self, numbers: Mapping[str, float], now: float, wall: float) -> None:
+        """Keep to a pause that an earlier process was told of, and to the rate that was won back by then.
+
+        What is over is forgotten, and so is one so long that a clock must have been wrong.
+        """
+        left = numbers.get(_PAUSED_UNTIL, 0.0) - wall
+        if 0.0 < left <= _LONGEST_RECALLED_SECONDS:
+            self._paused_until = max(self._paused_until, now + left)
+            self._rate = min(self._rate, max(numbers.get(_RATE, self._full_rate), _SLOWEST))
 
     def take(self, now: float) -> None:
         """Account for a request that goes now."""

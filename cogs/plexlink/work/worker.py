@@ -99,16 +99,20 @@ class Worker:
         self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
         self._may_work = may_work
+        self._pause_kept = 0.0
 
     async def start(self) -> None:
-        """Recall what was learned, and begin to work.
+        """Recall what was learned, and how long plex.tv wants to be left alone, and begin to work.
 
         Raises:
             StoreError: the database cannot be used.
 
         """
         async with self._ledger.change() as change:
-            self._kept = self._agenda.people = self._agenda.people.recalling(await change.tx.numbers.all())
+            numbers = await change.tx.numbers.all()
+        self._kept = self._agenda.people = self._agenda.people.recalling(numbers)
+        self._agenda.pace.recall(numbers, self._clock.monotonic(), self._clock.now().timestamp())
+        self._pause_kept = self._agenda.pace.paused_until()
         self._agenda.start(self.work)
 
     async def stop(self) -> None:
@@ -205,12 +209,22 @@ class Worker:
                 await change.tx.numbers.keep(people.numbers())
             self._kept = people
 
+    async def _keep_pause(self) -> None:
+        """Keep that plex.tv wants to be left alone, for whoever works next, after a crash too."""
+        pace = self._agenda.pace
+        if pace.paused_until() > self._pause_kept:
+            async with self._ledger.change() as change:
+                numbers = pace.numbers(self._clock.monotonic(), self._clock.now().timestamp())
+                await change.tx.numbers.keep(numbers)
+            self._pause_kept = pace.paused_until()
+
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""
         if not self._may_work():  # this process slept, and another one may work by now
             return
         try:
             await self._do(key)
+            await self._keep_pause()
         except FencedError:
             _log.info("worker.fenced kind=%s id=%s", key.kind, key.id)
         except StoreUnavailableError:  # the store has said so, once for all

@@ -1,0 +1,55 @@
+"""A wire to a server on loopback, which can be cut without a word: nothing comes through, and nobody is told."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Wire:
+    """Carry connections to a port, to be used as an asynchronous context manager."""
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._is_whole = asyncio.Event()
+        self._is_whole.set()
+        self.port = 0
+
+    def cut(self) -> None:
+        """Carry nothing any more, and say so to nobody."""
+        self._is_whole.clear()
+
+    def mend(self) -> None:
+        """Carry again, also what has waited meanwhile."""
+        self._is_whole.set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await self._is_whole.wait()
+            there, away = await asyncio.open_connection("127.0.0.1", self._to)
+            await asyncio.gather(self._carry(reader, away), self._carry(there, writer))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while content := await reader.read(2**16):
+                await self._is_whole.wait()
+                writer.write(content)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
