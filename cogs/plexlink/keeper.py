@@ -53,8 +53,8 @@ class Work(Protocol):
 
 
 async def refuse_collision(line: Line, shards: Shards) -> None:
-    """Raise DatabaseInUseError where another process that is there runs some of the same shards."""
-    for other in await line.others():
+    """Raise DatabaseInUseError where another process that was there before runs some of the same shards."""
+    for other in await line.earlier():
         if shards.collide_with(other.shards):
             raise DatabaseInUseError(
                 f"Another bot on this database, on {other.host} for {other.up_seconds:.0f} s, runs shards "
@@ -128,6 +128,7 @@ class Keeper:
             StoreError: the database cannot be used.
 
         """
+        await self._line.beat(0)  # of two that start at once, the later one sees the other
         await refuse_collision(self._line, self._shards)
         self._bell.carry_with(self._carry)
         await self._look()
@@ -138,8 +139,8 @@ class Keeper:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        held = self._held
         async with self._turn:
+            held = self._held
             await self._end_work()
             try:
                 if held is not None:
@@ -247,9 +248,11 @@ class Keeper:
     async def _claim(self) -> None:
         asked_at = clocks.now()
         epoch = await self._line.claim()
-        if epoch is None or self._is_closed:
+        if epoch is None:
             return
         self._held = Tenure(epoch, asked_at)
+        if self._is_closed:  # whoever stops this process gives it back
+            return
         _log.info("tenure.begun epoch=%d: this process works", epoch)
         try:
             self._worker = await self._work.enter_async_context(self._begin(Fence(self._line.id, epoch)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import asynccontextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ..tenure import LEASE_SECONDS, SEEN_WITHIN_SECONDS, Beat, Process
@@ -48,7 +49,8 @@ _LEAVE = "DELETE FROM plexlink_processes WHERE id = $1"
 _PRESENT = """
 SELECT id, host, shards, version, extract(epoch FROM clock_timestamp() - started_at)::float8 AS up_seconds,
     EXISTS (SELECT FROM plexlink_tenure WHERE holder = processes.id AND leased_until >= clock_timestamp()) AS works
-FROM plexlink_processes AS processes WHERE seen_at >= clock_timestamp() - make_interval(secs => $1) ORDER BY started_at
+FROM plexlink_processes AS processes WHERE seen_at >= clock_timestamp() - make_interval(secs => $1)
+ORDER BY started_at, id
 """
 _RING = "SELECT pg_notify($1, $2)"
 
@@ -144,9 +146,15 @@ class Line:
 
     async def others(self) -> list[Process]:
         """Return the other processes that are there."""
+        return [each for each in await self._present() if each.id != self.id]
+
+    async def earlier(self) -> list[Process]:
+        """Return the processes that were there before this one; all of them, while it has not said that it is there."""
+        return list(takewhile(lambda each: each.id != self.id, await self._present()))
+
+    async def _present(self) -> list[Process]:
         async with self._ready() as connection:
-            found = await present(connection)
-        return [each for each in found if each.id != self._me[0]]
+            return await present(connection)
 
     async def close(self) -> None:
         """Leave, as far as the server can still be told."""
