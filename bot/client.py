@@ -62,9 +62,9 @@ class PlexLinkBot(commands.AutoShardedBot):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection to Discord stands, on every shard that this process runs."""
+        """Whether the connection to Discord stands, on every shard; without shards, whether the plugin is loaded."""
         if self.plexlink_shards.are_none:
-            return not self.is_closed()
+            return self.vitals is not None and not self.is_closed()
         return self.is_ready() and not self.is_closed() and not any(shard.is_closed() for shard in self.shards.values())
 
     @property
