@@ -38,6 +38,7 @@ _MOST_WAITING = 10_000
 """Rings that wait to be carried while the database is silent; the sweep finds what the others missed."""
 
 _LEAVES_IT_SECONDS = 60.0
+_CARRIES_WITHIN_SECONDS = 2.0
 
 
 class Work(Protocol):
@@ -146,14 +147,15 @@ class Keeper:
                 if held is not None:
                     await self._line.release(held.epoch)
                     await self._line.ring(_VACANT)
-                await self._carry_all()
             except StoreError as error:
                 _log.info("tenure.not_given_back: %s", error)
         self._bell.carry_with(None)
-        await self._line.close()
+        if self._tasks:  # what is on its way to the others
+            await asyncio.wait(self._tasks, timeout=_CARRIES_WITHIN_SECONDS)
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._line.close()
 
     def missed(self) -> None:
         """Take note that rings may have been missed."""
@@ -181,7 +183,8 @@ class Keeper:
 
     def _carry(self, happened: Happened) -> None:
         """Let the others hear what they are to know: the one that works everything, the rest what is for all."""
-        if (not self.works or carrying.is_for_all(happened)) and len(self._to_carry) < _MOST_WAITING:
+        is_mine = self.works and self.may_work()  # one that has slept may not know yet that another one works
+        if (not is_mine or carrying.is_for_all(happened)) and len(self._to_carry) < _MOST_WAITING:
             self._to_carry.append(carrying.written(happened, self._vault))
             if len(self._to_carry) == 1:
                 self._start(self._carry_all())
