@@ -26,8 +26,9 @@ def shards_of(bot: commands.Bot) -> Shards:
     chosen = getattr(bot, "plexlink_shards", None)
     if isinstance(chosen, Shards):
         return chosen
-    ids = getattr(bot, "shard_ids", None) or ([] if bot.shard_id is None else [bot.shard_id])
-    return Shards(tuple(sorted(ids)), bot.shard_count) if ids and bot.shard_count else ALL_SHARDS
+    one, count = getattr(bot, "shard_id", None), getattr(bot, "shard_count", None)
+    ids = getattr(bot, "shard_ids", None) or ([] if one is None else [one])
+    return Shards(tuple(sorted(ids)), count) if ids and count else ALL_SHARDS
 
 
 class Guilds:
