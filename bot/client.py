@@ -89,12 +89,12 @@ class PlexLinkBot(commands.AutoShardedBot):
         """Load the plugin, and see that Discord has its commands."""
         if _PLUGIN not in self.extensions:  # it is there already where only the telling failed
             await self.load_extension(_PLUGIN)
-        if self._command_list is None and self.plexlink_shards.have_first:  # one process is enough
+        if self._command_list is None:
             settings = self.plexlink_settings
             self._command_list = CommandList(
                 self, guilds=settings.guilds, record=settings.data_dir / _COMMANDS_FILE, invite=self.invite_url()
             )
-        if self._command_list is not None:
+        if self.plexlink_shards.have_first:  # of several processes, one is enough
             await self._command_list.compare()
 
     async def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ class Wire:
         self._to = to
         self._is_whole = asyncio.Event()
         self._is_whole.set()
+        self._carrying: set[asyncio.Task[None]] = set()
         self.port = 0
 
     def cut(self) -> None:
@@ -36,20 +36,31 @@ class Wire:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        for task in tuple(self._carrying):
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
+        ends = [writer]
+        try:
             await self._is_whole.wait()
             there, away = await asyncio.open_connection("127.0.0.1", self._to)
+            ends.append(away)
             await asyncio.gather(self._carry(reader, away), self._carry(there, writer))
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while content := await reader.read(2**16):
-                await self._is_whole.wait()
-                writer.write(content)
-                await writer.drain()
         except OSError:
             pass
         finally:
-            writer.close()
+            self._carrying.discard(task)
+            for end in ends:
+                end.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry in one direction until its end, and let that be the end of both."""
+        while content := await reader.read(2**16):
+            await self._is_whole.wait()
+            writer.write(content)
+            await writer.drain()
+        raise ConnectionError

@@ -35,6 +35,7 @@ from .models import (
 
 if TYPE_CHECKING:
     from .bell import Happened
+    from .models import LinkEvent
     from .store import Sealer, Transaction
 
 _FOR_ALL = (Checked, PlexServersTold, Linked, Unlinked, TokenDead)
@@ -124,16 +125,27 @@ async def read(words: str, tx: Transaction, vault: Sealer) -> Happened | None:  
             return PlexServersTold(link_id, _opened(link_id, sealed, vault))
         case ["server", guild_id]:
             return ServerTouched(int(guild_id))
-        case ["linked", user_id, link_id, at]:
-            return Linked(user_id=int(user_id), link_id=link_id, at=datetime.fromisoformat(at))
-        case ["unlinked", user_id, link_id, at, reason]:
-            return Unlinked(user_id=int(user_id), link_id=link_id, at=datetime.fromisoformat(at), reason=reason)
-        case ["token_dead", user_id, link_id, at]:
-            return TokenDead(user_id=int(user_id), link_id=link_id, at=datetime.fromisoformat(at))
+        case ["linked" | "unlinked" | "token_dead" as what, user_id, link_id, at, *rest]:
+            return await _of_link(what, int(user_id), link_id, datetime.fromisoformat(at), *rest, tx=tx)
         case ["unsure"]:
             return Unsure()
         case _:
             return None
+
+
+async def _of_link(
+    what: str, user_id: int, link_id: str, at: datetime, reason: str = "", *, tx: Transaction
+) -> LinkEvent | None:
+    """Return what became of a link, if its row says the same: whoever may connect to the database may tell anything."""
+    link = await tx.links.get(link_id)
+    is_theirs = link is not None and link.user_id == user_id and link.trouble is None
+    if what == "unlinked":
+        return Unlinked(user_id=user_id, link_id=link_id, at=at, reason=reason) if link is None else None
+    if link is None or not is_theirs:
+        return None
+    if what == "linked":
+        return Linked(user_id=user_id, link_id=link_id, at=at)
+    return TokenDead(user_id=user_id, link_id=link_id, at=at) if link.is_dead else None
 
 
 def _cell(link_id: str) -> Cell:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 from . import carrying
 from . import tenure as clocks
 from .errors import DatabaseInUseError, NewerRowError, PlexLinkError, StoreError
-from .models import Unsure
-from .tenure import RENEWED_EVERY_SECONDS, Fence, Step, Tenure, next_step
+from .models import Attempt, State, Unsure
+from .tenure import RENEWED_EVERY_SECONDS, SEEN_WITHIN_SECONDS, Fence, Step, Tenure, next_step
 from .vitals import NO_JOBS, STUCK_AFTER_SECONDS, Jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
+    from datetime import datetime
 
     from .bell import Bell, Happened
     from .reach import Reach
@@ -30,12 +31,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_SWEEPS_EVERY_SECONDS = 15.0
-"""What nobody heard, because a connection broke just then, is found in the rows so soon."""
-
 _VACANT = "vacant"
 _MOST_WAITING = 10_000
-"""Rings that wait to be carried while the database is silent; the sweep finds what the others missed."""
+"""Rings that wait to be carried while the database is silent."""
 
 _LEAVES_IT_SECONDS = 60.0
 _CARRIES_WITHIN_SECONDS = 2.0
@@ -64,7 +62,10 @@ async def refuse_collision(line: Line, shards: Shards) -> None:
 
 
 class Keeper:
-    """Keep one process among the others; `begin` is the work, which it enters with a tenure and leaves without."""
+    """Keep one process among the others; `begin` is the work, which it enters with a tenure and leaves without.
+
+    `rest` is what it does now and then while another one works; `learn` is told of Discord's time, by what others tell.
+    """
 
     def __init__(
         self,
@@ -76,6 +77,8 @@ class Keeper:
         shards: Shards,
         reach: Reach,
         begin: Callable[[Fence], AbstractAsyncContextManager[Work]],
+        rest: Callable[[], Awaitable[None]],
+        learn: Callable[[datetime], None],
     ) -> None:
         self._line = line
         self._shards = shards
@@ -85,16 +88,19 @@ class Keeper:
         self._bell = bell
         self._vault = vault
         self._begin = begin
+        self._rest = rest
+        self._learn = learn
         self._held: Tenure | None = None
         self._worker: Work | None = None
         self._work = AsyncExitStack()
         self._is_wanted = False
-        self._swept_at = -inf
+        self._has_missed_some = False
         self._others_work = False
         self._timer: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._to_carry: list[str] = []
+        self._carrying: asyncio.Task[None] | None = None
         self._is_closed = False
         line.listen(self.hear, self.missed)
 
@@ -116,13 +122,15 @@ class Keeper:
         return NO_JOBS if self._worker is None else self._worker.jobs()
 
     def resume(self) -> None:
-        """Let what is unfinished be planned, now or as soon as this process works: Discord can be reached."""
+        """Let this process work, or go on with what is unfinished: Discord can be reached."""
         self._is_wanted = True
         if self._worker is not None:
             self._worker.resume()
+        elif self._timer is not None:
+            self._start(self._beat())
 
     async def start(self) -> None:
-        """Be there, and work if nobody else does.
+        """Be there, and work if this process may and nobody else does.
 
         Raises:
             DatabaseInUseError: another process runs the same shards.
@@ -130,10 +138,22 @@ class Keeper:
 
         """
         await self._line.beat(0)  # of two that start at once, the later one sees the other
-        await refuse_collision(self._line, self._shards)
-        self._bell.carry_with(self._carry)
+        await self._wait_for_predecessor()
+        self._bell.carry_with(self)
         await self._look()
         self._arm()
+
+    async def _wait_for_predecessor(self) -> None:
+        """Give one that has just crashed the time in which the others forget it."""
+        until = clocks.now() + SEEN_WITHIN_SECONDS + 1
+        while True:
+            try:
+                return await refuse_collision(self._line, self._shards)
+            except DatabaseInUseError:
+                if clocks.now() > until:
+                    raise
+            await asyncio.sleep(1.0)
+            await self._line.beat(0)
 
     async def stop(self) -> None:
         """Give back what this process holds, and leave; another one works within a second."""
@@ -146,7 +166,7 @@ class Keeper:
             try:
                 if held is not None:
                     await self._line.release(held.epoch)
-                    await self._line.ring(_VACANT)
+                    await self._line.ring(f"{self._line.id} {_VACANT}")
             except StoreError as error:
                 _log.info("tenure.not_given_back: %s", error)
         self._bell.carry_with(None)
@@ -159,7 +179,7 @@ class Keeper:
 
     def missed(self) -> None:
         """Take note that rings may have been missed."""
-        self._swept_at = -inf
+        self._has_missed_some = True
 
     def hear(self, words: str) -> None:
         """Take what another process has told."""
@@ -178,25 +198,33 @@ class Keeper:
             return
         except StoreError:
             happened = Unsure()
+        if isinstance(happened, Attempt) and happened.state is State.REQUESTED:
+            self._learn(happened.requested_at)  # a moment ago, by Discord's clock
         if happened is not None:
             self._bell.ring_here(happened)
 
-    def _carry(self, happened: Happened) -> None:
-        """Let the others hear what they are to know: the one that works everything, the rest what is for all."""
+    def words(self, happened: Happened) -> str | None:
+        """Return what the others are to hear of something: the one that works everything, the rest what is for all."""
         is_mine = self.works and self.may_work()  # one that has slept may not know yet that another one works
-        if (not is_mine or carrying.is_for_all(happened)) and len(self._to_carry) < _MOST_WAITING:
-            self._to_carry.append(carrying.written(happened, self._vault))
-            if len(self._to_carry) == 1:
-                self._start(self._carry_all())
+        if is_mine and not carrying.is_for_all(happened):
+            return None
+        return f"{self._line.id} {carrying.written(happened, self._vault)}"
+
+    def carry(self, happened: Happened) -> None:
+        """Let the others hear what is told without a commit."""
+        words = self.words(happened)
+        if words is not None and len(self._to_carry) < _MOST_WAITING:
+            self._to_carry.append(words)
+            if self._carrying is None or self._carrying.done():
+                self._carrying = self._start(self._carry_all())
 
     async def _carry_all(self) -> None:
         while self._to_carry:
+            words = self._to_carry.pop(0)
             try:
-                await self._line.ring(self._to_carry[0])
-            except StoreError:
-                self._to_carry.clear()  # the sweep finds it
-                return
-            del self._to_carry[0]
+                await self._line.ring(words)
+            except PlexLinkError:
+                self._to_carry.clear()  # whoever waits for it is told that nothing came
 
     def _arm(self) -> None:
         if not self._is_closed:
@@ -206,10 +234,11 @@ class Keeper:
         self._arm()
         self._start(self._beat())
 
-    def _start(self, doing: Coroutine[None, None, None]) -> None:
+    def _start(self, doing: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(doing, name="plexlink-keeper")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _beat(self) -> None:
         """Look once what there is to do; who comes while another looks has been looked for."""
@@ -237,14 +266,17 @@ class Keeper:
                 case Step.STOP:
                     _log.warning("tenure.lost epoch=%d: another process works, or the database is silent", epoch)
                     await self._end_work()
-                case Step.CLAIM if asked_at >= self._leaves_it_until:
+                    if beat is not None and beat.is_renewed:  # too late to believe it, and nobody else need wait
+                        await self._line.release(epoch)
+                case Step.CLAIM if self._is_wanted and asked_at >= self._leaves_it_until:
                     await self._claim()
                 case Step.WORK_ON if self._is_in_vain() and await self._is_with_others():
                     await self._leave_it(epoch, asked_at)
-                case Step.WORK_ON if self._worker is not None and asked_at >= self._swept_at + _SWEEPS_EVERY_SECONDS:
-                    self._swept_at = asked_at
-                    if self._is_wanted:
-                        self._worker.resume()
+                case Step.WORK_ON if self._worker is not None and self._has_missed_some:
+                    self._has_missed_some = False
+                    self._worker.resume()
+                case Step.STAND_BY if beat is not None:
+                    await self._rest()
                 case _:
                     pass
 
@@ -263,9 +295,8 @@ class Keeper:
             self._held = None
             await self._line.release(epoch)
             raise
-        self._swept_at = asked_at
-        if self._is_wanted:
-            self._worker.resume()
+        self._has_missed_some = False
+        self._worker.resume()
 
     def _is_in_vain(self) -> bool:
         """Tell whether the work does not get through, or is stuck."""
@@ -279,11 +310,11 @@ class Keeper:
 
     async def _leave_it(self, epoch: int, now: float) -> None:
         """Let another process try what this one does not get through to; after a minute it tries again itself."""
-        _log.warning("tenure.given_back epoch=%d: it does not get through to plex.tv or Discord, or is stuck", epoch)
+        _log.warning("tenure.given_back epoch=%d: it does not get through to plex.tv, or is stuck", epoch)
         self._leaves_it_until = now + _LEAVES_IT_SECONDS
         await self._end_work()
         await self._line.release(epoch)
-        await self._line.ring(_VACANT)
+        await self._line.ring(f"{self._line.id} {_VACANT}")
 
     async def _end_work(self) -> None:
         self._held = None

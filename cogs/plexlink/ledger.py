@@ -75,6 +75,7 @@ class Ledger:
             async with self._store.transaction(must_last=must_last) as tx:
                 change = Change(tx=tx, clock=self._clock)
                 yield change
+                await tx.tell_others(self._bell.words(*change.happened))
         except StoreError:
             if change is not None and change.happened:
                 self._bell.ring(Unsure())
@@ -87,7 +88,7 @@ class Ledger:
             if isinstance(happened, Unlinked | TokenDead):
                 what = happened.reason if isinstance(happened, Unlinked) else "token_dead"
                 _log.info("link.%s link=%s user=%s", what, happened.link_id, happened.user_id)
-        self._bell.ring(*change.happened)
+        self._bell.ring_here(*change.happened)
 
     async def advance(self, attempt: Attempt, event: flow.Event) -> Attempt:
         """Commit what becomes of an attempt. Raise as `Change.move` and `change` do."""

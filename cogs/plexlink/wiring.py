@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import discord
 
 from .bell import Bell
 from .clock import Clock
-from .errors import SettingError
+from .errors import SettingError, StoreError
 from .files import is_open_to_others
 from .keeper import Keeper, refuse_collision
 from .keys import open_vault
@@ -45,6 +45,7 @@ from .work.agenda import Agenda
 from .work.asker import Asker
 from .work.audits import Audits
 from .work.given_up import GivenUpCodes
+from .work.hand import Hand
 from .work.health import HealthCheck
 from .work.notices import Notices
 from .work.panels import Panels
@@ -55,7 +56,7 @@ from .work.sign_outs import SignOuts
 from .work.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -128,7 +129,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
             reach=reach,
             observe=reach.observe,
         )
-        work = await resources.enter_async_context(_work(ground, database, store, vault))
+        work = await resources.enter_async_context(_work(ground, database, store, vault, ledger))
         tokens = Tokens(store=store, clock=clock)
         resources.push_async_callback(tokens.stop)
         links = Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days)
@@ -171,20 +172,31 @@ class _Ground:
 
 
 @asynccontextmanager
-async def _work(ground: _Ground, database: Database, store: Store, vault: Vault) -> AsyncIterator[Worker | Keeper]:
+async def _work(
+    ground: _Ground, database: Database, store: Store, vault: Vault, ledger: Ledger
+) -> AsyncIterator[Worker | Keeper]:
     """Work, or keep ready to where several processes could, for as long as the block lasts."""
+    hand = Hand()
 
     def begin(fence: Fence) -> AbstractAsyncContextManager[Worker]:
-        return _working(ground, store.fenced(fence), may_work=keeper.may_work)
+        return _working(ground, store.fenced(fence), ledger, hand, may_work=keeper.may_work)
 
     shards = shards_of(ground.bot)
     line = database.line(host=socket.gethostname(), shards=str(shards), version=_version())
     if line is None:
-        async with _working(ground, store, may_work=lambda: True) as worker:
+        async with _working(ground, store, ledger, hand, may_work=lambda: True) as worker:
             yield worker
         return
     keeper = Keeper(
-        line=line, store=store, bell=ground.bell, vault=vault, shards=shards, reach=ground.reach, begin=begin
+        line=line,
+        store=store,
+        bell=ground.bell,
+        vault=vault,
+        shards=shards,
+        reach=ground.reach,
+        begin=begin,
+        rest=lambda: hand.put_down(ledger),
+        learn=ground.clock.observe,
     )
     try:
         await keeper.start()
@@ -194,7 +206,9 @@ async def _work(ground: _Ground, database: Database, store: Store, vault: Vault)
 
 
 @asynccontextmanager
-async def _working(ground: _Ground, store: Store, *, may_work: Callable[[], bool]) -> AsyncIterator[Worker]:
+async def _working(
+    ground: _Ground, store: Store, unfenced: Ledger, hand: Hand, *, may_work: Callable[[], bool]
+) -> AsyncIterator[Worker]:
     """Do for a while what exactly one process does."""
     bell, clock, plex, notifier, guilds = ground.bell, ground.clock, ground.plex, ground.notifier, ground.guilds
     settings, panels = ground.settings, DiscordPanels(bot=ground.bot, guilds=guilds)
@@ -207,11 +221,17 @@ async def _working(ground: _Ground, store: Store, *, may_work: Callable[[], bool
         ledger=ledger,
         agenda=agenda,
         asker=Asker(
-            ledger=ledger, plex=plex, agenda=agenda, presenter=presenter, clock=clock, pin_style=ground.pin_style
+            ledger=ledger,
+            plex=plex,
+            agenda=agenda,
+            presenter=presenter,
+            clock=clock,
+            pin_style=ground.pin_style,
+            hand=hand,
         ),
         presenter=presenter,
         sign_outs=SignOuts(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
-        given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
+        given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock, hand=hand),
         notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
         health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         access=AccessCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
@@ -227,6 +247,7 @@ async def _working(ground: _Ground, store: Store, *, may_work: Callable[[], bool
         clock=clock,
         audit_days=settings.audit_days,
         may_work=may_work,
+        unfenced=unfenced,
     )
     stop_hearing = bell.listen(worker.hear)
     try:
@@ -271,12 +292,24 @@ async def move(settings: PlexLinkSettings, to: str, moved: Callable[[int, int], 
 
     """
     _make_folder(settings)
+    if to == _place(settings):
+        raise SettingError("--to names the very database that it would come from.")
     async with Database.still(_place(settings)) as source:
         await open_vault(source, settings)
-        async with Database.open(to) as target:
-            count = await source.move_to(target, moved)
-            await open_vault(target, settings)
+        with _said_of("--to"):
+            async with Database.open(to) as target:
+                count = await source.move_to(target, moved)
+                await open_vault(target, settings)
     return count
+
+
+@contextmanager
+def _said_of(name: str) -> Iterator[None]:
+    """Let a sentence name what is wrong in the place of the variable that mostly is."""
+    try:
+        yield
+    except (SettingError, StoreError) as error:
+        raise type(error)(str(error).replace("PLEXLINK_DATABASE_URL", name)) from None
 
 
 async def believe_refusals(settings: PlexLinkSettings) -> int:

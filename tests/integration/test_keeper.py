@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from plexlink import flow, tenure
 from plexlink import keeper as keepers
-from plexlink import tenure
 from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.community import ServerTouched
@@ -23,22 +23,26 @@ from plexlink.models import (
     Checked,
     CheckWanted,
     Finding,
+    Health,
     Linked,
     PlexServer,
     PlexServersTold,
     PlexServersWanted,
     Pressed,
     Secret,
+    State,
     TokenDead,
     Unlinked,
     Unsure,
+    Verdict,
 )
-from plexlink.observations import Asked, CardDrawn, Drawing, Outcome, unobserved
+from plexlink.observations import Asked, Outcome, unobserved
 from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
 from plexlink.shards import NO_SHARDS, Shards
 from plexlink.store import Database, Store
 from plexlink.vitals import STUCK_AFTER_SECONDS, Jobs
-from rows import NOW, a_given_up_code, a_notice, a_sign_out, a_vault, begun
+from plexlink.work.hand import Hand
+from rows import NOW, a_given_up_code, a_link, a_notice, a_sign_out, a_vault, begun
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,6 +63,9 @@ class Process:
     epochs: list[int] = field(default_factory=list)
     fences: list[Fence] = field(default_factory=list)
     is_resumed: int = 0
+    rests: int = 0
+    learned: list[datetime] = field(default_factory=list)
+    hand: Hand = field(default_factory=Hand)
     overdue_seconds: float = 0.0
     ends: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,6 +88,8 @@ class Process:
             shards=shards,
             reach=self.reach,
             begin=self._working,
+            rest=self._rest,
+            learn=self.learned.append,
         )
         self.keeper.resume()
         return self.keeper
@@ -95,6 +104,10 @@ class Process:
         finally:
             self.ends += 1
             self.news.set()
+
+    async def _rest(self) -> None:
+        self.rests += 1
+        await self.hand.put_down(self.ledger)
 
     def resume(self) -> None:
         self.is_resumed += 1
@@ -192,6 +205,7 @@ async def test_who_is_cut_off_from_plex_lets_another_one_try_and_alone_goes_on(u
     async with process(url, "first") as first:
         first.reach.observe(Asked("ask", Outcome.SILENT, 5.0))
         first.time = CUT_OFF_AFTER_SECONDS
+        first.reach.observe(Asked("ask", Outcome.SILENT, 5.0))
         await first.keeper._look()
         assert first.keeper.works, "nobody else could do better"
         async with process(url, "second") as second:
@@ -201,6 +215,38 @@ async def test_who_is_cut_off_from_plex_lets_another_one_try_and_alone_goes_on(u
             assert second.epochs == [2]
         await first.keeper._look()
         assert first.epochs == [1], "it leaves it alone for a minute"
+
+
+async def test_a_token_in_hand_outlives_the_work_and_is_kept_or_signed_out(url: str) -> None:
+    async with process(url, "worker") as worker, process(url, "other") as other:
+        waits, is_over, wanted = begun(1), begun(2), a_given_up_code()
+        pin = flow.PinCreated(Secret("pin"), Secret("code"), NOW + timedelta(minutes=15))
+        async with worker.ledger.change() as change:
+            for attempt in (waits, is_over):
+                await change.add(attempt)
+            waits, is_over = [await change.move(attempt, pin) for attempt in (waits, is_over)]
+            await change.move(is_over, flow.RanOut())
+            await change.tx.given_up.add(wanted)
+        for attempt in (waits, is_over):
+            other.hand.of_attempts[attempt.id] = attempt, Secret(f"a-token-of-{attempt.user_id}")
+        other.hand.of_given_up[wanted.id] = wanted, Secret("a-token-of-nobody")
+        await other.keeper._look()
+        assert other.hand == Hand()
+        async with worker.ledger.change() as change:
+            kept = await change.newest(waits.id)
+            assert kept is not None
+            assert (kept.state, kept.token) == (State.APPROVED, Secret("a-token-of-1"))
+            queued = [await change.tx.sign_outs.get(row_id) for row_id in await change.tx.sign_outs.ids()]
+            assert {each and each.token for each in queued} == {Secret("a-token-of-2"), Secret("a-token-of-nobody")}
+            assert await change.tx.given_up.all() == []
+
+
+async def test_a_standby_learns_discords_time_from_what_the_fronts_begin(url: str) -> None:
+    async with process(url, "worker") as worker, process(url, "front") as front:
+        async with front.ledger.change() as change:
+            await change.add(begun())
+        await worker.until(lambda: worker.heard)
+        assert (worker.learned, front.learned) == ([NOW], [])
 
 
 async def test_who_is_stuck_leaves_the_work_to_another_one(url: str) -> None:
@@ -214,17 +260,35 @@ async def test_who_is_stuck_leaves_the_work_to_another_one(url: str) -> None:
 def test_reach_is_lost_by_a_minute_in_vain_and_won_by_one_answer() -> None:
     time, seen = [0.0], []
     reach = Reach(observe=seen.append, monotonic=lambda: time[0])
-    drawn, failed = (CardDrawn("dm", drawing) for drawing in (Drawing.DRAWN, Drawing.FAILED))
-    for answered, silent in ((Asked("ask", Outcome.REFUSED, 1.0), Asked("ask", Outcome.SILENT, 5.0)), (drawn, failed)):
-        reach.observe(silent)
-        time[0] += CUT_OFF_AFTER_SECONDS - 1
-        reach.observe(silent)
-        assert not reach.is_cut_off()
-        time[0] += 1
-        assert reach.is_cut_off()
-        reach.observe(answered)
-        assert not reach.is_cut_off()
-    assert len(seen) == 6, "who measures hears of all"
+    silent, refused = Asked("ask", Outcome.SILENT, 5.0), Asked("ask", Outcome.REFUSED, 1.0)
+    reach.observe(silent)
+    time[0] += CUT_OFF_AFTER_SECONDS
+    assert not reach.is_cut_off(), "one call says little"
+    reach.observe(silent)
+    assert reach.is_cut_off()
+    reach.observe(refused)
+    assert not reach.is_cut_off(), "a refusal is an answer"
+    reach.observe(silent)
+    time[0] += CUT_OFF_AFTER_SECONDS - 1
+    reach.observe(silent)
+    assert not reach.is_cut_off()
+    time[0] += CUT_OFF_AFTER_SECONDS
+    assert not reach.is_cut_off(), "nobody has called for a minute"
+    assert seen == [silent, silent, refused, silent, silent], "who measures hears of all"
+
+
+async def test_who_cannot_reach_discord_yet_leaves_the_work_to_who_can(url: str) -> None:
+    async with Database.open(url) as database:
+        early = Process("early", database)
+        early.open()
+        early.keeper._is_wanted = False
+        await early.keeper.start()
+        assert early.epochs == []
+        async with process(url, "ready") as ready:
+            assert ready.epochs == [1]
+        early.keeper.resume()
+        await early.until(lambda: early.epochs)
+        await early.keeper.stop()
 
 
 async def test_two_that_begin_at_once_do_not_both_work(url: str) -> None:
@@ -238,8 +302,9 @@ async def test_two_that_begin_at_once_do_not_both_work(url: str) -> None:
             await asyncio.gather(*(each.keeper.stop() for each in both))
 
 
-async def test_a_process_that_would_run_the_same_shards_is_refused(url: str) -> None:
+async def test_a_process_that_would_run_the_same_shards_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with process(url, "first", Shards.parse("0-1/4")), process(url, "second", Shards.parse("2-3/4")):
+        monkeypatch.setattr(keepers, "SEEN_WITHIN_SECONDS", -1.0)  # this one waits for nobody
         with pytest.raises(DatabaseInUseError, match=r"on first for \d+ s, runs shards 0-1/4, and .* run 0/4"):
             async with process(url, "third", Shards.parse("0/4")):
                 pass
@@ -257,13 +322,22 @@ async def test_who_works_hears_what_the_others_have_committed_and_they_what_is_f
         ServerTouched(7),
         Unsure(),
     ]
+    link = a_link()
+    health = Health(verdict=Verdict.DEAD, rejected_at=at)
+    dead = replace(a_link(43, account="6", attempt_id="another"), health=health)
     for_all = [
         Checked("link", Finding.ALIVE),
         PlexServersTold("link", servers),
         PlexServersTold("link", None),
-        Linked(user_id=42, link_id="link", at=at),
-        Unlinked(user_id=42, link_id="link", at=at, reason="moved"),
-        TokenDead(user_id=42, link_id="link", at=at),
+        Linked(user_id=42, link_id=link.id, at=at),
+        Unlinked(user_id=42, link_id="gone", at=at, reason="moved"),
+        TokenDead(user_id=43, link_id=dead.id, at=at),
+    ]
+    untrue = [
+        Linked(user_id=44, link_id=link.id, at=at),
+        Linked(user_id=42, link_id="gone", at=at),
+        Unlinked(user_id=42, link_id=link.id, at=at, reason="moved"),
+        TokenDead(user_id=42, link_id=link.id, at=at),
     ]
     async with process(url, "worker") as worker, process(url, "front") as front, process(url, "other") as other:
         attempt, notice, sign_out, given_up = begun(), a_notice(), a_sign_out(), a_given_up_code()
@@ -272,16 +346,18 @@ async def test_who_works_hears_what_the_others_have_committed_and_they_what_is_f
             await change.tx.notices.add(notice)
             await change.tx.sign_outs.add(sign_out)
             await change.tx.given_up.add(given_up)
+            await change.tx.links.add(link)
+            await change.tx.links.add(dead)
             for each in (notice, sign_out, given_up):
                 change.tell(each)
         rows: list[Happened] = [attempt, notice, sign_out, given_up, Pressed(attempt)]
-        front.bell.ring(Pressed(attempt), *for_the_work, *for_all)
+        front.bell.ring(Pressed(attempt), *for_the_work, *untrue, *for_all)
         wanted = [*rows, *for_the_work, *for_all]
         await worker.until(lambda: len(worker.heard) >= len(wanted))
         assert sorted(map(repr, worker.heard)) == sorted(map(repr, wanted))
         await other.until(lambda: len(other.heard) >= len(for_all))
         assert other.heard == for_all
-        assert front.heard == [attempt, notice, sign_out, given_up, Pressed(attempt), *for_the_work, *for_all]
+        assert front.heard == [*rows, *for_the_work, *untrue, *for_all], "here it is told as it is rung"
 
 
 async def test_who_works_tells_the_others_no_more_than_what_is_for_all(url: str) -> None:
@@ -308,7 +384,7 @@ async def test_what_is_told_names_no_secret(url: str) -> None:
 async def test_words_that_a_newer_release_tells_are_passed_over(url: str) -> None:
     async with process(url, "worker") as worker, process(url, "front") as front:
         for words in ("levitate link", "server none", "checked link levitating", "attempt gone", ""):
-            await front.keeper._line.ring(words)
+            await front.keeper._line.ring(f"front {words}")
         front.bell.ring(Unsure())
         await worker.until(lambda: worker.heard)
         assert worker.heard == [Unsure()]
@@ -316,10 +392,7 @@ async def test_words_that_a_newer_release_tells_are_passed_over(url: str) -> Non
 
 async def test_a_line_that_breaks_is_made_anew_and_what_was_missed_is_looked_for(url: str, postgres: Server) -> None:
     async with process(url, "worker") as worker, process(url, "front") as front:
-        postgres.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE query LIKE '%plexlink_tenure%' AND pid <> pg_backend_pid()"
-        )
+        postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'plexlink'")
         while worker.is_resumed < 2:
             await worker.keeper._look()
             await front.keeper._look()

@@ -80,8 +80,11 @@ class Conversation:
         """Type a command, and pick it from the list."""
         await self.page.locator("#channel-composer-input").click()
         await self.page.keyboard.type(command)
-        await self.page.get_by_role("option", name=command).click()
-        await self.page.locator(".command-row").wait_for()
+        option, row = self.page.get_by_role("option", name=command), self.page.locator(".command-row")
+        await option.click()
+        while not await row.is_visible():  # the list may have been drawn anew under the pointer
+            await option.evaluate_all("(options) => options.at(-1)?.click()")
+            await asyncio.sleep(0.5)
 
     def card(self, *texts: str) -> Locator:
         """Return the newest message that says all this."""

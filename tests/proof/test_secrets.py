@@ -499,7 +499,7 @@ async def test_no_way_to_give_a_secret_hands_it_on_to_children(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("rest", "said"),
     [
-        ("@db:port/plexlink", "PLEXLINK_DATABASE_URL has no port where one should be"),
+        ("@db:port/plexlink", "PLEXLINK_DATABASE_URL cannot be read, or has no port where one should be"),
         ("@127.0.0.1:1/plexlink", "bot.not_started The database cannot be used: its server cannot be reached"),
         ("@db.invalid/plexlink?sslmode=require", "bot.not_started The database cannot be used"),
     ],

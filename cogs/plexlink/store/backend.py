@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
-    from sqlalchemy import Connection, MetaData
+    from sqlalchemy import Connection, MetaData, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from ..tenure import Process
@@ -73,8 +74,8 @@ class Backend(Protocol):
         """Keep a copy before an upgrade, where that is this program's to do. Raise StoreError where it fails."""
         ...
 
-    async def number_on(self, connection: AsyncConnection, metadata: MetaData) -> None:
-        """Let new rows be numbered after those that were written with their numbers."""
+    async def number_on(self, connection: AsyncConnection, metadata: MetaData, least: Mapping[Table, int]) -> None:
+        """Let new rows be numbered after those that were written with their numbers, and after `least`."""
         ...
 
     def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:

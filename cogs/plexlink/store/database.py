@@ -128,7 +128,7 @@ class Database:
             total = await moving.rows_in(here)
             moved(0, total)
             await moving.copy(here, there, tell)
-            await target._backend.number_on(there, tables.metadata)
+            await target._backend.number_on(there, tables.metadata, await moving.least_numbers(there))
         return total
 
     async def require_stillness(self) -> None:

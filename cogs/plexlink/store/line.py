@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from ..tenure import LEASE_SECONDS, SEEN_WITHIN_SECONDS, Beat, Process
+from . import channel
 from .postgres import NOT_SERVED, TAKE_TURN, translated
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .postgres import PostgresServer
 
-_CHANNEL = "plexlink"
+_CHANNEL = f"SELECT {channel.NAME}"
 
 _FORGET_GONE = "DELETE FROM plexlink_processes WHERE seen_at < clock_timestamp() - interval '1 day'"
 _BEAT = """
@@ -72,6 +73,7 @@ class Line:
         self._server = server
         self._me = (secrets.token_urlsafe(16), host[:64], shards[:256], version[:32])
         self._turn = asyncio.Lock()
+        self._channel = ""
         self._hear: Callable[[str], None] | None = None
         self._missed: Callable[[], None] | None = None
         self._connection: asyncpg.Connection | None = None
@@ -101,7 +103,8 @@ class Line:
         if self._connection is None or self._connection.is_closed():
             connection = await self._server.connect()
             try:
-                await connection.add_listener(_CHANNEL, self._heard)
+                self._channel = await connection.fetchval(_CHANNEL)
+                await connection.add_listener(self._channel, self._heard)
                 await connection.execute(_FORGET_GONE)
             except BaseException:
                 connection.terminate()
@@ -139,10 +142,10 @@ class Line:
         async with self._ready() as connection:
             await connection.execute(_RELEASE, self._me[0], epoch)
 
-    async def ring(self, what: str) -> None:
-        """Let the others hear something."""
+    async def ring(self, words: str) -> None:
+        """Let the others hear something, which begins with who tells it."""
         async with self._ready() as connection:
-            await connection.execute(_RING, _CHANNEL, f"{self._me[0]} {what}")
+            await connection.execute(_RING, self._channel, words)
 
     async def others(self) -> list[Process]:
         """Return the other processes that are there."""

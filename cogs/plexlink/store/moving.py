@@ -26,6 +26,12 @@ async def rows_in(connection: AsyncConnection) -> int:
     return sum([await _count(connection, table) for table in _MOVED])
 
 
+async def least_numbers(connection: AsyncConnection) -> dict[Table, int]:
+    """Return by table up to which number rows have been, also those that are erased: servers know how far they read."""
+    read_to = select(func.max(tables.servers.c.audited_to), func.max(tables.servers.c.telling_to))
+    return {tables.audit: max((number or 0 for number in (await connection.execute(read_to)).one()), default=0)}
+
+
 async def copy(source: AsyncConnection, target: AsyncConnection, moved: Callable[[int], None]) -> None:
     """Write all rows of one database into another one, and read them there; `moved` is told of how many at a time.
 

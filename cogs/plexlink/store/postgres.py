@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from sqlalchemy import event, false, func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from sqlalchemy import Connection, MetaData
+    from sqlalchemy import Connection, MetaData, Table
     from sqlalchemy.engine.interfaces import DBAPICursor
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -124,6 +125,7 @@ _KNOWN_OPTIONS = {
 """What libpq and asyncpg know. Hosting panels add words of other libraries, which no server would take."""
 
 _FILES = ("passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert")
+_OPTION = re.compile(r"[a-z_]{1,32}")
 _MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
 _REACH = "its server cannot be reached; see that it runs, and that host and port are right"
@@ -301,12 +303,12 @@ class PostgresServer:
             "store.not_copied version=%s: PlexLink copies no PostgreSQL before it upgrades its tables", version
         )
 
-    async def number_on(self, connection: AsyncConnection, metadata: MetaData) -> None:
-        """Let sequences go on after the greatest number."""
+    async def number_on(self, connection: AsyncConnection, metadata: MetaData, least: Mapping[Table, int]) -> None:
+        """Let sequences go on after the greatest number, and after `least`."""
         for table in metadata.sorted_tables:
             column = table.autoincrement_column
             if column is not None:
-                greatest = select(func.coalesce(func.max(column), 0) + 1).scalar_subquery()
+                greatest = select(func.greatest(func.max(column), least.get(table, 0)) + 1).scalar_subquery()
                 sequence = func.pg_get_serial_sequence(table.name, column.name)
                 await connection.execute(select(func.setval(sequence, greatest, false())))
 
@@ -351,19 +353,24 @@ async def _take_turn(connection: AsyncConnection, *, must_last: bool) -> None:
 def _plain(url: str) -> str:
     """Return a URL as the driver takes it, whatever library a panel wrote it for."""
     scheme, _, rest = url.partition("://")
-    parts = urlsplit(f"postgresql://{rest}")
     if scheme.partition("+")[0] not in {"postgres", "postgresql"}:
         raise _bad("must begin with postgresql://")
-    if parts.fragment or "#" in url:
+    if "#" in url:
         raise _bad("has a #; in a user's name or a password, write it as %23")
     try:
+        parts = urlsplit(f"postgresql://{rest}")
         _ = parts.port if "," not in parts.netloc else None
     except ValueError:
-        raise _bad("has no port where one should be; in a password, write / as %2F, : as %3A and @ as %40") from None
+        raise _bad(
+            "cannot be read, or has no port where one should be; in a password, write / as %2F, : as %3A, @ as %40, "
+            "? as %3F, [ as %5B and ] as %5D"
+        ) from None
     options = parse_qsl(parts.query, keep_blank_values=True)
     passed_over = sorted({name for name, _ in options} - _KNOWN_OPTIONS)
+    if not all(map(_OPTION.fullmatch, passed_over)):
+        raise _bad("has a ? which begins no options; in a password, write it as %3F")
     if passed_over:
-        _log.info("store.options_passed_over %s", ", ".join(map(quote, passed_over)))
+        _log.info("store.options_passed_over %s", ", ".join(passed_over))
     known = {name: value for name, value in options if name in _KNOWN_OPTIONS}
     if known.get("sslmode", "prefer") not in _MODES:
         raise _bad(f"has a sslmode that is none of {', '.join(sorted(_MODES))}")
@@ -392,7 +399,8 @@ def translated() -> Iterator[None]:
 def _of_postgres(error: Exception) -> PlexLinkError:
     """Return what was said in a sentence; nothing of its own text, which may hold statements and addresses."""
     cause = getattr(error, "orig", None) or error
-    cause = getattr(cause, "__cause__", None) or cause
+    if isinstance(cause.__cause__, NOT_SERVED):  # not the cancellation behind a time that is over
+        cause = cause.__cause__
     code = getattr(cause, "sqlstate", None)
     if code is None:
         return _of_connection(cause)

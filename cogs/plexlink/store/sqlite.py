@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import filelock
-from sqlalchemy import URL, event
+from sqlalchemy import URL, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -28,11 +28,11 @@ from .lock import acquire
 from .troubles import translated, translated_files
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from sqlalchemy import Connection, MetaData
+    from sqlalchemy import Connection, MetaData, Table
     from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -45,6 +45,14 @@ _SYNCHRONOUS = "synchronous"
 _FULL, _NORMAL = "FULL", "NORMAL"
 
 _CHANGES = ("INSERT", "UPDATE", "DELETE")
+
+_NUMBER_ON = (
+    text("UPDATE sqlite_sequence SET seq = max(seq, :number) WHERE name = :name"),
+    text(
+        "INSERT INTO sqlite_sequence (name, seq)"
+        " SELECT :name, :number WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = :name)"
+    ),
+)
 
 _PRAGMAS = (
     _PATIENT,
@@ -220,8 +228,11 @@ class SqliteFile:
         finally:
             anchor.renew()
 
-    async def number_on(self, connection: AsyncConnection, metadata: MetaData) -> None:
-        """Leave it to SQLite, which has seen the numbers."""
+    async def number_on(self, connection: AsyncConnection, _: MetaData, least: Mapping[Table, int]) -> None:
+        """Let SQLite, which has seen the numbers of the rows, go on after `least` too."""
+        for table, number in least.items():
+            for statement in _NUMBER_ON:
+                await connection.execute(statement, {"name": table.name, "number": number})
 
     def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:
         """Name what is at our tables and was not made by us."""

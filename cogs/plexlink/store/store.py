@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
+
+from . import channel
 from .access import AccessRows
 from .attempts import AttemptRows
 from .audit import AuditRows
@@ -19,7 +22,7 @@ from .sign_outs import SignOutRows
 from .withdrawals import WithdrawalRows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,6 +47,12 @@ class Transaction:
         self.withdrawals = WithdrawalRows(connection)
         self.access = AccessRows(connection)
         self.roster = RosterRows(connection, vault)
+        self._connection = connection
+
+    async def tell_others(self, words: Sequence[str]) -> None:
+        """Tell other processes something, when this transaction is committed and not before."""
+        if words:
+            await self._connection.execute(text(channel.TELL), {"words": list(words)})
 
 
 class Store:

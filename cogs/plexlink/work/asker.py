@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ..models import Attempt
     from ..plex import PinStyle, PlexClient
     from .agenda import Agenda
+    from .hand import Hand
     from .presenter import Presenter
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Asker:
         presenter: Presenter,
         clock: Clock,
         pin_style: PinStyle,
+        hand: Hand,
     ) -> None:
         self._ledger = ledger
         self._plex = plex
@@ -104,7 +106,7 @@ class Asker:
         self._clock = clock
         self._pin_style = pin_style
         self._memories: dict[str, _Memory] = {}
-        self._in_hand: dict[str, tuple[Attempt, Secret]] = {}
+        self._in_hand = hand.of_attempts
         self._inquiries = Inquiries(plex=plex, came_late=self._came_late)
         self._accounts = Accounts(ledger=ledger, plex=plex, agenda=agenda, clock=clock)
 

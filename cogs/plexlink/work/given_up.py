@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from ..change import Change
     from ..clock import Clock
     from ..ledger import Ledger
-    from ..models import GivenUp, Secret
+    from ..models import GivenUp
     from ..plex import PlexClient
     from .agenda import Agenda
+    from .hand import Hand
 
 _log = logging.getLogger(__name__)
 
@@ -38,12 +39,12 @@ _FIRST_RETRY_SECONDS = 5.0
 class GivenUpCodes:
     """Work off the given-up codes."""
 
-    def __init__(self, *, ledger: Ledger, plex: PlexClient, agenda: Agenda, clock: Clock) -> None:
+    def __init__(self, *, ledger: Ledger, plex: PlexClient, agenda: Agenda, clock: Clock, hand: Hand) -> None:
         self._ledger = ledger
         self._plex = plex
         self._agenda = agenda
         self._clock = clock
-        self._in_hand: dict[str, Secret] = {}
+        self._in_hand = hand.of_given_up
         self._looked_late: set[str] = set()
 
     def hear(self, given_up: GivenUp) -> None:
@@ -82,7 +83,7 @@ class GivenUpCodes:
         answer = await self._plex.ask(given_up.pin_id, given_up.client_identifier)
         match answer:
             case Approved(token):
-                self._in_hand[given_up.id] = token
+                self._in_hand[given_up.id] = given_up, token
             case Pending(left) if given_up.id not in self._looked_late:
                 left = given_up.deadline_at - self._clock.now() if left is None else left
                 if left <= _LOOKS_BEFORE:
@@ -108,7 +109,7 @@ class GivenUpCodes:
 
     async def _finish(self, given_up: GivenUp, outcome: str) -> None:
         """Forget a code, and queue its token if there is one: both or neither."""
-        token = self._in_hand.get(given_up.id)
+        _, token = self._in_hand.get(given_up.id, (None, None))
         async with self._ledger.change() as change:
             await change.tx.given_up.remove(given_up.id)
             if token is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -82,6 +84,7 @@ class Worker:
         clock: Clock,
         audit_days: int,
         may_work: Callable[[], bool],
+        unfenced: Ledger,
     ) -> None:
         self._ledger = ledger
         self._agenda = agenda
@@ -99,6 +102,7 @@ class Worker:
         self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
         self._may_work = may_work
+        self._unfenced = unfenced
         self._pause_kept = 0.0
 
     async def start(self) -> None:
@@ -227,6 +231,8 @@ class Worker:
             await self._keep_pause()
         except FencedError:
             _log.info("worker.fenced kind=%s id=%s", key.kind, key.id)
+            with suppress(StoreError):
+                await self._outdate(key)
         except StoreUnavailableError:  # the store has said so, once for all
             self._again(key, longest_seconds=10.0)
         except StoreError as error:
@@ -235,6 +241,14 @@ class Worker:
         except Exception:  # noqa: BLE001 - logged and planned again; one bad row must not stop the others
             _log.exception("worker.job_failed kind=%s id=%s", key.kind, key.id)
             self._again(key, longest_seconds=_SWEEP_SECONDS)
+
+    async def _outdate(self, key: Key) -> None:
+        """Let that be drawn again, by whoever works now, over which this process may have drawn something old."""
+        async with self._unfenced.change() as change:
+            if key.kind is Kind.CARD and (attempt := await change.newest(key.id)) is not None:
+                await change.redraw(attempt)
+            if key.kind is Kind.NOTICE and (notice := await change.tx.notices.get(key.id)) is not None:
+                await change.keep(replace(notice, shown=None))
 
     async def _do(self, key: Key) -> None:
         match key.kind:

@@ -1,0 +1,40 @@
+"""Tokens that plex.tv has told and that no row holds yet: it may tell them only once, so they outlive the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .. import flow
+from ..errors import IllegalTransitionError, StaleAttemptError
+
+if TYPE_CHECKING:
+    from ..ledger import Ledger
+    from ..models import Attempt, GivenUp, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """What this process holds in its hand, by the ids of attempts; whoever commits it takes it out."""
+
+    of_attempts: dict[str, tuple[Attempt, Secret]] = field(default_factory=dict)
+    of_given_up: dict[str, tuple[GivenUp, Secret]] = field(default_factory=dict)
+
+    async def put_down(self, ledger: Ledger) -> None:
+        """Commit all of it though another process works by now: a row protects itself.
+
+        Raises:
+            StoreError: the database cannot be used; what is not committed stays in the hand.
+
+        """
+        for attempt, token in list(self.of_attempts.values()):
+            try:
+                await ledger.advance(attempt, flow.Granted(token))
+            except (StaleAttemptError, IllegalTransitionError):
+                await ledger.disown(attempt, token)
+            self.of_attempts.pop(attempt.id, None)
+        for given_up, token in list(self.of_given_up.values()):
+            async with ledger.change() as change:
+                await change.tx.given_up.remove(given_up.id)
+                await change.disown(given_up.id, given_up.user_id, token, given_up.client_identifier)
+            self.of_given_up.pop(given_up.id, None)
