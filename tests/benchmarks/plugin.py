@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from plexlink.work.worker import Worker
 
 
+class NoBot:
+    """A host's bot that is not at Discord."""
+
+    shard_id = None
+
+
 class NoNotifier:
     """Take every card as sent, by direct message."""
 
@@ -45,7 +51,7 @@ async def plugin(
     settings = PlexLinkSettings(
         data_dir=folder, plex_url=plex_url, plex_rate=rate, max_pending=100_000, plex_product="PlexLink"
     )
-    async with wiring.running(None, settings) as desk:  # type: ignore[arg-type]
+    async with wiring.running(NoBot(), settings) as desk:  # type: ignore[arg-type]
         desk.resume()
         yield desk
 

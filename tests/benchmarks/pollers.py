@@ -6,7 +6,7 @@ It prints what it measured as JSON. Every client asks about each code at the sam
 be compared with a poll of another: plexapi's is `POLLINTERVAL`, PlexLink's the least that its order allows.
 """
 
-# ruff: noqa: T201, S310 - a script prints, asks the stand-in on loopback, and looks now and then
+# ruff: noqa: ASYNC110, T201, S310 - a script prints, asks the stand-in on loopback, and looks now and then
 
 from __future__ import annotations
 
@@ -104,28 +104,34 @@ async def plexlink(measures: Measures, mode: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with plugin(Path(folder), measures.url, rate=1000.0) as desk:
             worker = worker_of(desk)
+            cards = Cards(worker)
             for member in range(WARMING_UP):  # what is loaded and cached at the first use is not a member's
                 await start(desk, 10**9 + member)
-            await settled(worker, WARMING_UP)
+            await cards.are_out(WARMING_UP)
             if mode == "cpu":
                 await asyncio.sleep(2 * measures.interval)  # nor are the first connections
             measures.at_rest()
             for begin in range(0, measures.members, 50):
                 batch = range(begin, min(begin + 50, measures.members))
                 await asyncio.gather(*(start(desk, member) for member in batch))
-                await settled(worker, WARMING_UP + batch.stop)
+                await cards.are_out(WARMING_UP + batch.stop)
             await measured(measures, mode, lambda: unlinked(worker))
 
 
-async def settled(worker: Any, members: int) -> None:
-    """Wait until so many codes are out and their cards are committed."""
-    from plexlink.models import Card  # noqa: PLC0415 - as above
+class Cards:
+    """Count the cards with a code as they are committed: whoever reads all rows again and again is measured as well."""
 
-    while True:
-        async with worker._ledger.change() as change:
-            if sum(attempt.shown_state is Card.WAITING for attempt in await change.unfinished()) >= members:
-                return
-        await asyncio.sleep(0.05)
+    def __init__(self, worker: Any) -> None:
+        self._out = 0
+        worker._ledger._bell.listen(self._hear)
+
+    def _hear(self, happened: object) -> None:
+        self._out += getattr(happened, "shown_state", None) == "waiting"
+
+    async def are_out(self, members: int) -> None:
+        """Wait until so many are out."""
+        while self._out < members:
+            await asyncio.sleep(0.05)
 
 
 def unlinked(worker: Any) -> int:
