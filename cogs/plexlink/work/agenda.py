@@ -13,7 +13,6 @@ import asyncio
 import heapq
 import logging
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -64,20 +63,15 @@ class Key(NamedTuple):
     id: str
 
 
-@dataclass(slots=True)
-class _Entry:
-    """One planned job; superseded entries stay in the heaps and are passed over."""
+class _Entry(NamedTuple):
+    """One planned job, in the order of the heaps; superseded entries stay there and are passed over."""
 
+    due: float
+    sequence: int
     key: Key
     purpose: Purpose
-    due: float
-    question: Question | None = None
-    last_at: float = inf
-    sequence: int = 0
-
-    @property
-    def rank(self) -> tuple[float, int]:
-        return self.due, self.sequence
+    question: Question | None
+    last_at: float
 
 
 class Agenda:
@@ -87,8 +81,8 @@ class Agenda:
         self.pace = pace
         self.people = People()
         self._planned: dict[Key, _Entry] = {}
-        self._later: list[tuple[float, int, _Entry]] = []
-        self._ready: defaultdict[Purpose, list[tuple[tuple[float, int], _Entry]]] = defaultdict(list)
+        self._later: list[_Entry] = []
+        self._ready: defaultdict[Purpose, list[_Entry]] = defaultdict(list)
         self._questions: dict[Key, Question] = {}
         self._last_chances: dict[Key, _Entry] = {}
         self._by_last_chance: list[tuple[float, Key]] = []
@@ -129,7 +123,7 @@ class Agenda:
         """Plan a job, replacing what was planned for the same key; at its last chance it goes ahead of all others."""
         now = self._now()
         last_at = now + last_chance_seconds if last_chance_seconds > 0 else inf
-        self._plan(_Entry(key, purpose, now + max(0.0, delay_seconds), last_at=last_at))
+        self._plan(key, purpose, now + max(0.0, delay_seconds), last_at)
 
     def put_sooner(self, key: Key, purpose: Purpose, delay_seconds: float = 0.0) -> None:
         """Plan a job unless the same key is planned for an earlier time."""
@@ -145,7 +139,7 @@ class Agenda:
         due = max(self._now(), order.due_at(self.people, question))
         planned = self._planned.get(key)
         if planned is None or planned.due > due:
-            self._plan(_Entry(key, Purpose.POLL, due, question, question.last_at))
+            self._plan(key, Purpose.POLL, due, question.last_at, question)
 
     def retry(
         self,
@@ -205,7 +199,7 @@ class Agenda:
             return 0.0
         ahead: Counter[Purpose] = Counter()
         for entry in self._planned.values():
-            is_ahead = entry.purpose is not mine.purpose or entry.rank < mine.rank
+            is_ahead = entry.purpose is not mine.purpose or entry < mine
             if entry.purpose is not Purpose.FREE and entry.due <= self._now() and is_ahead:
                 ahead[entry.purpose] += 1
         if any(entry.question for entry in self._planned.values()) and mine.purpose is not Purpose.POLL:
@@ -216,18 +210,17 @@ class Agenda:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _plan(self, entry: _Entry) -> None:
+    def _plan(self, key: Key, purpose: Purpose, due: float, last_at: float, question: Question | None = None) -> None:
         self._sequence += 1
-        entry.sequence = self._sequence
-        self._planned[entry.key] = entry
-        self._questions.pop(entry.key, None)
-        self._last_chances.pop(entry.key, None)
-        if entry.last_at < inf:
-            self._last_chances[entry.key] = entry
-            if self._listed_at.get(entry.key) != entry.last_at:
-                self._listed_at[entry.key] = entry.last_at
-                heapq.heappush(self._by_last_chance, (entry.last_at, entry.key))
-        heapq.heappush(self._later, (entry.due, entry.sequence, entry))
+        entry = self._planned[key] = _Entry(due, self._sequence, key, purpose, question, last_at)
+        self._questions.pop(key, None)
+        self._last_chances.pop(key, None)
+        if last_at < inf:
+            self._last_chances[key] = entry
+            if self._listed_at.get(key) != last_at:
+                self._listed_at[key] = last_at
+                heapq.heappush(self._by_last_chance, (last_at, key))
+        heapq.heappush(self._later, entry)
         self._advance()
 
     def _advance(self) -> None:
@@ -244,8 +237,8 @@ class Agenda:
         return self._planned.get(entry.key) is entry
 
     def _move_due(self, now: float) -> None:
-        while self._later and (self._later[0][0] <= now or not self._is_current(self._later[0][2])):
-            entry = heapq.heappop(self._later)[2]
+        while self._later and (self._later[0].due <= now or not self._is_current(self._later[0])):
+            entry = heapq.heappop(self._later)
             if self._is_current(entry):
                 self._line_up(entry)
 
@@ -254,14 +247,14 @@ class Agenda:
         if entry.key in self._running:
             self._held[entry.key] = entry
         elif entry.question is None:
-            heapq.heappush(self._ready[entry.purpose], (entry.rank, entry))
+            heapq.heappush(self._ready[entry.purpose], entry)
         else:
             self._questions[entry.key] = entry.question
 
     def _next(self, now: float) -> _Entry | None:
         """Take the job that goes now out of the line, if one may go."""
         if self._first(Purpose.FREE):
-            return heapq.heappop(self._ready[Purpose.FREE])[1]
+            return heapq.heappop(self._ready[Purpose.FREE])
         if len(self._asking) >= _MOST_AT_ONCE:
             return None
         goes_at, entry = self._next_last_chance()
@@ -279,7 +272,7 @@ class Agenda:
     def _take_turn(self, waiting: Collection[Purpose], now: float) -> _Entry:
         purpose = self._shares.first(waiting)
         self._shares.took(purpose)
-        return heapq.heappop(self._ready[purpose])[1] if self._first(purpose) else self._first_question(now)
+        return heapq.heappop(self._ready[purpose]) if self._first(purpose) else self._first_question(now)
 
     def _waiting(self) -> set[Purpose]:
         """Return what there is to be done at plex.tv."""
@@ -291,9 +284,9 @@ class Agenda:
 
     def _first(self, purpose: Purpose) -> _Entry | None:
         ready = self._ready[purpose]
-        while ready and not self._is_current(ready[0][1]):
+        while ready and not self._is_current(ready[0]):
             heapq.heappop(ready)
-        return ready[0][1] if ready else None
+        return ready[0] if ready else None
 
     def _next_last_chance(self) -> tuple[float, _Entry | None]:
         """Return when the next job goes for which it would be too late afterwards, and which it is.
@@ -339,7 +332,7 @@ class Agenda:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        times = [self._later[0][0]] if self._later else []
+        times = [self._later[0].due] if self._later else []
         if len(self._asking) < _MOST_AT_ONCE:
             goes_at, _ = self._next_last_chance()
             if goes_at < inf:
@@ -371,6 +364,8 @@ class Agenda:
         held = self._held.pop(key, None)
         if held is not None and self._is_current(held):
             self._line_up(held)
+        if key not in self._planned:  # whoever fails is planned again
+            self._failures.pop(key, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("agenda.job_raised kind=%s", key.kind, exc_info=error)
         self._advance()

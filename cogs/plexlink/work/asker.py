@@ -7,7 +7,7 @@ answer is made again; a token that plex.tv gave is never dropped because the dat
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING
@@ -51,6 +51,9 @@ _LONGEST_SECONDS = 30.0
 _LONGEST_LATER_SECONDS = 600.0
 """Between two tries; once nobody looks at the card any more, a silent plex.tv is asked more seldom."""
 
+_MOSTLY_THERE_SECONDS = 10.0
+"""By then there mostly is a code. When an attempt without one is to be closed is only then planned and kept in mind."""
+
 REFUSED_FOR_SECONDS = 60.0
 """How long plex.tv must refuse a code, or to make one, to be believed: a gateway says such things as well."""
 
@@ -63,6 +66,9 @@ _PURPOSES = {
     flow.Call.READ_ACCOUNT: Purpose.ACCOUNT,
     flow.Call.DECIDE: Purpose.FREE,
 }
+
+
+_NO_PRESSES = Presses()
 
 
 @dataclass(slots=True)
@@ -80,7 +86,7 @@ class _Memory:
     deadline: float = inf
     gone_since: float = inf
     refused_since: float = inf
-    presses: Presses = field(default_factory=Presses)
+    presses: Presses = _NO_PRESSES
     is_pressed: bool = False
     was_told: bool = False
 
@@ -118,7 +124,7 @@ class Asker:
             return
         call, memory = flow.next_call(attempt), self._memories.setdefault(attempt.id, _Memory())
         if memory.planned is call and self._agenda.is_planned(Key(Kind.ATTEMPT, attempt.id)):
-            if memory.asked_about is not None:
+            if memory.asked_about is not None and memory.asked_about != attempt:
                 memory.asked_about = attempt
             return
         memory.planned, memory.asked_about = call, None
@@ -128,7 +134,10 @@ class Asker:
         else:
             self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.FREE if call is None else _PURPOSES[call])
         if call is flow.Call.CREATE_PIN:
-            self._agenda.put(Key(Kind.CLOSING, attempt.id), Purpose.FREE, self._closes_in_seconds(attempt))
+            in_seconds = min(_MOSTLY_THERE_SECONDS, self._closes_in_seconds(attempt))
+            self._agenda.put(Key(Kind.CLOSING, attempt.id), Purpose.FREE, in_seconds)
+        else:
+            self._agenda.drop(Key(Kind.CLOSING, attempt.id))
 
     def press(self, attempt: Attempt) -> None:
         """Ask about an attempt ahead of all others, and tell its member what plex.tv said.
