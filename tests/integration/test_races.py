@@ -136,3 +136,25 @@ async def test_a_code_that_is_cancelled_while_plex_is_asked_is_not_asked_about_a
     asked = world.asked()
     await world.advance(300)
     assert world.asked() == asked
+
+
+@pytest.mark.parametrize("lane", ["a message", "an answer"])
+@pytest.mark.parametrize("end", ["approved", "forgotten", "Cancel", "New code"])
+async def test_nothing_is_kept_in_mind_of_an_attempt_that_has_ended(world: World, lane: str, end: str) -> None:
+    if lane == "an answer":
+        world.env.inject_error("POST", "/channels/*/messages", status=503, times=None)
+    result = await world.plexlink()
+    await world.advance(8)
+    (row,) = world.rows("attempts")
+    if end == "approved":
+        world.approve()
+    elif end != "forgotten" and lane == "a message":
+        await world.press(end)
+    elif end != "forgotten":
+        await world.alice.click(result.response, label=end)
+    await world.advance(17 * 60)
+    worker = desk(world).resume.__self__
+    asker = worker._asker
+    minds = (worker._agenda, worker._presenter, worker._given_up, asker, asker._inquiries, asker._accounts)
+    kept = {name: value for mind in minds for name, value in vars(mind).items() if row["id"] in repr(value)}
+    assert kept == {}

@@ -155,15 +155,18 @@ class Presenter:
                 if drawable is not None:
                     await self._draw(drawable)
         if drawable is None:
-            for memory in (
-                self._notes,
-                self._drawn,
-                self._may_come_late,
-                self._given_up,
-                self._looked_after_at,
-                self._approved_after,
-            ):
-                memory.pop(attempt_id, None)
+            self._forget(attempt_id)
+
+    def _forget(self, attempt_id: str) -> None:
+        for memory in (
+            self._notes,
+            self._drawn,
+            self._may_come_late,
+            self._given_up,
+            self._looked_after_at,
+            self._approved_after,
+        ):
+            memory.pop(attempt_id, None)
 
     async def _current(self, attempt_id: str) -> Drawable | None:
         """Return what is to be drawn; that nothing can be read or saved must be told all the same."""
@@ -188,7 +191,9 @@ class Presenter:
             self._agenda.succeeded(key)
             # What was looked at before Discord was asked may be outdated.
             newest = await self._ledger.get(attempt.id) if attempt.id in self._heard_meanwhile else shown
-            if newest is not None:
+            if newest is not None and cards.has_left(newest):
+                self._forget(newest.id)
+            elif newest is not None:
                 self._plan(newest)
 
     async def _show(self, drawable: Drawable) -> Attempt:
