@@ -257,10 +257,10 @@ base URL. Goals: half of plexapi's CPU, a twentieth of its memory and at most 3 
 all logins complete. A session per request closes its connection each time.
 
 Memory is the process's as the kernel counts it, above its rest with ten codes out. With few codes most of it is taken
-once, for so many who come at the same time, and is SQLite's cache of pages, which grows with the rows up to 2 MB: what
-one code holds is told by those beyond. Nearly half of that is the attempt with its secrets, so that a question costs no
-look at its row, and a member is answered while the database cannot be read; the rest is two jobs, to ask and to see to
-the card at the end, with their places in the agenda, and the question.
+once, by so many who come at the same time. With many, two thirds are the values of a code: nearly half of these the
+attempt with its secrets, so that a question costs no look at its row, and a member is answered while the database
+cannot be read; else two jobs, to ask and to see to the card at the end, with their places in the agenda, and the
+question. The rest is SQLite's cache of pages, which grows with the rows up to 2 MB, and tables that grow by doubling.
 
 Half of the CPU of a poll is the kernel's, sending and waiting, and most of the rest aiohttp's; the order takes a
 twentieth.""".splitlines()
