@@ -95,6 +95,20 @@ async def test_all_that_is_stored_is_there_and_here_it_stays_as_it_was(tmp_path:
         assert await everything_in(database) == stored
 
 
+async def test_what_owners_have_read_up_to_is_not_numbered_again(tmp_path: Path, urls: tuple[str, str]) -> None:
+    here, there = urls
+    await fill(tmp_path, here)
+    read_to = MANY + 50  # of entries that are erased by now
+    async with Database.open(here) as database, database.transaction() as connection:
+        await connection.execute(update(tables.servers).values(audited_to=read_to))
+    await move(settings(tmp_path, here), there, lambda *_: None)
+    async with Database.open(there) as database:
+        vault = await open_vault(database, settings(tmp_path, there))
+        async with Store(database=database, vault=vault).transaction() as tx:
+            await tx.audit.add(AuditEntry(at=NOW, actor_id=42, deed=Deed.UNLINKED, user_id=42))
+            assert await tx.audit.newest() == read_to + 1
+
+
 async def test_a_database_that_holds_something_is_not_moved_to(tmp_path: Path, urls: tuple[str, str]) -> None:
     here, there = urls
     stored = await fill(tmp_path, here)

@@ -16,6 +16,7 @@ from sqlalchemy import inspect, select, text, update
 from certificates import a_certificate
 from plexlink.errors import SettingError, StoreError, StoreUnavailableError
 from plexlink.store import Database, Store, migrations, tables
+from plexlink.store import postgres as postgres_module
 from plexlink.store.postgres import OLDEST as OLDEST_OF_OURS
 from plexlink.store.postgres import PostgresServer
 from ports import free_port
@@ -123,6 +124,10 @@ async def test_url_is_taken_as_hosting_panels_print_it(url: str, scheme: str, en
         ("postgresql://planted@host:port/name", "no port where one should be"),
         ("postgresql://planted@host/name?sslmode=yes", "sslmode that is none of"),
         ("postgresqlite://planted@host/name", "must begin with postgresql://"),
+        ("postgresql://planted:a[planted]c@host/name", "cannot be read"),
+        ("postgresql://planted:pla[nted@host/name", "cannot be read"),
+        ("postgresql://planted:pla\u2100nted@host/name", "cannot be read"),
+        ("postgresql://planted:42?planted@host/name", "in a password, write it as %3F"),
     ],
 )
 async def test_url_that_cannot_be_used_is_a_setting_error_that_names_the_variable(bad: str, words: str) -> None:
@@ -249,6 +254,20 @@ async def test_certificate_is_checked_where_the_url_says_so(postgres: Server, ur
                 await keep(database, {"kept": "yes"})
         with pytest.raises(StoreError, match="certificate is not to be trusted"):
             await Database.open(f"{url}?sslmode=verify-full&sslrootcert={quote(str(stranger))}").__aenter__()
+
+
+async def test_host_that_never_answers_is_one_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_module, "_CONNECTS_WITHIN_SECONDS", 0.2)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with silent:
+        port = silent.sockets[0].getsockname()[1]
+        with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+            await Database.open(f"postgresql://planted@127.0.0.1:{port}/name").__aenter__()
 
 
 # --- one at a time ---
