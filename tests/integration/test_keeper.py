@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,11 +20,14 @@ from plexlink.keeper import Keeper
 from plexlink.ledger import Ledger
 from plexlink.models import (
     AccessWanted,
+    Answer,
+    Card,
     Checked,
     CheckWanted,
     Finding,
     Health,
     Linked,
+    Phase,
     PlexServer,
     PlexServersTold,
     PlexServersWanted,
@@ -37,11 +40,14 @@ from plexlink.models import (
     Verdict,
 )
 from plexlink.observations import Asked, Outcome, unobserved
+from plexlink.plex import Pace
 from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
 from plexlink.shards import NO_SHARDS, Shards
 from plexlink.store import Database, Store
 from plexlink.vitals import STUCK_AFTER_SECONDS, Jobs
+from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.hand import Hand
+from plexlink.work.worker import Worker
 from rows import NOW, a_given_up_code, a_link, a_notice, a_sign_out, a_vault, begun
 
 if TYPE_CHECKING:
@@ -399,3 +405,47 @@ async def test_a_line_that_breaks_is_made_anew_and_what_was_missed_is_looked_for
         front.bell.ring(Unsure())
         await worker.until(lambda: worker.heard)
         assert worker.epochs == [1], "it went on with its tenure"
+
+
+class Overtaken:
+    """Somebody who draws for so long that another process works by the time it is done."""
+
+    async def draw(self, _: str) -> None:
+        raise FencedError("Another process has begun to work.")
+
+    async def tell(self, _: str) -> None:
+        raise FencedError("Another process has begun to work.")
+
+
+async def test_what_was_drawn_while_another_process_began_is_drawn_again_by_that_one(url: str) -> None:
+    async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
+        nobody: Any = None
+        attempt = begun(shown_state=Card.QUEUED, answer=Answer(message_id=1, token=Secret("interaction"), at=NOW))
+        notice = replace(a_notice(), shown=Phase.SIGNING_OUT)
+        async with worker.ledger.change() as change:
+            await change.add(attempt)
+            await change.tx.notices.add(notice)
+        drawing: Any = Overtaken()
+        late = Worker(
+            ledger=nobody,
+            unfenced=overtaken.ledger,
+            agenda=Agenda(pace=Pace(1.0)),
+            asker=nobody,
+            presenter=drawing,
+            sign_outs=nobody,
+            given_up=nobody,
+            notices=drawing,
+            health=nobody,
+            access=nobody,
+            roles=nobody,
+            audits=nobody,
+            panels=nobody,
+            clock=nobody,
+            audit_days=1,
+            may_work=lambda: True,
+        )
+        worker.heard.clear()
+        await late.work(Key(Kind.CARD, attempt.id))
+        await late.work(Key(Kind.NOTICE, notice.id))
+        await worker.until(lambda: len(worker.heard) >= 2)
+        assert worker.heard == [replace(attempt, shown_state=None), replace(notice, shown=None)]
