@@ -40,22 +40,26 @@ WAYS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL, "SIGSTOP": signal.
 
 @dataclass
 class Cluster:
-    """Processes that could work, one front, and members who approve one after the other."""
+    """Processes of which one works, and members who approve one after the other."""
 
     place: Deployment
-    standing_by: list[BotProcess] = field(default_factory=list)
+    processes: dict[str, BotProcess] = field(default_factory=dict)
+    worker: str = ""
     waits: list[float] = field(default_factory=list)
 
     async def start(self) -> None:
         """Start two that stand by, the first of which works, and the front."""
-        for _ in range(2):
-            await self._stand_by()
-        await self.place.start(PLEXLINK_SHARDS="0/1")
+        for name in ("first", "second", "front"):
+            await self._start(name)
+        self.worker = "first"
+        await self.processes["first"].logged("tenure.begun")
 
-    async def _stand_by(self) -> None:
-        process = await self.place.spawn(PLEXLINK_SHARDS="none")
-        await process.logged("bot.standing_by")
-        self.standing_by.append(process)
+    async def _start(self, name: str) -> None:
+        if name == "front":
+            self.processes[name] = await self.place.start(PLEXLINK_SHARDS="0/1")
+        else:
+            self.processes[name] = await self.place.spawn(PLEXLINK_SHARDS="none")
+            await self.processes[name].logged("bot.standing_by")
 
     async def approve(self, users: list[User]) -> None:
         """Let members approve, one after the other, each when the one before has been told."""
@@ -70,20 +74,27 @@ class Cluster:
     async def strike(self, how: signal.Signals, chance: random.Random) -> float:
         """Take the one that works from the others; return after how long another one does."""
         await asyncio.sleep(chance.uniform(0, 6))
-        worker, other = self.standing_by
-        count = other.log.count("tenure.begun")
+        struck, process = self.worker, self.processes[self.worker]
+        others = {name: other for name, other in self.processes.items() if name != struck}
+        waiting = {
+            asyncio.create_task(other.logged("tenure.begun", times=other.log.count("tenure.begun") + 1), name=name)
+            for name, other in others.items()
+        }
         began = time.monotonic()
-        os.kill(worker.pid, how)
-        await other.logged("tenure.begun", times=count + 1)
+        os.kill(process.pid, how)
+        done, late = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         took = time.monotonic() - began
-        self.standing_by.remove(worker)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        self.worker = done.pop().get_name()
         if how is signal.SIGSTOP:
-            os.kill(worker.pid, signal.SIGCONT)
-            await worker.logged("tenure.lost")
-            await worker.terminate()
+            os.kill(process.pid, signal.SIGCONT)
+            await process.logged("tenure.lost")
+            await process.terminate()
         else:
-            await worker.wait()
-        await self._stand_by()
+            await process.wait()
+        await self._start(struck)
         return took
 
     def most_requests(self) -> int:
