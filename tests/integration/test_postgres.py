@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 import ssl
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -259,13 +260,8 @@ async def test_certificate_is_checked_where_the_url_says_so(postgres: Server, ur
 async def test_host_that_never_answers_is_one_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_module, "_CONNECTS_WITHIN_SECONDS", 0.2)
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    async with silent:
-        port = silent.sockets[0].getsockname()[1]
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:  # the system accepts, and nobody reads
+        port = silent.getsockname()[1]
         with pytest.raises(StoreUnavailableError, match="cannot be reached"):
             await Database.open(f"postgresql://planted@127.0.0.1:{port}/name").__aenter__()
 
