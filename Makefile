@@ -61,7 +61,7 @@ fuzz: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist load --hypothesis-profile=fuzz --timeout=900 tests/fuzz $(ARGS)
 
 bench: $(VENV)/dev.stamp
-	PYTHONPATH=tests:tests/e2e $(BIN)/python -W ignore tests/benchmarks/bench.py $(ARGS)
+	PYTHONPATH=tests:tests/e2e:tests/proof $(BIN)/python -W ignore tests/benchmarks/bench.py $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -7,8 +7,8 @@ import time
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
+import pytest
 import simcord
 from simcord.actors import MemberActor
 from simcord.components import walk_components
@@ -189,7 +189,8 @@ async def a_world(
     now = lambda: clock["env"].now()  # noqa: E731, PLW0108 - the environment comes later
     plex_tv = PlexTV(now=now, keeps_connections=False)
     # What is done daily begins at a random hour, and a test that counts questions must not meet it by chance.
-    with patch("random.random", return_value=0.5):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("random.random", lambda: 0.5)
         async with plex_tv as plex:
             bot = PlexLinkBot(bot_settings(data_dir, plex.url, **options))
             # simcord.run() sets context variables that a fixture's teardown cannot reset.

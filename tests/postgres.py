@@ -28,6 +28,9 @@ OWNER = "plexlink"
 GUARDED = "guarded"
 """The one user who is asked for a password."""
 
+MACHINES = "198.18.0.0/15"
+"""Where `machines` has its own."""
+
 _AS_ROOT = os.name != "nt" and os.geteuid() == 0
 _NOBODY = "nobody"
 
@@ -52,8 +55,8 @@ class Server:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def url(self, database: str = "postgres", user: str = OWNER) -> str:
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str = "postgres", user: str = OWNER, port: int | None = None) -> str:
+        return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}"
 
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs; return what it prints."""
@@ -105,6 +108,20 @@ class Server:
         )
         return answer.returncode != 0
 
+    def replicate(self, port: int) -> Server:
+        """Return a replica, which follows this server by a port that leads to it until it is promoted."""
+        folder = Path(tempfile.mkdtemp(prefix="replica-", dir=self.folder))
+        if self.system_user is not None:
+            shutil.chown(folder, self.system_user)
+        replica = Server(self.programs, folder, free_port(), self.options)
+        self.run("pg_basebackup", "-R", "-c", "fast", "-D", str(replica.data), "-d", self.url(port=port))
+        replica.start()
+        return replica
+
+    def promote(self) -> None:
+        """Let a replica be a server of its own, with all that has come to it."""
+        self.sql("SELECT pg_promote()")
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT ends sessions and keeps all, SIGQUIT is a crash."""
         if self.process is not None:
@@ -149,7 +166,8 @@ def a_server(release: str = NEWEST, *options: str) -> Iterator[Server]:
         server = Server(programs, folder, free_port(), options)
         server.run("initdb", "-D", str(server.data), "-U", OWNER, "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
         rules = server.data / "pg_hba.conf"
-        rules.write_text(f"host all {GUARDED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        ours = f"host all {GUARDED} 127.0.0.1/32 scram-sha-256\nhost all {OWNER} {MACHINES} trust\n"
+        rules.write_text(ours + rules.read_text())
         server.start()
         try:
             yield server

@@ -1,4 +1,4 @@
-"""A small HTTP proxy on loopback: requests in absolute form, upgrades, and tunnels for TLS.
+"""A small HTTP proxy: requests in absolute form, upgrades, and tunnels for TLS.
 
 async with SmallProxy(user_info="me:secret") as proxy:
     ...  # send through proxy.url
@@ -24,7 +24,14 @@ class SmallProxy:
     The port is a free one, which stays the same when it is stopped and started again.
     """
 
-    def __init__(self, *, user_info: str | None = None, refuses_with: HTTPStatus | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        user_info: str | None = None,
+        refuses_with: HTTPStatus | None = None,
+    ) -> None:
+        self.host = host
         self.user_info = user_info
         self.refuses_with = refuses_with
         self.port = 0
@@ -36,11 +43,11 @@ class SmallProxy:
     @property
     def url(self) -> str:
         """Its address, with what it wants to be sent."""
-        return f"http://{'' if self.user_info is None else f'{self.user_info}@'}127.0.0.1:{self.port}"
+        return f"http://{'' if self.user_info is None else f'{self.user_info}@'}{self.host}:{self.port}"
 
     async def start(self) -> None:
-        """Listen on loopback."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

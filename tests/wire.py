@@ -27,6 +27,10 @@ class Wire:
         """Carry again, also what has waited meanwhile."""
         self._is_whole.set()
 
+    def lead_to(self, port: int) -> None:
+        """Carry connections from now on to another port."""
+        self._to = port
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -50,8 +54,8 @@ class Wire:
             there, away = await asyncio.open_connection("127.0.0.1", self._to)
             ends.append(away)
             await asyncio.gather(self._carry(reader, away), self._carry(there, writer))
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # a server's task that ends in another way is reported as a fault
         finally:
             self._carrying.discard(task)
             for end in ends:

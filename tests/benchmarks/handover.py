@@ -1,144 +1,65 @@
-"""What several processes on one PostgreSQL do and cost: how soon another one works, and what a front's command takes.
-
-Three processes, of which two stand by for the work alone, and three hundred members with a code, some of whom approve
-all the time. The one that works is stopped, killed or frozen, again and again.
-"""
+"""What several processes on one PostgreSQL cost, and how soon another one works when something is struck."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import random
-import signal
 import statistics
 import tempfile
 import time
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plexlink_bot.sandbox.plex_tv import ALICE
+from cluster import a_cluster, strike_again_and_again, ways
+from plexlink_bot.sandbox import plex_tv
 from postgres import a_server
-from processes import WAITING, code_of, deployment
+from processes import WAITING, deployment
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
+    from cluster import Way
     from postgres import Server
-    from processes import BotProcess, Deployment
-    from small_discord import User
 
 MEMBERS = 300
 STRIKES = 10
-RATE = 40
-APPROVALS_APART_SECONDS = 0.4
-WINDOW_SECONDS = 10.0
+AT_ONCE = 3
+"""Clusters that are struck at the same time: they mostly wait."""
+
+CODES_LIVE = timedelta(hours=2)
+"""Longer than plex.tv's, so that there are as many at the end as at the beginning."""
+
 REST_SECONDS = 60.0
-WAYS = {"SIGTERM": signal.SIGTERM, "SIGKILL": signal.SIGKILL, "SIGSTOP": signal.SIGSTOP}
 
 
-@dataclass
-class Cluster:
-    """Processes of which one works, and members who approve one after the other."""
-
-    place: Deployment
-    processes: dict[str, BotProcess] = field(default_factory=dict)
-    worker: str = ""
-    waits: list[float] = field(default_factory=list)
-
-    async def start(self) -> None:
-        """Start two that stand by, the first of which works, and the front."""
-        for name in ("first", "second", "front"):
-            await self._start(name)
-        self.worker = "first"
-        await self.processes["first"].logged("tenure.begun")
-
-    async def _start(self, name: str) -> None:
-        if name == "front":
-            self.processes[name] = await self.place.start(PLEXLINK_SHARDS="0/1")
-        else:
-            self.processes[name] = await self.place.spawn(PLEXLINK_SHARDS="none")
-            await self.processes[name].logged("bot.standing_by")
-
-    async def approve(self, users: list[User]) -> None:
-        """Let members approve, one after the other, each when the one before has been told."""
-        for user in users:
-            card = await self.place.card_saying(WAITING, user=user)
-            self.place.plex.approve(code_of(card), replace(ALICE, id=user.id, uuid=f"{user.id:016x}"))
-            began = time.monotonic()
-            await self.place.card_saying("Linked as", user=user)
-            self.waits.append(time.monotonic() - began)
-            await asyncio.sleep(APPROVALS_APART_SECONDS)
-
-    async def strike(self, how: signal.Signals, chance: random.Random) -> float:
-        """Take the one that works from the others; return after how long another one does."""
-        await asyncio.sleep(chance.uniform(0, 6))
-        struck, process = self.worker, self.processes[self.worker]
-        others = {name: other for name, other in self.processes.items() if name != struck}
-        waiting = {
-            asyncio.create_task(other.logged("tenure.begun", times=other.log.count("tenure.begun") + 1), name=name)
-            for name, other in others.items()
-        }
-        began = time.monotonic()
-        os.kill(process.pid, how)
-        done, late = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        took = time.monotonic() - began
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        self.worker = done.pop().get_name()
-        if how is signal.SIGSTOP:
-            os.kill(process.pid, signal.SIGCONT)
-            await process.logged("tenure.lost")
-            await process.terminate()
-        else:
-            await process.wait()
-        await self._start(struck)
-        return took
-
-    def most_requests(self) -> int:
-        """Return how many requests plex.tv saw at most in ten seconds."""
-        times = [call.at.timestamp() for call in self.place.plex.requests]
-        return max(sum(first <= at < first + WINDOW_SECONDS for at in times) for first in times)
+async def hand_over(way: Way) -> dict[str, float]:
+    """Strike a cluster ten times; return how long it took, and how soon members were told meanwhile."""
+    plex_tv.SHORT_CODE_LIFE = CODES_LIVE
+    struck = await strike_again_and_again(way, members=MEMBERS, strikes=STRIKES)
+    return {
+        "mean": statistics.fmean(struck.took),
+        "worst": max(struck.took),
+        "told": statistics.fmean(struck.waits),
+        "told_worst": max(struck.waits),
+        "links": len(struck.waits),
+        "most": struck.most,
+    }
 
 
-@asynccontextmanager
-async def _cluster(*options: str) -> AsyncIterator[tuple[Cluster, Server]]:
-    with tempfile.TemporaryDirectory() as folder, a_server("pginstall18", *options) as server:
-        settings = {"PLEXLINK_PLEX_RATE": str(RATE), "PLEXLINK_MAX_PENDING": "1000"}
-        async with deployment(Path(folder), server.database(), **settings) as place:
-            cluster = Cluster(place)
-            await cluster.start()
-            yield cluster, server
+async def all_ways() -> dict[str, dict[str, float]]:
+    """Try all of them, a few at a time; return what was found of each."""
+    turns = asyncio.Semaphore(AT_ONCE)
 
+    async def in_turn(way: Way) -> dict[str, float]:
+        async with turns:
+            return await hand_over(way)
 
-async def hand_over(name: str) -> dict[str, float]:
-    """Strike ten times; return how long it took, and how soon members were told meanwhile."""
-    chance = random.Random(name)  # noqa: S311 - it shall be foreseeable
-    async with _cluster() as (cluster, _):
-        users = [cluster.place.join(f"member{number}") for number in range(MEMBERS)]
-        await asyncio.gather(*(cluster.place.plexlink(user) for user in users))
-        for user in users:
-            await cluster.place.card_saying(WAITING, user=user)
-        approving = asyncio.create_task(cluster.approve(users))
-        took = [await cluster.strike(WAYS[name], chance) for _ in range(STRIKES)]
-        approving.cancel()
-        await asyncio.gather(approving, return_exceptions=True)
-        return {
-            "mean": statistics.fmean(took),
-            "worst": max(took),
-            "told": statistics.fmean(cluster.waits),
-            "told_worst": max(cluster.waits),
-            "links": len(cluster.waits),
-            "most": cluster.most_requests() / (RATE * WINDOW_SECONDS),
-        }
+    found = await asyncio.gather(*map(in_turn, ways().values()))
+    return dict(zip(ways(), found, strict=True))
 
 
 async def cost() -> dict[str, float]:
     """Return what one /plexlink of a front is for the database, and what three processes are at rest."""
-    async with _cluster("-c", "log_statement=all") as (cluster, server):
-        place = cluster.place
+    async with a_cluster("-c", "log_statement=all") as cluster:
+        place, server = cluster.place, cluster.server
         await place.waiting_card(place.join("first"))  # prepares what is prepared once
         before = _statements(server)
         await place.waiting_card(place.join("second"))

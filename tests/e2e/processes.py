@@ -61,8 +61,16 @@ def run_with(module: str, **constants: float) -> Sequence[str]:
 class BotProcess:
     """One run of the bot: started once, ended by itself, by `terminate` or by `kill`."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, *, arguments: Sequence[str] = RUN) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        arguments: Sequence[str] = RUN,
+        within: Sequence[str] = (),
+    ) -> None:
         self._environment = dict(environment)
+        self._within = within
         self._folder = folder
         self._arguments = arguments
         self._output = bytearray()
@@ -73,6 +81,7 @@ class BotProcess:
         """Start the process and read its output from now on."""
         inherited = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         self._process = await asyncio.create_subprocess_exec(
+            *self._within,
             sys.executable,
             *self._arguments,
             cwd=self._folder,
@@ -207,17 +216,24 @@ class Deployment:
                 (self.guild.id, self.guild.member_role.id),
             )
 
-    async def spawn(self, *, arguments: Sequence[str] = RUN, **environment: str) -> BotProcess:
-        """Start a bot without waiting for it; an empty variable counts as missing."""
-        process = BotProcess({**self.environment, **environment}, self.folder, arguments=arguments)
+    async def spawn(
+        self, *, arguments: Sequence[str] = RUN, within: Sequence[str] = (), **environment: str
+    ) -> BotProcess:
+        """Start a bot without waiting for it, by a program `within` which it runs, if any.
+
+        An empty variable counts as missing.
+        """
+        process = BotProcess({**self.environment, **environment}, self.folder, arguments=arguments, within=within)
         await process.start()
         self._processes.append(process)
         return process
 
-    async def start(self, *, arguments: Sequence[str] = RUN, **environment: str) -> BotProcess:
-        """Start a bot and wait until it is at the gateway."""
+    async def start(
+        self, *, arguments: Sequence[str] = RUN, within: Sequence[str] = (), **environment: str
+    ) -> BotProcess:
+        """Start a bot as `spawn` does, and wait until it is at the gateway."""
         sessions = self.discord.identified + 1
-        process = await self.spawn(arguments=arguments, **environment)
+        process = await self.spawn(arguments=arguments, within=within, **environment)
         arriving = asyncio.create_task(self.discord.wait_ready(sessions, timeout=PATIENCE_SECONDS))
         ending = asyncio.create_task(process.wait(2 * PATIENCE_SECONDS))
         try:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import chain, pairwise
+from itertools import chain, count, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -91,7 +91,9 @@ async def test_every_token_is_pinged_and_checked_once_a_day(world: World) -> Non
 async def test_checks_are_spread_over_the_day(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
         await many(world, 200)
-        with patch("random.random", Random().random):
+        with pytest.MonkeyPatch.context() as patch:
+            numbers = count()
+            patch.setattr("random.random", lambda: next(numbers) * 0.618 % 1)
             await world.advance(301)
         planned = sorted(datetime.fromisoformat(row["next_check_at"]) for row in world.rows("links"))
         thirds = [planned[0] + timedelta(hours=hours) for hours in (0, 8, 16, 24)]

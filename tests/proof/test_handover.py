@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cluster import strike_again_and_again, ways
 from postgres import a_server
 from processes import code_of, deployment
 from test_random_kills import CROWD, CROWDED, KILLS, LIVES_SECONDS, SEED, BusyRun
@@ -120,6 +121,13 @@ async def test_nothing_is_lost_whichever_process_is_struck(tmp_path: Path) -> No
             await cluster.come_to_rest()
             assert cluster.most_requests() <= MOST_OF_THE_RATE * RATE * WINDOW_SECONDS
             print(cluster.report())  # noqa: T201 - for whoever runs it with -s
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", ways())
+async def test_the_work_goes_on_when_a_process_or_the_database(name: str) -> None:
+    struck = await strike_again_and_again(ways()[name], members=20, strikes=1, frozen_seconds=20, away_seconds=30)
+    assert struck.most <= MOST_OF_THE_RATE
 
 
 async def test_a_process_that_is_followed_by_another_loses_no_press_and_no_answer(tmp_path: Path) -> None:
