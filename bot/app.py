@@ -150,6 +150,8 @@ async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
         raise UnavailableError("the bot could not start for ten minutes; the lines above say why") from None
     try:
         await connecting
+        if bot.replaced is not None:
+            raise bot.replaced
     except discord.PrivilegedIntentsRequired:
         raise SettingError(
             "Discord does not tell this bot who joins: turn on the Server Members Intent in the developer portal "

@@ -16,6 +16,7 @@ from .commands import CommandList
 if TYPE_CHECKING:
     import yarl
 
+    from plexlink.errors import DatabaseInUseError
     from plexlink.observations import Observe
     from plexlink.vitals import Vitals
 
@@ -57,6 +58,8 @@ class PlexLinkBot(commands.AutoShardedBot):
         self.plexlink_settings = settings.plexlink
         self.plexlink_shards = settings.shards
         self.plexlink_observe = observe
+        self.replaced: DatabaseInUseError | None = None
+        """Why it closed by itself: another process runs its shards."""
         self._gives_roles = settings.roles
         self._command_list: CommandList | None = None
 
@@ -102,6 +105,11 @@ class PlexLinkBot(commands.AutoShardedBot):
         if self._command_list is not None:
             await self._command_list.stop()
         await super().close()
+
+    async def on_plexlink_replaced(self, error: DatabaseInUseError) -> None:
+        """Stop: two that run the same shards would answer every member twice."""
+        self.replaced = error
+        await self.close()
 
     def stand_by(self) -> None:
         """Go on with the work without a gateway: no shard is this process's, and Discord's API is all that it needs."""

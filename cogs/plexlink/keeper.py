@@ -15,7 +15,7 @@ from . import carrying
 from . import tenure as clocks
 from .errors import DatabaseInUseError, NewerRowError, PlexLinkError, StoreError
 from .models import Attempt, State, Unsure
-from .tenure import RENEWED_EVERY_SECONDS, SEEN_WITHIN_SECONDS, Fence, Step, Tenure, next_step
+from .tenure import RENEWED_EVERY_SECONDS, SEEN_WITHIN_SECONDS, Fence, Process, Step, Tenure, next_step
 from .vitals import NO_JOBS, STUCK_AFTER_SECONDS, Jobs
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ class Work(Protocol):
 
 async def refuse_collision(line: Line, shards: Shards) -> None:
     """Raise DatabaseInUseError where another process that was there before runs some of the same shards."""
-    for other in await line.earlier():
+    _refuse(await line.earlier(), shards)
+
+
+def _refuse(others: list[Process], shards: Shards) -> None:
+    for other in others:
         if shards.collide_with(other.shards):
             raise DatabaseInUseError(
                 f"Another bot on this database, on {other.host} for {other.up_seconds:.0f} s, runs shards "
@@ -65,6 +69,7 @@ class Keeper:
     """Keep one process among the others; `begin` is the work, which it enters with a tenure and leaves without.
 
     `rest` is what it does now and then while another one works; `learn` is told of Discord's time, by what others tell.
+    `replaced` is told when this process was away for so long that another one was let run the same shards.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Keeper:
         begin: Callable[[Fence], AbstractAsyncContextManager[Work]],
         rest: Callable[[], Awaitable[None]],
         learn: Callable[[datetime], None],
+        replaced: Callable[[DatabaseInUseError], None],
     ) -> None:
         self._line = line
         self._shards = shards
@@ -90,6 +96,8 @@ class Keeper:
         self._begin = begin
         self._rest = rest
         self._learn = learn
+        self._replaced = replaced
+        self._seen_at = inf
         self._held: Tenure | None = None
         self._worker: Work | None = None
         self._work = AsyncExitStack()
@@ -259,6 +267,8 @@ class Keeper:
                 beat = await self._line.beat(epoch)
             except StoreError:
                 beat = None
+            else:
+                await self._make_way(asked_at)
             if self._held is not None and beat is not None and beat.is_renewed:
                 self._held = Tenure(epoch, asked_at)
             self._others_work = beat is not None and not beat.is_vacant
@@ -279,6 +289,17 @@ class Keeper:
                     await self._rest()
                 case _:
                     pass
+
+    async def _make_way(self, now: float) -> None:
+        """After having been away for longer than the others wait, see that no other process has taken the shards."""
+        was_away, self._seen_at = now > self._seen_at + SEEN_WITHIN_SECONDS, now
+        if not was_away:
+            return
+        try:
+            _refuse(await self._line.later(), self._shards)
+        except DatabaseInUseError as error:
+            _log.error("tenure.replaced: %s", error)
+            self._replaced(error)
 
     async def _claim(self) -> None:
         asked_at = clocks.now()

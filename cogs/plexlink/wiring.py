@@ -197,6 +197,7 @@ async def _work(
         begin=begin,
         rest=lambda: hand.put_down(ledger),
         learn=ground.clock.observe,
+        replaced=lambda error: ground.bot.dispatch("plexlink_replaced", error),
     )
     try:
         await keeper.start()

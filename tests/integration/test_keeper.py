@@ -71,6 +71,7 @@ class Process:
     is_resumed: int = 0
     rests: int = 0
     learned: list[datetime] = field(default_factory=list)
+    replaced: list[DatabaseInUseError] = field(default_factory=list)
     hand: Hand = field(default_factory=Hand)
     overdue_seconds: float = 0.0
     ends: int = 0
@@ -96,6 +97,7 @@ class Process:
             begin=self._working,
             rest=self._rest,
             learn=self.learned.append,
+            replaced=self.replaced.append,
         )
         self.keeper.resume()
         return self.keeper
@@ -316,6 +318,20 @@ async def test_a_process_that_would_run_the_same_shards_is_refused(url: str, mon
                 pass
         async with process(url, "standby"):
             pass
+
+
+async def test_who_was_away_for_long_makes_way_for_who_runs_its_shards_meanwhile(url: str, postgres: Server) -> None:
+    shards = Shards.parse("0-1/4")
+    async with process(url, "first", shards) as first:
+        postgres.sql("UPDATE plexlink_processes SET seen_at = seen_at - interval '1 minute'", url.rpartition("/")[2])
+        async with process(url, "second", shards) as second, process(url, "third", Shards.parse("2/4")) as third:
+            for one in (third, second, first):
+                await one.keeper._look()
+                assert one.replaced == [], "nobody was away, by their own clock"
+                one.keeper._seen_at -= tenure.SEEN_WITHIN_SECONDS + 1
+                await one.keeper._look()
+            assert (len(first.replaced), second.replaced, third.replaced) == (1, [], [])
+            assert "on second for 0 s, runs shards 0-1/4" in str(first.replaced[0])
 
 
 async def test_who_works_hears_what_the_others_have_committed_and_they_what_is_for_all(url: str) -> None:

@@ -149,6 +149,19 @@ async def test_a_process_that_is_followed_by_another_loses_no_press_and_no_answe
             assert await worker.terminate() == 0
 
 
+async def test_a_process_that_wakes_makes_way_for_the_one_in_its_place(tmp_path: Path) -> None:
+    with a_server() as server:
+        async with deployment(tmp_path, server.database()) as place:
+            frozen = await place.start(PLEXLINK_SHARDS="0/1")
+            os.kill(frozen.pid, signal.SIGSTOP)
+            successor = await place.start(PLEXLINK_SHARDS="0/1")
+            os.kill(frozen.pid, signal.SIGCONT)
+            assert await frozen.wait() == 69
+            assert "tenure.replaced" in frozen.log
+            assert successor.is_running
+            await place.waiting_card()
+
+
 async def test_older_processes_go_on_while_a_newer_release_adds_to_the_tables(tmp_path: Path) -> None:
     with a_server() as server:
         async with deployment(tmp_path, server.database()) as place:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import asynccontextmanager
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
 from ..tenure import LEASE_SECONDS, SEEN_WITHIN_SECONDS, Beat, Process
@@ -154,6 +154,10 @@ class Line:
     async def earlier(self) -> list[Process]:
         """Return the processes that were there before this one; all of them, while it has not said that it is there."""
         return list(takewhile(lambda each: each.id != self.id, await self._present()))
+
+    async def later(self) -> list[Process]:
+        """Return the processes that came after this one."""
+        return list(dropwhile(lambda each: each.id != self.id, await self._present()))[1:]
 
     async def _present(self) -> list[Process]:
         async with self._ready() as connection:
