@@ -8,16 +8,18 @@ import os
 import sys
 import threading
 import webbrowser
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path  # noqa: TC003 - Typer reads the annotation
+from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 app = typer.Typer(
     help="Connect Plex accounts to Discord members.",
@@ -52,6 +54,27 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback sig
         raise typer.Exit
 
 
+@contextmanager
+def _refusal_said() -> Iterator[None]:
+    """Say in one sentence what needs mending, and end with the status for that."""
+    from plexlink.errors import PlexLinkError  # noqa: PLC0415 - so that --help need not wait
+
+    try:
+        yield
+    except PlexLinkError as error:
+        from .app import Exit  # noqa: PLC0415 - the same
+
+        typer.echo(f"plexlink: {error}", err=True)
+        raise typer.Exit(Exit.CONFIGURATION) from None
+
+
+def _named(text: str) -> Path:
+    """Read a path; an empty one, as of a variable that is not set, is none."""
+    if not text:
+        raise typer.BadParameter("it is empty")
+    return Path(text)
+
+
 @app.callback()
 def _options(
     *,
@@ -71,7 +94,6 @@ def run() -> None:
     Exit status: 0 after a stop; 69 when Discord or the database could not be used for ten minutes, or another bot runs on it; 78 when a setting, the keys or the database need mending.
     """  # noqa: E501 - the terminal wraps it
     # Imported here, so that --help need not wait for discord.py.
-    from plexlink.errors import PlexLinkError  # noqa: PLC0415
     from plexlink.settings import open_environment  # noqa: PLC0415
 
     from . import app as process  # noqa: PLC0415
@@ -79,14 +101,11 @@ def run() -> None:
     from .settings import BotSettings, forget_secrets  # noqa: PLC0415
 
     logs.guard(logs.KnownSecrets())
-    try:
+    with _refusal_said():
         settings = BotSettings.load(open_environment())
         forget_secrets(os.environ)
         logs.set_up(log_format=settings.log_format, level=settings.log_level)
         status = process.serve(settings)
-    except PlexLinkError as error:
-        typer.echo(f"plexlink: {error}", err=True)
-        raise typer.Exit(process.Exit.CONFIGURATION) from None
     raise typer.Exit(status)
 
 
@@ -96,17 +115,11 @@ def confirm_dead() -> None:
 
     When plex.tv refuses many tokens within an hour, the bot suspects plex.tv and tells nobody. If you know that the sign-ins really ended, say so here: for a day refusals are believed, and a running bot tells their owners within a few minutes.
     """  # noqa: E501 - the terminal wraps it
-    from plexlink.errors import PlexLinkError  # noqa: PLC0415 - so that --help need not wait
-    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
     from plexlink.wiring import believe_refusals  # noqa: PLC0415
 
-    from . import app as process  # noqa: PLC0415
-
-    try:
+    with _refusal_said():
         count = asyncio.run(believe_refusals(PlexLinkSettings.load(open_environment())))
-    except PlexLinkError as error:
-        typer.echo(f"plexlink: {error}", err=True)
-        raise typer.Exit(process.Exit.CONFIGURATION) from None
     typer.echo(f"{count} refusals are believed now." if count else "Nothing is held back.")
 
 
@@ -116,17 +129,11 @@ def processes() -> None:
 
     All of them answer members; the one that works asks plex.tv and draws the cards. Another one takes that over when it stops, or has not been heard of for 12 seconds.
     """  # noqa: E501 - the terminal wraps it
-    from plexlink.errors import PlexLinkError  # noqa: PLC0415 - so that --help need not wait
-    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
     from plexlink.wiring import processes as present  # noqa: PLC0415
 
-    from . import app as process  # noqa: PLC0415
-
-    try:
+    with _refusal_said():
         found = asyncio.run(present(PlexLinkSettings.load(open_environment())))
-    except PlexLinkError as error:
-        typer.echo(f"plexlink: {error}", err=True)
-        raise typer.Exit(process.Exit.CONFIGURATION) from None
     if found is None:
         typer.echo("The database is a file, which one process uses; several need a PostgreSQL.")
         return
@@ -137,6 +144,46 @@ def processes() -> None:
         )
     if not found:
         typer.echo("No process is there.")
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(parser=_named, metavar="FOLDER", help="It is made if it is missing.")],
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Leave so many backups there, the newest; without it, all.")
+    ] = None,
+) -> None:
+    """Copy the SQLite database into a folder, while the bot runs.
+
+    The copy is called plexlink-20261130T021301Z.sqlite3, by its time in UTC, is its owner's alone, and checked. The keys are not in it: see backup-keys.
+    """  # noqa: E501 - the terminal wraps it
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.wiring import back_up  # noqa: PLC0415
+
+    with _refusal_said():
+        copy = back_up(PlexLinkSettings.load(open_environment()), folder, keep=keep)
+    typer.echo(f"The database was copied to {copy} ({ceil(copy.stat().st_size / 1000)} kB).")
+
+
+@app.command()
+def backup_keys(
+    to: Annotated[
+        Path,
+        typer.Argument(parser=_named, metavar="TO", help="A new file, a folder, or - for the standard output."),
+    ],
+) -> None:
+    """Copy the key file, without which nobody can read what the database holds.
+
+    It is seen before that these keys open the database, and noted there that they are backed up, which ends the alert PlexLinkKeysAreNotBackedUp. Keep the copy where no backup of the database is.
+    """  # noqa: E501 - the terminal wraps it
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.wiring import back_up_keys  # noqa: PLC0415
+
+    with _refusal_said():
+        copy = asyncio.run(
+            back_up_keys(PlexLinkSettings.load(open_environment()), sys.stdout if str(to) == "-" else to)
+        )
+    typer.echo(f"The keys are in {copy or 'what was printed'}; keep it apart from the database.", err=copy is None)
 
 
 @app.command()
@@ -153,23 +200,16 @@ def move(
 
     All of it is written or nothing, and compared; the database it comes from stays as it was. Then set PLEXLINK_DATABASE_URL to the new one. The keys stay what they are.
     """  # noqa: E501 - the terminal wraps it
-    from plexlink.errors import PlexLinkError  # noqa: PLC0415 - so that --help need not wait
-    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
     from plexlink.wiring import move as move_all  # noqa: PLC0415
 
-    from . import app as process  # noqa: PLC0415
+    with _refusal_said(), typer.progressbar(length=1, label="Moving") as bar:
 
-    try:
-        with typer.progressbar(length=1, label="Moving") as bar:
+        def moved(so_far: int, total: int) -> None:
+            bar.length = max(1, total)
+            bar.update(so_far - bar.pos)
 
-            def moved(so_far: int, total: int) -> None:
-                bar.length = max(1, total)
-                bar.update(so_far - bar.pos)
-
-            count = asyncio.run(move_all(PlexLinkSettings.load(open_environment()), to, moved))
-    except PlexLinkError as error:
-        typer.echo(f"plexlink: {error}", err=True)
-        raise typer.Exit(process.Exit.CONFIGURATION) from None
+        count = asyncio.run(move_all(PlexLinkSettings.load(open_environment()), to, moved))
     typer.echo(f"{count} rows are there now, the same as here. Set PLEXLINK_DATABASE_URL to it, and start the bot.")
 
 
@@ -189,8 +229,6 @@ def sandbox(
     The bot, its commands and its database are real; Discord and plex.tv are played by this program.
     """
     # Imported here, so that --help need not wait for them.
-    from plexlink.errors import PlexLinkError  # noqa: PLC0415
-
     from . import app as process  # noqa: PLC0415
     from . import logs  # noqa: PLC0415
 
@@ -209,11 +247,8 @@ def sandbox(
             # Some browsers come back only when their window is closed.
             threading.Thread(target=webbrowser.open, args=(addresses["once"],), daemon=True).start()
 
-    try:
+    with _refusal_said():
         sandbox_process.serve(data_dir and data_dir.absolute(), port=port, started=welcome)
-    except PlexLinkError as error:
-        typer.echo(f"plexlink: {error}", err=True)
-        raise typer.Exit(process.Exit.CONFIGURATION) from None
     typer.echo("The sandbox has ended.")
 
 

@@ -81,6 +81,7 @@ class Metrics:
             "plexlink_attempts_open": "Link attempts that are under way",
             "plexlink_sign_outs_waiting": "Credentials that plex.tv is still to be told to forget",
             "plexlink_sign_out_oldest_seconds": "For how long the oldest of them has waited",
+            "plexlink_keys_backed_up": "Whether the keys are backed up as they are now: 1 or 0",
             "plexlink_disk_free_bytes": "Room where the database lies",
             "plexlink_disk_size_bytes": "The size of the file system that it lies on",
         }
@@ -152,6 +153,7 @@ class Metrics:
         self._gauges["plexlink_attempts_open"].set(stock.open_attempts)
         self._gauges["plexlink_sign_outs_waiting"].set(stock.sign_outs)
         self._gauges["plexlink_sign_out_oldest_seconds"].set(stock.oldest_sign_out_seconds)
+        self._gauges["plexlink_keys_backed_up"].set(stock.are_keys_backed_up)
         for health, count in stock.links.items():
             self._links.labels(health).set(count)
 

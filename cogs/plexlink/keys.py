@@ -1,21 +1,30 @@
-"""The key ring that a database is read with: from the settings, or from a file that is created at the first start."""
+"""The key ring that a database is read with: from the settings, or from a file that is created at the first start.
+
+Whether the keys of the file are backed up is kept in the database, as a number that other keys do not have.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SettingError, StoreError, WrongKeysError
+from .store import Store
 from .vault import KeyRecords, Vault, create_key_file, parse_keys, read_key_file, remove_drafts, write_key_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+    from typing import TextIO
 
     from .settings import PlexLinkSettings
     from .store import Database
     from .vault import KeyRing
+
+_BACKED_UP = "keys_backed_up"
 
 _log = logging.getLogger(__name__)
 
@@ -81,5 +90,58 @@ def _key_ring(settings: PlexLinkSettings, *, is_new: bool) -> KeyRing:
     except OSError as error:
         why = os.strerror(error.errno or 0)
         raise SettingError(f"The key file {path} cannot be written ({why}); mend PLEXLINK_DATA_DIR.") from None
-    _log.warning("vault.key_created file=%s: without this file no stored token can be read; back it up", path)
+    _log.warning("vault.key_created file=%s: without it no token is read; back it up: plexlink backup-keys", path)
     return ring
+
+
+def are_backed_up(settings: PlexLinkSettings, numbers: Mapping[str, float]) -> bool:
+    """Tell whether the keys that are there now were backed up; those of a setting are for its owner to keep."""
+    if settings.keys is not None:
+        return True
+    try:
+        return numbers.get(_BACKED_UP) == read_key_file(settings.key_file).mark
+    except SettingError:
+        return False
+
+
+async def back_up_keys(database: Database, settings: PlexLinkSettings, to: Path | TextIO) -> Path | None:
+    """Copy the key file to a new file, into a folder, or onto a stream; return which file holds the keys.
+
+    That they are backed up is noted in the database, which they must open.
+
+    Raises:
+        SettingError: they cannot be written there.
+        WrongKeysError, StoreError: as `open_vault`.
+
+    """
+    vault = await open_vault(database, settings)
+    try:
+        file = _copy(settings.key_file, vault.ring, to)
+    except OSError as error:
+        name = to if isinstance(to, Path) else "the standard output"
+        raise SettingError(f"The keys cannot be written to {name} ({os.strerror(error.errno or 0)}).") from None
+    async with Store(database=database, vault=vault).transaction() as tx:
+        await tx.numbers.keep({_BACKED_UP: vault.ring.mark})
+    return file
+
+
+def _copy(key_file: Path, ring: KeyRing, to: Path | TextIO) -> Path | None:
+    if not isinstance(to, Path):
+        os.write(to.fileno(), ring.text().reveal().encode())  # a buffer would tell of a full disk when all is over
+        return None
+    file = to / key_file.name if to.is_dir() else to
+    if file.exists() and file.samefile(key_file):
+        raise SettingError(f"{file} is the key file itself; name another place.")
+    remove_drafts(file)
+    with suppress(FileExistsError):
+        write_key_file(file, ring)
+    if not _holds(file, ring):
+        raise SettingError(f"{file} does not hold these keys, and is left as it is; name another place.")
+    return file
+
+
+def _holds(file: Path, ring: KeyRing) -> bool:
+    try:
+        return list(read_key_file(file)) == list(ring)
+    except SettingError:
+        return False

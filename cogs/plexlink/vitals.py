@@ -43,12 +43,13 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stock:
-    """What the database holds: open attempts, links by their health, and the sign-outs that wait."""
+    """What the database holds: attempts, links by health, sign-outs that wait, and whether its keys are backed up."""
 
     open_attempts: int
     links: Mapping[str, int]
     sign_outs: int
     oldest_sign_out_seconds: float
+    are_keys_backed_up: bool
 
 
 class Working(Protocol):
@@ -79,6 +80,7 @@ class Vitals:
         pace: Pace,
         working: Working,
         check_keys: Callable[[], None],
+        are_keys_backed_up: Callable[[Mapping[str, float]], bool],
         folder: Path | None,
     ) -> None:
         self._store = store
@@ -86,6 +88,7 @@ class Vitals:
         self._pace = pace
         self._working = working
         self._check_keys = check_keys
+        self._are_keys_backed_up = are_keys_backed_up
         self.folder = folder
 
     def work(self) -> Work:
@@ -108,6 +111,7 @@ class Vitals:
                 oldest_sign_out_seconds=(
                     (self._clock.now() - min(waiting_since)).total_seconds() if waiting_since else 0.0
                 ),
+                are_keys_backed_up=self._are_keys_backed_up(await tx.numbers.all()),
             )
 
     def is_stuck(self) -> bool:

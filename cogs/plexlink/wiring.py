@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
+from . import keys
 from .bell import Bell
 from .clock import Clock
 from .errors import SettingError, StoreError
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+    from typing import TextIO
 
     from discord.ext import commands
 
@@ -146,6 +149,7 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
                 pace=pace,
                 working=work,
                 check_keys=vault.check,
+                are_keys_backed_up=lambda numbers: keys.are_backed_up(settings, numbers),
                 folder=database.folder,
             ),
             notifier=notifier,
@@ -302,6 +306,26 @@ async def move(settings: PlexLinkSettings, to: str, moved: Callable[[int, int], 
                 count = await source.move_to(target, moved)
                 await open_vault(target, settings)
     return count
+
+
+def back_up(settings: PlexLinkSettings, folder: Path, *, keep: int | None) -> Path:
+    """Copy the database into a folder, and return where the copy is. Raise as `Database.back_up` does."""
+    if os.path.realpath(folder) == os.path.realpath(settings.data_dir):
+        raise SettingError("A backup does not belong into the data folder itself; name another one.")
+    return Database.back_up(_place(settings), folder, keep=keep)
+
+
+async def back_up_keys(settings: PlexLinkSettings, to: Path | TextIO) -> Path | None:
+    """Copy the key file to a file, into a folder or onto a stream; return which file holds the keys now.
+
+    Raises:
+        SettingError, StoreError, VaultError: one sentence says what is wrong; the keys do not count as backed up.
+
+    """
+    if settings.keys is not None:
+        raise SettingError("There is no key file: the keys are what PLEXLINK_KEYS says; back up what you set there.")
+    async with Database.visit(_place(settings)) as database:
+        return await keys.back_up_keys(database, settings, to)
 
 
 @contextmanager

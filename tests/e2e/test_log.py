@@ -26,7 +26,7 @@ LATER_START = [DATABASE, READY]
 FIRST_START = [
     DATABASE,
     f"INFO store.created version={HEAD}: there was no database of PlexLink's in this place",
-    "WARNING vault.key_created file={data}/plexlink.key: without this file no stored token can be read; back it up",
+    "WARNING vault.key_created file={data}/plexlink.key: without it no token is read; back it up: plexlink backup-keys",
     "INFO bot.commands_synchronised everywhere",
     READY,
 ]

@@ -54,7 +54,7 @@ def test_each_alert_has_its_page_in_the_runbook() -> None:
 @asynccontextmanager
 async def a_prometheus(folder: Path, bot_port: str) -> AsyncIterator[str]:
     """Run a Prometheus that looks each second, with alerts that wait seconds instead of minutes; give its address."""
-    hurried = re.sub(r"\bfor: \d+m", "for: 1s", ALERTS.read_text(encoding="utf-8"))
+    hurried = re.sub(r"\bfor: \d+[md]", "for: 1s", ALERTS.read_text(encoding="utf-8"))
     (folder / "alerts.yaml").write_text(hurried.replace("[10m]", "[10s]"), encoding="utf-8")
     config = ALERTS.with_name("prometheus.yaml").read_text(encoding="utf-8").replace("8080", bot_port)
     timing = "global: { scrape_interval: 1s, evaluation_interval: 1s }\n"
@@ -118,7 +118,11 @@ async def test_the_dashboard_is_answered_and_a_silent_plex_goes_off(tmp_path: Pa
             await finds(address, 'plexlink_attempts_total{end="linked"} == 1')
             for query in queries():
                 await finds(address, query)
-            assert await asked(address, "ALERTS") == []
+            await finds(address, 'ALERTS{alertname="PlexLinkKeysAreNotBackedUp", alertstate="firing"}')
+            command = await place.spawn(arguments=("-m", "plexlink_bot", "backup-keys", f"{tmp_path}/backed-up.key"))
+            assert await command.wait() == 0
+            await finds(address, "plexlink_keys_backed_up == 1")
+            await finds(address, "absent(ALERTS)")
 
             place.plex.fail(ServerError(503), times=None)
             await place.plexlink(place.join("bob"))

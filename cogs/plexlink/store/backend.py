@@ -74,6 +74,10 @@ class Backend(Protocol):
         """Keep a copy before an upgrade, where that is this program's to do. Raise StoreError where it fails."""
         ...
 
+    def back_up(self, folder: Path, *, keep: int | None, now: datetime) -> Path:
+        """Copy it into a folder, and return where the copy is; see `Database.back_up`."""
+        ...
+
     async def number_on(self, connection: AsyncConnection, metadata: MetaData, least: Mapping[Table, int]) -> None:
         """Let new rows be numbered after those that were written with their numbers, and after `least`."""
         ...

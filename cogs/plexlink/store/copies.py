@@ -1,7 +1,7 @@
-"""Copies of the database from before an upgrade, beside it: whoever must go back has where to go.
+"""Copies of the database: from before an upgrade, beside it, and backups, wherever the operator wants them.
 
 They are made of what was committed, the write-ahead log included. What is erased from the database later stays in
-them, sealed as it was, until two newer copies have taken their places.
+them, sealed as it was: in those from before upgrades until two newer ones have taken their places.
 """
 
 from __future__ import annotations
@@ -9,19 +9,31 @@ from __future__ import annotations
 import filecmp
 import os
 import re
+import secrets
+import sqlite3
+import time
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from ..errors import StoreError
 from ..files import OWNER_ONLY, put_in_place
-from .migrations import VERSION_TABLE
+from . import tables
+from .migrations import HEAD, VERSION_TABLE
+from .troubles import translated
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
 _MOST = 2
 _WHEN = "%Y%m%dT%H%M%S.%fZ"
 _NAME = r"\.copy-\d{8}T\d{6}\.\d{6}Z-of-\w+"
+
+_BACKUP = "plexlink-%Y%m%dT%H%M%SZ.sqlite3"
+_BACKUPS = re.compile(r"plexlink-[0-9]{8}T[0-9]{6}Z\.sqlite3")
+_DRAFTS = re.compile(rf"{_BACKUPS.pattern}\.[0-9a-f]{{8}}(-journal)?")
+_DRAFT_IS_LEFT_AFTER_SECONDS = 3600.0
 
 
 def keep_copy(connection: sqlite3.Connection, path: Path, *, version: str, now: datetime) -> Path | None:
@@ -54,10 +66,92 @@ def keep_copy(connection: sqlite3.Connection, path: Path, *, version: str, now: 
     return copy
 
 
+def back_up(path: Path, folder: Path, *, keep: int | None, now: datetime) -> Path:
+    """Copy the database at `path` into a folder, which is made if it is missing; return where the copy is.
+
+    The database is only read, and a bot may run on it. With `keep`, so many of the backups in the folder are left, the
+    newest and this one.
+
+    Raises:
+        StoreError: there is no new backup, or one that is too many could not be removed.
+
+    """
+    folder = folder.absolute()
+    with translated(), closing(_reading(path)) as connection:
+        if not _is_current(connection):
+            raise StoreError("The database is of another version; start this version's bot first.")
+        with _told(f"The database cannot be copied to {folder}"):
+            backup = _write_backup(connection, folder, now)
+    if keep is not None:
+        with _told(f"The database was copied to {backup}, but older backups cannot be removed"):
+            older = [file for file in _made_in(folder, _BACKUPS) if file != backup]
+            for file in older[: max(0, len(older) + 1 - keep)]:
+                file.unlink()
+    return backup
+
+
+def _write_backup(connection: sqlite3.Connection, folder: Path, now: datetime) -> Path:
+    is_new = not folder.exists()
+    if is_new:
+        folder.mkdir(mode=0o700)
+    backup = folder / now.strftime(_BACKUP)
+    draft = backup.with_name(f"{backup.name}.{secrets.token_hex(4)}")
+    try:
+        _remove_drafts(folder)
+        write_whole(connection, draft)
+        with closing(_reading(draft)) as written:
+            if written.execute("PRAGMA integrity_check").fetchall() != [("ok",)] or not _is_current(written):
+                raise StoreError(f"The copy in {folder} was damaged, and is removed; look at both disks.")
+        put_in_place(draft, backup)
+    finally:
+        for left in (draft, draft.with_name(f"{draft.name}-journal")):  # SQLite leaves its own where it fails
+            left.unlink(missing_ok=True)
+        if is_new:
+            with suppress(OSError):  # it is not empty: all went well
+                folder.rmdir()
+    synchronise(folder)
+    return backup
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    """Open a database only to read it: nothing is written to it, not even at the end."""
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+def _is_current(connection: sqlite3.Connection) -> bool:
+    """Tell whether a database has all the tables of this version."""
+    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not found >= {VERSION_TABLE, *tables.metadata.tables}:
+        return False
+    return connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [(HEAD,)]  # noqa: S608 - a constant
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Say what could not be done, and why."""
+    try:
+        yield
+    except (OSError, sqlite3.Error, UnicodeError) as error:  # a name that is no text is none for SQLite
+        why = os.strerror(error.errno or 0) if isinstance(error, OSError) else error
+        raise StoreError(f"{what}: {why}.") from None
+
+
+def _remove_drafts(folder: Path) -> None:
+    """Remove what a process left behind that died while it copied; another one may be copying just now."""
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # that one has just finished
+            if _DRAFTS.fullmatch(file.name) and time.time() - file.stat().st_mtime > _DRAFT_IS_LEFT_AFTER_SECONDS:
+                file.unlink()
+
+
 def copies_of(path: Path) -> list[Path]:
-    """Return the copies of a database, the oldest first; an empty one is what a crash left, and goes."""
-    name = re.compile(re.escape(path.name) + _NAME)
-    files = sorted(file for file in path.parent.iterdir() if name.fullmatch(file.name))
+    """Return the copies of a database from before its upgrades, the oldest first."""
+    return _made_in(path.parent, re.compile(re.escape(path.name) + _NAME))
+
+
+def _made_in(folder: Path, name: re.Pattern[str]) -> list[Path]:
+    """Return the files with such names, the oldest first; an empty one is what a crash left, and goes."""
+    files = sorted(file for file in folder.iterdir() if name.fullmatch(file.name) and file.is_file())
     for file in files:
         if file.stat().st_size == 0:
             file.unlink()

@@ -107,6 +107,19 @@ class Database:
             await database.require_stillness()
             yield database
 
+    @staticmethod
+    def back_up(place: Path | str, folder: Path, *, keep: int | None) -> Path:
+        """Copy a file on which a bot may run into a folder; return where the copy is. See `copies.py`.
+
+        Raises:
+            SettingError: the URL names no file.
+            StoreError: no bot of this version has run on it, or it cannot be copied.
+
+        """
+        backend = _backend(place)
+        backend.check_presence()
+        return backend.back_up(folder, keep=keep, now=datetime.now(UTC))
+
     async def move_to(self, target: Database, moved: Callable[[int, int], None]) -> int:
         """Write all rows into an empty database that no bot runs on; return how many.
 

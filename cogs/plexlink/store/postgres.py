@@ -13,7 +13,7 @@ import re
 import ssl
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from sqlalchemy import event, false, func, select, text
@@ -302,6 +302,10 @@ class PostgresServer:
         _log.warning(
             "store.not_copied version=%s: PlexLink copies no PostgreSQL before it upgrades its tables", version
         )
+
+    def back_up(self, folder: Path, **_: object) -> NoReturn:  # noqa: ARG002 - the protocol's
+        """Leave it to the server's own program."""
+        raise SettingError('A PostgreSQL is backed up with pg_dump; see "Back up" in deploy/runbook.md.')
 
     async def number_on(self, connection: AsyncConnection, metadata: MetaData, least: Mapping[Table, int]) -> None:
         """Let sequences go on after the greatest number, and after `least`."""

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from ..errors import SettingError, StoreError
 from ..files import OWNER_ONLY
 from .anchor import Anchor, with_companions
+from .copies import back_up
 from .lock import acquire
 from .troubles import translated, translated_files
 
@@ -199,7 +200,9 @@ class SqliteFile:
 
     def check_presence(self) -> None:
         """Raise StoreError where no bot has made the file yet."""
-        if not self._path.is_file():
+        with translated_files():
+            is_there = self._path.is_file()
+        if not is_there:
             raise StoreError(f"There is no database {self.resolved} yet; start the bot first.")
 
     def keep_copy(self, version: str, *, now: datetime) -> None:
@@ -214,6 +217,10 @@ class SqliteFile:
         copy = None if self._anchor is None else self._anchor.keep_copy(self.resolved, version=version, now=now)
         if copy is not None:
             _log.info("store.copied file=%s: the database as it was before its upgrade", copy)
+
+    def back_up(self, folder: Path, *, keep: int | None, now: datetime) -> Path:
+        """Copy the database into a folder; see `copies.py`."""
+        return back_up(self.resolved, folder, keep=keep, now=now)
 
     async def stay_in_place(self) -> None:
         """Put the files back if somebody took them away. Raise StoreUnavailableError where that fails."""

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import time
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
@@ -59,6 +60,15 @@ class KeyRing:
     def get(self, key_id: str) -> Key | None:
         """Return the key of that name, if it is in the ring."""
         return self._keys.get(key_id)
+
+    @property
+    def mark(self) -> int:
+        """A number that is another one when a key is added or replaced; it tells nothing of what is secret."""
+        return zlib.crc32(",".join(sorted(self._keys)).encode())
+
+    def text(self) -> Secret:
+        """Return what stands in a key file."""
+        return Secret(_HEADER + "".join(f"{key.id}:{key.text.reveal()}\n" for key in self))
 
     def first(self) -> Key:
         """Return the key that a new database starts with."""
@@ -111,12 +121,11 @@ def create_key_file(path: Path) -> KeyRing:
 
 def write_key_file(path: Path, ring: KeyRing) -> None:
     """Write keys into a new file that only its owner can read (mode 0600), whole or not at all."""
-    text = _HEADER + "".join(f"{key.id}:{key.text.reveal()}\n" for key in ring)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
+            file.write(ring.text().reveal())
             file.flush()
             os.fsync(file.fileno())
         put_in_place(draft, path)
