@@ -54,8 +54,11 @@ proof: $(VENV)/dev.stamp
 coverage: $(VENV)/dev.stamp
 	$(PYTEST) tests --cov --cov-report=term:skip-covered $(ARGS)
 
+SOAKED = tests/proof/test_random_kills.py tests/proof/test_crashes.py \
+	tests/proof/test_handover.py::test_nothing_is_lost_whichever_process_is_struck
+
 soak: $(VENV)/dev.stamp
-	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 tests/proof/test_random_kills.py tests/proof/test_crashes.py $(ARGS)
+	PLEXLINK_KILLS=$(or $(KILLS),200) $(BIN)/pytest -n 2 $(SOAKED) $(ARGS)
 
 fuzz: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist load --hypothesis-profile=fuzz --timeout=900 tests/fuzz $(ARGS)
