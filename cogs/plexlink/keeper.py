@@ -331,7 +331,7 @@ class Keeper:
 
     async def _leave_it(self, epoch: int, now: float) -> None:
         """Let another process try what this one does not get through to; after a minute it tries again itself."""
-        _log.warning("tenure.given_back epoch=%d: it does not get through to plex.tv, or is stuck", epoch)
+        _log.warning("tenure.given_back epoch=%d: it does not get through to plex.tv or Discord, or is stuck", epoch)
         self._leaves_it_until = now + _LEAVES_IT_SECONDS
         await self._end_work()
         await self._line.release(epoch)

@@ -1,10 +1,10 @@
-"""Whether this process gets through to plex.tv, by what it observes of its own calls."""
+"""Whether this process gets through to plex.tv and to Discord, by what it observes of its own calls and cards."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .observations import Asked, Outcome
+from .observations import Asked, CardDrawn, Drawing, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,19 +20,25 @@ class Reach:
     def __init__(self, *, observe: Observe, monotonic: Callable[[], float]) -> None:
         self._observe = observe
         self._monotonic = monotonic
-        self._in_vain: list[float] = []
+        self._in_vain: dict[type[Observation], list[float]] = {}
 
     def observe(self, observation: Observation) -> None:
-        """Take note of a call that brought an answer, or none."""
+        """Take note of a call that brought an answer, or none, and of a card that was drawn, or not."""
         if isinstance(observation, Asked):
-            first = self._in_vain[:1]
-            self._in_vain = [*first, self._monotonic()] if observation.outcome is Outcome.SILENT else []
+            self._note(Asked, is_vain=observation.outcome is Outcome.SILENT)
+        elif isinstance(observation, CardDrawn):
+            self._note(CardDrawn, is_vain=observation.drawing is Drawing.FAILED)
         self._observe(observation)
 
+    def _note(self, kind: type[Observation], *, is_vain: bool) -> None:
+        """Keep when it was first in vain, and last, since it was not."""
+        first = self._in_vain.get(kind, [])[:1]
+        self._in_vain[kind] = [*first, self._monotonic()] if is_vain else []
+
     def is_cut_off(self) -> bool:
-        """Tell whether plex.tv has answered no call for a minute, and has been called of late."""
-        now, calls = self._monotonic(), self._in_vain
-        return bool(calls) and calls[0] <= now - CUT_OFF_AFTER_SECONDS < calls[-1]
+        """Tell whether one of the two has answered nothing for a minute, and has been called of late."""
+        long_ago = self._monotonic() - CUT_OFF_AFTER_SECONDS
+        return any(calls and calls[0] <= long_ago < calls[-1] for calls in self._in_vain.values())
 
     def forget(self) -> None:
         """Begin anew: what happened while another process worked is not known here."""

@@ -39,7 +39,7 @@ from plexlink.models import (
     Unsure,
     Verdict,
 )
-from plexlink.observations import Asked, Outcome, unobserved
+from plexlink.observations import Asked, CardDrawn, Drawing, Outcome, unobserved
 from plexlink.plex import Pace
 from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
 from plexlink.shards import NO_SHARDS, Shards
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from plexlink.bell import Happened
+    from plexlink.observations import Observation
     from plexlink.tenure import Fence
     from postgres import Server
 
@@ -209,11 +210,21 @@ async def test_a_holder_whose_clock_says_that_others_may_have_begun_works_no_mor
         assert not first.keeper.may_work()
 
 
-async def test_who_is_cut_off_from_plex_lets_another_one_try_and_alone_goes_on(url: str) -> None:
+@pytest.mark.parametrize(
+    ("in_vain", "well"),
+    [
+        (Asked("ask", Outcome.SILENT, 5.0), CardDrawn("dm", Drawing.DRAWN)),
+        (CardDrawn("dm", Drawing.FAILED), Asked("ask", Outcome.ANSWERED, 0.1)),
+    ],
+)
+async def test_who_is_cut_off_from_plex_or_discord_lets_another_one_try_and_alone_goes_on(
+    url: str, in_vain: Observation, well: Observation
+) -> None:
     async with process(url, "first") as first:
-        first.reach.observe(Asked("ask", Outcome.SILENT, 5.0))
+        first.reach.observe(in_vain)
         first.time = CUT_OFF_AFTER_SECONDS
-        first.reach.observe(Asked("ask", Outcome.SILENT, 5.0))
+        for observation in (in_vain, well):
+            first.reach.observe(observation)
         await first.keeper._look()
         assert first.keeper.works, "nobody else could do better"
         async with process(url, "second") as second:
