@@ -21,7 +21,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from plexlink.errors import DatabaseInUseError, PlexLinkError, SettingError, StoreUnavailableError
-from plexlink.wiring import check
+from plexlink.operator import check
 
 from .client import PlexLinkBot
 from .systemd import told

@@ -74,6 +74,18 @@ class PlexLinkSettings:
         """Where the database lies unless `PLEXLINK_DATABASE_URL` names another."""
         return self.data_dir / _DATABASE_FILE
 
+    @property
+    def database_place(self) -> Path | str:
+        """Where the database is: a file, or the URL that the operator gave."""
+        return self.database_file if self.database_url is None else self.database_url.reveal()
+
+    def make_folder(self) -> None:
+        """Make the data folder, its owner's alone. Raise SettingError where that fails."""
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except (OSError, ValueError):
+            raise SettingError("PLEXLINK_DATA_DIR cannot be created; name a folder that can be written.") from None
+
     @classmethod
     def load(cls, env: FileAwareEnv) -> PlexLinkSettings:
         """Read all settings.

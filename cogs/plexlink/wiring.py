@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import discord
@@ -16,9 +14,8 @@ import discord
 from . import keys
 from .bell import Bell
 from .clock import Clock
-from .errors import SettingError, StoreError
 from .files import is_open_to_others
-from .keeper import Keeper, refuse_collision
+from .keeper import Keeper
 from .keys import open_vault
 from .ledger import Ledger
 from .linking import Linking
@@ -30,7 +27,6 @@ from .ownership import Ownership
 from .plex import Pace, PinStyle, PlexClient, header_text
 from .reach import Reach
 from .servers import Servers
-from .shards import ALL_SHARDS
 from .store import Database, Store
 from .surface.admin import PlexAdmin
 from .surface.audits import DiscordAudits
@@ -40,8 +36,8 @@ from .surface.notifier import DiscordNotifier
 from .surface.panels import DiscordPanels
 from .surface.roles import DiscordRoles
 from .tokens import Tokens
+from .version import VERSION
 from .vitals import Vitals
-from .work import health
 from .work.access import AccessCheck
 from .work.agenda import Agenda
 from .work.asker import Asker
@@ -58,18 +54,15 @@ from .work.sign_outs import SignOuts
 from .work.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
-    from typing import TextIO
 
     from discord.ext import commands
 
     from .bell import Happened
     from .observations import Observation, Observe
     from .settings import PlexLinkSettings
-    from .shards import Shards
-    from .tenure import Fence, Process
+    from .tenure import Fence
     from .vault import Vault
 
 _log = logging.getLogger(__name__)
@@ -96,18 +89,18 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
     pin_style = PinStyle(str(settings.pin_style))  # a reloaded plugin may be given its former class
     clock = Clock(now=discord.utils.utcnow, monotonic=asyncio.get_running_loop().time)
     pace = Pace(settings.plex_rate)
-    _make_folder(settings)
+    settings.make_folder()
     client = PlexClient(
         base_url=settings.plex_url,
         product=product,
-        version=_version(),
+        version=VERSION,
         pace=pace,
         monotonic=clock.monotonic,
         proxy=None if settings.proxy is None else settings.proxy.reveal(),
         observe=reach.observe,
     )
     async with AsyncExitStack() as resources:
-        database = await resources.enter_async_context(Database.open(_place(settings), observe=observe))
+        database = await resources.enter_async_context(Database.open(settings.database_place, observe=observe))
         plex = await resources.enter_async_context(client)
         bell = Bell()
         vault = await open_vault(database, settings)
@@ -186,7 +179,7 @@ async def _work(
         return _working(ground, store.fenced(fence), ledger, hand, may_work=keeper.may_work)
 
     shards = shards_of(ground.bot)
-    line = database.line(host=socket.gethostname(), shards=str(shards), version=_version())
+    line = database.line(host=socket.gethostname(), shards=str(shards), version=VERSION)
     if line is None:
         async with _working(ground, store, ledger, hand, may_work=lambda: True) as worker:
             yield worker
@@ -263,88 +256,6 @@ async def _working(
         stop_hearing()
 
 
-async def check(settings: PlexLinkSettings, shards: Shards = ALL_SHARDS) -> None:
-    """Open database and keys as `running` does, and close them. Raise as it does."""
-    _make_folder(settings)
-    async with Database.open(_place(settings)) as database:
-        await open_vault(database, settings)
-        line = database.line(host=socket.gethostname(), shards=str(shards), version=_version())
-        if line is not None:
-            try:
-                await refuse_collision(line, shards)
-            finally:
-                await line.close()
-
-
-async def processes(settings: PlexLinkSettings) -> list[Process] | None:
-    """Return the processes that are there, longest first; nothing where a database is one process's alone.
-
-    Raises:
-        SettingError, StoreError: one sentence says what is wrong.
-
-    """
-    async with Database.visit(_place(settings)) as database:
-        return await database.processes()
-
-
-async def move(settings: PlexLinkSettings, to: str, moved: Callable[[int, int], None]) -> int:
-    """Write all that is stored into the database that a URL names; return how many rows.
-
-    The keys open both, before and after. `moved` is told how many rows are written by then, and in all.
-
-    Raises:
-        SettingError, StoreError, VaultError: nothing was moved; one sentence says what is wrong.
-
-    """
-    _make_folder(settings)
-    if to == _place(settings):
-        raise SettingError("--to names the very database that it would come from.")
-    async with Database.still(_place(settings)) as source:
-        await open_vault(source, settings)
-        with _said_of("--to"):
-            async with Database.open(to) as target:
-                count = await source.move_to(target, moved)
-                await open_vault(target, settings)
-    return count
-
-
-def back_up(settings: PlexLinkSettings, folder: Path, *, keep: int | None) -> Path:
-    """Copy the database into a folder, and return where the copy is. Raise as `Database.back_up` does."""
-    if os.path.realpath(folder) == os.path.realpath(settings.data_dir):
-        raise SettingError("A backup does not belong into the data folder itself; name another one.")
-    return Database.back_up(_place(settings), folder, keep=keep)
-
-
-async def back_up_keys(settings: PlexLinkSettings, to: Path | TextIO) -> Path | None:
-    """Copy the key file to a file, into a folder or onto a stream; return which file holds the keys now.
-
-    Raises:
-        SettingError, StoreError, VaultError: one sentence says what is wrong; the keys do not count as backed up.
-
-    """
-    if settings.keys is not None:
-        raise SettingError("There is no key file: the keys are what PLEXLINK_KEYS says; back up what you set there.")
-    async with Database.visit(_place(settings)) as database:
-        return await keys.back_up_keys(database, settings, to)
-
-
-@contextmanager
-def _said_of(name: str) -> Iterator[None]:
-    """Let a sentence name what is wrong in the place of the variable that mostly is."""
-    try:
-        yield
-    except (SettingError, StoreError) as error:
-        raise type(error)(str(error).replace("PLEXLINK_DATABASE_URL", name)) from None
-
-
-async def believe_refusals(settings: PlexLinkSettings) -> int:
-    """Let the bot believe what it held back as a wave of refusals; return how much. Raise as `running` does."""
-    async with Database.visit(_place(settings)) as database:
-        store = Store(database=database, vault=await open_vault(database, settings))
-        async with store.transaction() as tx:
-            return await health.believe(tx, discord.utils.utcnow())
-
-
 def _safely(observe: Observe) -> Observe:
     """Return an observer that disturbs nobody, whatever its host has made of it."""
 
@@ -386,18 +297,6 @@ def _product(bot: commands.Bot, settings: PlexLinkSettings) -> Callable[[], str]
     return product
 
 
-def _version() -> str:
-    try:
-        return version("plexlink")
-    except PackageNotFoundError:  # the folder was copied into a host's cogs
-        return "0"
-
-
-def _place(settings: PlexLinkSettings) -> Path | str:
-    """Return the database's file, or the URL that the operator gave."""
-    return settings.database_file if settings.database_url is None else settings.database_url.reveal()
-
-
 def _warn_of_others(database: Database, settings: PlexLinkSettings) -> None:
     """Say what other users of the machine may open; the database's own files are made private without a word."""
     for folder in sorted({settings.data_dir.resolve(), database.folder or settings.data_dir.resolve()}):
@@ -407,10 +306,3 @@ def _warn_of_others(database: Database, settings: PlexLinkSettings) -> None:
             )
     if is_open_to_others(settings.key_file):
         _log.warning("vault.key_not_private file=%s: others may read it; chmod 600", settings.key_file)
-
-
-def _make_folder(settings: PlexLinkSettings) -> None:
-    try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, ValueError):
-        raise SettingError("PLEXLINK_DATA_DIR cannot be created; name a folder that can be written.") from None

@@ -17,10 +17,10 @@ import pytest
 from plexlink.errors import SettingError, StoreError
 from plexlink.keys import are_backed_up
 from plexlink.models import Secret
+from plexlink.operator import back_up, back_up_keys, check
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database, copies
 from plexlink.store.numbers import Numbers
-from plexlink.wiring import _place, back_up, back_up_keys, check
 from rows import A
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ async def wherever(request: pytest.FixtureRequest, settings: PlexLinkSettings, p
 
 
 async def is_noted(settings: PlexLinkSettings) -> bool:
-    async with Database.visit(_place(settings)) as database, database.transaction() as connection:
+    async with Database.visit(settings.database_place) as database, database.transaction() as connection:
         return are_backed_up(settings, await Numbers(connection).all())
 
 

@@ -16,9 +16,9 @@ from plexlink.community import Cause
 from plexlink.errors import DatabaseInUseError, StoreError, WrongKeysError
 from plexlink.keys import open_vault
 from plexlink.models import AuditEntry, Deed, Secret
+from plexlink.operator import move
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database, Store, tables
-from plexlink.wiring import move
 from rows import NOW, A, write_everything
 
 if TYPE_CHECKING:
