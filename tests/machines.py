@@ -6,20 +6,15 @@ the programs `ip` and `iptables`.
 
 from __future__ import annotations
 
-import itertools
-import os
-import shutil
+import secrets
 import subprocess
 from contextlib import contextmanager
+from functools import cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-CAN_BE = hasattr(os, "geteuid") and os.geteuid() == 0 and all(shutil.which(each) for each in ("ip", "iptables"))
-"""Whether this system lets us make some."""
-
-_numbers = itertools.count(1)
 
 
 class Machine:
@@ -46,11 +41,10 @@ class Machine:
 @contextmanager
 def a_machine() -> Iterator[Machine]:
     """Give a machine with nothing on it."""
-    number = next(_numbers)
-    name = f"plexlink-{os.getpid()}-{number}"
-    cable = f"pl{os.getpid() % 2**16:x}-{number}"
-    # A small network each, in the block that is meant for tests between networks (RFC 2544).
-    host, own = (f"198.18.{os.getpid() % 256}.{4 * (number % 64) + last}" for last in (1, 2))
+    number = secrets.randbelow(2**15)
+    name, cable = f"plexlink-{number}", f"plexlink{number}"
+    first = ip_address("198.18.0.0") + 4 * number  # in the block that is meant for tests between networks (RFC 2544)
+    host, own = str(first + 1), str(first + 2)
     _run("ip", "netns", "add", name)
     try:
         _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -62,6 +56,17 @@ def a_machine() -> Iterator[Machine]:
         yield Machine(name, host)
     finally:
         _run("ip", "netns", "delete", name)
+
+
+@cache
+def can_be() -> bool:
+    """Tell whether this system lets us make some."""
+    try:
+        with a_machine() as machine:
+            machine.vanish()
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
 
 
 def _run(*command: str) -> None:

@@ -10,7 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster import a_cluster, strike_again_and_again, ways
+import machines
+from cluster import DATABASE_WAYS, ON_MACHINES, WAYS, a_cluster, strike_again_and_again
 from plexlink_bot.sandbox import plex_tv
 from postgres import a_server
 from processes import WAITING, deployment
@@ -45,15 +46,16 @@ async def hand_over(way: Way) -> dict[str, float]:
 
 
 async def all_ways() -> dict[str, dict[str, float]]:
-    """Try all of them, a few at a time; return what was found of each."""
+    """Try all that this system lets us, a few at a time; return what was found of each."""
+    tried = {name: way for name, way in (WAYS | DATABASE_WAYS).items() if machines.can_be() or way not in ON_MACHINES}
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def in_turn(way: Way) -> dict[str, float]:
         async with turns:
             return await hand_over(way)
 
-    found = await asyncio.gather(*map(in_turn, ways().values()))
-    return dict(zip(ways(), found, strict=True))
+    found = await asyncio.gather(*map(in_turn, tried.values()))
+    return dict(zip(tried, found, strict=True))
 
 
 async def cost() -> dict[str, float]:

@@ -226,11 +226,7 @@ DATABASE_WAYS: dict[str, Way] = {
     "is replaced by a replica that lacks a second": Cluster.fail_over,
 }
 ON_MACHINES = {Cluster.vanish, Cluster.cut_off}
-
-
-def ways() -> dict[str, Way]:
-    """Return all that can be tried on this system."""
-    return {name: way for name, way in (WAYS | DATABASE_WAYS).items() if machines.CAN_BE or way not in ON_MACHINES}
+"""For these the processes have machines of their own, which not every system lets us make."""
 
 
 @asynccontextmanager
