@@ -99,16 +99,24 @@ async def _serve(settings: BotSettings) -> None:
         bot = await resources.enter_async_context(_watched(settings) if settings.web_port else PlexLinkBot(settings))
         await resources.enter_async_context(told(bot, os.environ))
         running = asyncio.create_task(_run(bot, settings), name="plexlink-bot")
-        stopping = asyncio.create_task(stop.wait(), name="plexlink-stop")
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if stop.is_set():
+        ends = [asyncio.create_task(event.wait(), name="plexlink-stop") for event in (stop, bot.is_replaced)]
+        await asyncio.wait({running, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        if stop.is_set() or bot.is_replaced.is_set():
             _log.info("bot.stopping")
             await bot.close()
             running.cancel()
-        with suppress(asyncio.CancelledError):
+        try:
             await running
+        except asyncio.CancelledError:
+            pass
+        except Exception:
+            if bot.replacement is None:  # else it was cut short while it started
+                raise
     _log.info("bot.stopped")
+    if bot.replacement is not None and not stop.is_set():
+        raise bot.replacement
 
 
 @asynccontextmanager
@@ -150,8 +158,6 @@ async def _run(bot: PlexLinkBot, settings: BotSettings) -> None:
         raise UnavailableError("the bot could not start for ten minutes; the lines above say why") from None
     try:
         await connecting
-        if bot.replaced is not None:
-            raise bot.replaced
     except discord.PrivilegedIntentsRequired:
         raise SettingError(
             "Discord does not tell this bot who joins: turn on the Server Members Intent in the developer portal "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,9 @@ class PlexLinkBot(commands.AutoShardedBot):
         self.plexlink_settings = settings.plexlink
         self.plexlink_shards = settings.shards
         self.plexlink_observe = observe
-        self.replaced: DatabaseInUseError | None = None
-        """Why it closed by itself: another process runs its shards."""
+        self.is_replaced = asyncio.Event()
+        self.replacement: DatabaseInUseError | None = None
+        """The sentence about another process that runs this one's shards by now."""
         self._gives_roles = settings.roles
         self._command_list: CommandList | None = None
 
@@ -107,9 +109,9 @@ class PlexLinkBot(commands.AutoShardedBot):
         await super().close()
 
     async def on_plexlink_replaced(self, error: DatabaseInUseError) -> None:
-        """Stop: two that run the same shards would answer every member twice."""
-        self.replaced = error
-        await self.close()
+        """Let whoever runs the bot end it: two that run the same shards would answer every member twice."""
+        self.replacement = error
+        self.is_replaced.set()
 
     def stand_by(self) -> None:
         """Go on with the work without a gateway: no shard is this process's, and Discord's API is all that it needs."""

@@ -21,6 +21,7 @@
     │   ├── FencedError             another process has begun to work: this one's work is over
     │   └── NewerRowError           a newer release wrote this row; the others can be read
     ├── NotifyError              Discord did not take a card: try again
+    │   └── DiscordRefusedError     it says no, which may be about this card alone
     ├── IllegalTransitionError   the attempt cannot do this from its state
     └── StaleAttemptError        the attempt moved on while we were working on it
 
@@ -106,6 +107,10 @@ class NewerRowError(StoreError):
 
 class NotifyError(PlexLinkError):
     """Discord did not take a card."""
+
+
+class DiscordRefusedError(NotifyError):
+    """Discord answered, and does not want to do what it was asked."""
 
 
 class IllegalTransitionError(PlexLinkError):

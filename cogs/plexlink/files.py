@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import stat
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 OWNER_ONLY = 0o600
+_DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{16}\.draft(-journal)?", re.DOTALL)
+_DRAFT_IS_LEFT_AFTER_SECONDS = 3600.0
 _TO_READ_OR_WRITE = 0o066
 _BY_EVERYBODY = 0o006
 
@@ -30,6 +36,27 @@ def is_open_to_others(path: Path) -> bool:
     if found.st_uid != os.geteuid():
         theirs = 0 if stat.S_ISDIR(found.st_mode) else _BY_EVERYBODY
     return bool(found.st_mode & theirs) and not mount.f_flag & os.ST_RDONLY
+
+
+def draft_of(path: Path) -> Path:
+    """Return where a file is written until it is finished: a name beside it that nobody gives to a file of theirs."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
+
+
+def remove_drafts(folder: Path, name: str) -> None:
+    """Remove the drafts of files with a name, a pattern, that processes left behind which died while they wrote.
+
+    Others may be writing some just now. SQLite's journal of a draft goes as well.
+    """
+    for file in folder.iterdir():
+        draft = _DRAFT.fullmatch(file.name)
+        with suppress(OSError):  # its writer has just finished
+            if (
+                draft is not None
+                and re.fullmatch(name, draft["name"])
+                and time.time() - file.stat().st_mtime > _DRAFT_IS_LEFT_AFTER_SECONDS
+            ):
+                file.unlink()
 
 
 def put_in_place(draft: Path, path: Path) -> None:

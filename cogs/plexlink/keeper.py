@@ -97,7 +97,7 @@ class Keeper:
         self._rest = rest
         self._learn = learn
         self._replaced = replaced
-        self._seen_at = inf
+        self._looks_out_until = -inf
         self._held: Tenure | None = None
         self._worker: Work | None = None
         self._work = AsyncExitStack()
@@ -267,8 +267,6 @@ class Keeper:
                 beat = await self._line.beat(epoch)
             except StoreError:
                 beat = None
-            else:
-                await self._make_way(asked_at)
             if self._held is not None and beat is not None and beat.is_renewed:
                 self._held = Tenure(epoch, asked_at)
             self._others_work = beat is not None and not beat.is_vacant
@@ -289,17 +287,27 @@ class Keeper:
                     await self._rest()
                 case _:
                     pass
+            if beat is not None:
+                await self._make_way(was_away=beat.was_away)
 
-    async def _make_way(self, now: float) -> None:
-        """After having been away for longer than the others wait, see that no other process has taken the shards."""
-        was_away, self._seen_at = now > self._seen_at + SEEN_WITHIN_SECONDS, now
-        if not was_away:
+    async def _make_way(self, *, was_away: bool) -> None:
+        """For a while after the others had forgotten this process, see whether another one has taken its shards.
+
+        That one came later. It may have been away as well, and is seen again a few seconds after this one.
+        """
+        now = clocks.now()
+        if was_away:
+            self._looks_out_until = now + SEEN_WITHIN_SECONDS
+        if now >= self._looks_out_until:
             return
         try:
             _refuse(await self._line.later(), self._shards)
         except DatabaseInUseError as error:
+            self._looks_out_until = -inf
             _log.error("tenure.replaced: %s", error)
             self._replaced(error)
+        except StoreError:
+            self._looks_out_until = now + SEEN_WITHIN_SECONDS
 
     async def _claim(self) -> None:
         asked_at = clocks.now()
@@ -340,6 +348,6 @@ class Keeper:
     async def _end_work(self) -> None:
         self._held = None
         self._worker = None
-        self._reach.forget()
         await self._work.aclose()
+        self._reach.forget()
         self._work = AsyncExitStack()

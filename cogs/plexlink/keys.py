@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SettingError, StoreError, WrongKeysError
+from .files import remove_drafts
 from .store import Store
-from .vault import KeyRecords, Vault, create_key_file, parse_keys, read_key_file, remove_drafts, write_key_file
+from .vault import KeyRecords, Vault, create_key_file, parse_keys, read_key_file, write_key_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +48,8 @@ async def open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
         vault = _opened(records, settings)
         _log.warning("vault.rows_signed: the database of an earlier release is safe from foreign hands now")
     if settings.keys is None:
-        remove_drafts(settings.key_file)
+        with suppress(OSError):
+            remove_drafts(settings.data_dir, re.escape(settings.key_file.name))
         database.watch(lambda: _keep_key_file(settings.key_file, vault.ring))
     return vault
 
@@ -130,9 +133,8 @@ def _copy(key_file: Path, ring: KeyRing, to: Path | TextIO) -> Path | None:
         os.write(to.fileno(), ring.text().reveal().encode())  # a buffer would tell of a full disk when all is over
         return None
     file = to / key_file.name if to.is_dir() else to
-    if file.exists() and file.samefile(key_file):
-        raise SettingError(f"{file} is the key file itself; name another place.")
-    remove_drafts(file)
+    if key_file.parent.resolve() in file.resolve().parents:
+        raise SettingError(f"{file} is in the data folder, where the key file is; name another place.")
     with suppress(FileExistsError):
         write_key_file(file, ring)
     if not _holds(file, ring):

@@ -24,6 +24,7 @@ class Drawing(StrEnum):
     """What came of drawing a card."""
 
     DRAWN = "drawn"
+    REFUSED = "refused"
     FAILED = "failed"
     GIVEN_UP = "given_up"
 

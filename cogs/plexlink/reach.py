@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .observations import Observation, Observe
 
 CUT_OFF_AFTER_SECONDS = 60.0
+_LONG_PAUSE_SECONDS = 2 * CUT_OFF_AFTER_SECONDS
 
 
 class Reach:
@@ -20,10 +21,13 @@ class Reach:
     def __init__(self, *, observe: Observe, monotonic: Callable[[], float]) -> None:
         self._observe = observe
         self._monotonic = monotonic
-        self._in_vain: dict[type[Observation], list[float]] = {}
+        self._in_vain: dict[type[Observation], tuple[float, float]] = {}
 
     def observe(self, observation: Observation) -> None:
-        """Take note of a call that brought an answer, or none, and of a card that was drawn, or not."""
+        """Take note of a call that brought an answer, or none, and of a card that was drawn, or not.
+
+        A refusal is an answer: where one member's card is not taken, another process would do no better.
+        """
         if isinstance(observation, Asked):
             self._note(Asked, is_vain=observation.outcome is Outcome.SILENT)
         elif isinstance(observation, CardDrawn):
@@ -31,14 +35,18 @@ class Reach:
         self._observe(observation)
 
     def _note(self, kind: type[Observation], *, is_vain: bool) -> None:
-        """Keep when it was first in vain, and last, since it was not."""
-        first = self._in_vain.get(kind, [])[:1]
-        self._in_vain[kind] = [*first, self._monotonic()] if is_vain else []
+        """Keep since when it has been in vain, and when it was last: without an answer, and without a long pause."""
+        if not is_vain:
+            self._in_vain.pop(kind, None)
+            return
+        now = self._monotonic()
+        first, last = self._in_vain.get(kind, (now, now))
+        self._in_vain[kind] = (first if now - last < _LONG_PAUSE_SECONDS else now), now
 
     def is_cut_off(self) -> bool:
         """Tell whether one of the two has answered nothing for a minute, and has been called of late."""
         long_ago = self._monotonic() - CUT_OFF_AFTER_SECONDS
-        return any(calls and calls[0] <= long_ago < calls[-1] for calls in self._in_vain.values())
+        return any(first <= long_ago < last for first, last in self._in_vain.values())
 
     def forget(self) -> None:
         """Begin anew: what happened while another process worked is not known here."""

@@ -52,11 +52,13 @@ class Tenure:
 class Beat:
     """What the database said to a process that told it that it is there.
 
-    `is_renewed` tells that the process still holds the tenure, `is_vacant` that nobody does.
+    `is_renewed` tells that the process still holds the tenure, `is_vacant` that nobody does, `was_away` that the others
+    had forgotten it, or have never seen it.
     """
 
     is_renewed: bool
     is_vacant: bool
+    was_away: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

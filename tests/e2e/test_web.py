@@ -101,6 +101,7 @@ async def test_the_figures_tell_what_happened_and_of_nobody(place: Deployment) -
     await place.plexlink()
     card = await place.card_saying("Your code:")
     pin = place.pin()
+    place.discord.fail("PATCH", "/channels/*", 403, 50007)
     token = place.plex.approve(pin.code)
     await place.card_saying("Linked as alice")
     status, text = await ask(place, "/metrics")
@@ -113,6 +114,7 @@ async def test_the_figures_tell_what_happened_and_of_nobody(place: Deployment) -
         'plexlink_plex_requests_total{call="create_pin",outcome="answered"}': "1.0",
         'plexlink_plex_requests_total{call="account",outcome="answered"}': "1.0",
         'plexlink_links{health="alive"}': "1.0",
+        'plexlink_cards_total{lane="dm",result="refused"}': "1.0",
         "plexlink_attempts_open": "0.0",
         "plexlink_sign_outs_waiting": "0.0",
         "plexlink_ready": "1.0",

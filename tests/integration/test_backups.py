@@ -35,6 +35,9 @@ IN_THIS_MUCH_ROOM = (
 NEWER = "UPDATE plexlink_version SET version_num = '0099'"
 OLDER = "DROP TABLE plexlink_access"
 ELSEWHERE = {"PLEXLINK_DATABASE_URL": "postgresql://somebody:planted@127.0.0.1:9/plexlink"}
+OUTSIDE = {"PLEXLINK_DATABASE_URL": "sqlite:///database/plexlink-20260101T000000Z.sqlite3"}
+"""As whoever restores a backup by pointing at it."""
+
 OTHER_VERSION = "The database is of another version; start this version's bot first."
 NO_FOLDER_OF_OURS = "A backup does not belong into the data folder itself; name another one."
 
@@ -81,7 +84,14 @@ def plexlink(
         ("backup backups", OLDER, {}, OTHER_VERSION),
         ("backup backups", "", {"PLEXLINK_DATA_DIR": "no"}, "There is no database {here}/no/plexlink.sqlite3 yet"),
         ("backup backups", "", ELSEWHERE, 'is backed up with pg_dump; see "Back up" in deploy/runbook.md.'),
-        ("backup-keys data", "", {}, "data/plexlink.key is the key file itself; name another place."),
+        ("backup database", "", OUTSIDE, "A backup does not belong into the folder of the database itself"),
+        (
+            "backup-keys data",
+            "",
+            {},
+            "data/plexlink.key is in the data folder, where the key file is; name another place.",
+        ),
+        ("backup-keys data/copy", "", {}, "data/copy is in the data folder"),
         ("backup-keys missing/key", "", {}, "cannot be written to missing/key (No such file or directory)."),
         ("backup-keys in-the-way", "", {}, "in-the-way does not hold these keys, and is left as it is"),
         ("backup-keys -", "", {"PLEXLINK_KEYS": f"b:{A.text.reveal()}"}, "the keys are what PLEXLINK_KEYS says"),
@@ -93,6 +103,8 @@ async def test_what_cannot_be_backed_up_is_said_in_one_sentence_and_leaves_nothi
 ) -> None:
     here = settings.data_dir.parent
     (here / "in-the-way").write_text("rubbish")
+    (here / "database").mkdir()
+    shutil.copy(settings.database_file, here / "database" / "plexlink-20260101T000000Z.sqlite3")
     if before:
         sql(settings, before)
     files = files_in(here, "-wal", "-shm")
@@ -144,18 +156,20 @@ async def test_what_stands_in_the_log_alone_is_in_the_copy_and_stays_there(
         assert database.execute("SELECT value FROM plexlink_numbers WHERE name = 'a'").fetchall() == [(0.5,)]
 
 
-@pytest.mark.parametrize(("keep", "left"), [(None, 4), (3, 3), (1, 1)])
+@pytest.mark.parametrize(("keep", "left"), [(None, 3), (3, 3), (2, 2), (1, 1)])
 async def test_so_many_backups_are_kept_and_nothing_else_is_touched(
     settings: PlexLinkSettings, tmp_path: Path, keep: int | None, left: int
 ) -> None:
-    folder = tmp_path / "backups"
-    dead, alive = (f"plexlink-20260101T000000Z.sqlite3.{mark}" for mark in ("0123abcd", "89abcdef-journal"))
-    others = ["plexlink-20260101T000000Z.sqlite3.old", "a-plexlink-20260101T000000Z.sqlite3", "plexlink.sqlite3", alive]
-    older = [f"plexlink-{year}0101T000000Z.sqlite3" for year in (2025, 2026, 2999)]
+    folder, name = tmp_path / "backups", "plexlink-20260101T000000Z.sqlite3"
+    dead, alive = f".{name}.0123456789abcdef.draft-journal", f".{name}.fedcba9876543210.draft"
+    of_a_clock_ahead = "plexlink-29990101T000000Z.sqlite3"
+    others = [f"{name}.20251001", f"a-{name}", "plexlink.sqlite3", alive, of_a_clock_ahead]
+    older = [f"plexlink-{year}0101T000000Z.sqlite3" for year in (2025, 2026)]
     (folder / "plexlink-20240101T000000Z.sqlite3").mkdir(parents=True)
-    for name in (*others, *older, dead):
-        (folder / name).write_text("a backup, perhaps")
-    os.utime(folder / dead, (0, 0))
+    for each in (*others, *older, dead):
+        (folder / each).write_text("a backup, perhaps")
+    for each in (*others[:3], dead):
+        os.utime(folder / each, (0, 0))
     made = back_up(settings, folder, keep=keep)
     names = {path.name for path in folder.iterdir() if path.is_file()}
     assert names == {*others, made.name, *older[len(older) + 1 - left :]}
@@ -176,7 +190,10 @@ async def is_noted(settings: PlexLinkSettings) -> bool:
 
 
 async def test_keys_count_as_backed_up_until_one_is_added(wherever: PlexLinkSettings, tmp_path: Path) -> None:
-    copy = tmp_path / "copy.key"
+    copy, dated = tmp_path / "copy.key", [tmp_path / "copy.key.20251001", wherever.data_dir / "plexlink.key.20251001"]
+    for each in dated:
+        shutil.copy(wherever.key_file, each)
+        os.utime(each, (0, 0))
     assert not await is_noted(wherever)
     for _ in range(2):
         assert await back_up_keys(wherever, copy) == copy
@@ -189,6 +206,7 @@ async def test_keys_count_as_backed_up_until_one_is_added(wherever: PlexLinkSett
         await back_up_keys(wherever, copy)
     assert not await is_noted(wherever)
     assert are_backed_up(replace(wherever, keys=A.text), {})
+    assert all(each.exists() for each in dated), "somebody's own copies"
 
 
 async def test_the_standard_output_gets_the_keys_and_nothing_else(settings: PlexLinkSettings) -> None:

@@ -83,12 +83,20 @@ async def test_a_record_of_the_commands_that_is_not_ours_stops_nothing(tmp_path:
 async def test_a_copy_of_the_keys_that_a_killed_process_left_is_removed_at_the_start(world: World) -> None:
     await world.stop()
     folder = world.data_dir
-    for name in ("plexlink.key.0123abcd", "plexlink.key.backup", "plexlink.key.89abcdef"):
-        (folder / name).write_text("a copy")
-    os.utime(folder / "plexlink.key.0123abcd", (0, 0))
+    dead, alive, theirs = (
+        folder / name
+        for name in (
+            ".plexlink.key.0123456789abcdef.draft",
+            ".plexlink.key.fedcba9876543210.draft",
+            "plexlink.key.20251001",
+        )
+    )
+    for file in (dead, alive, theirs):
+        file.write_text("a copy")
+    for file in (dead, theirs):
+        os.utime(file, (0, 0))
     await world.start()
-    left = sorted(file.name for file in folder.glob("plexlink.key*"))
-    assert left == ["plexlink.key", "plexlink.key.89abcdef", "plexlink.key.backup"], "written just now, and not ours"
+    assert [file.exists() for file in (dead, alive, theirs)] == [False, True, True]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")

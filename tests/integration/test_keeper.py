@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from plexlink import keeper as keepers
 from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.community import ServerTouched
-from plexlink.errors import DatabaseInUseError, FencedError
+from plexlink.errors import DatabaseInUseError, FencedError, StoreError
 from plexlink.keeper import Keeper
 from plexlink.ledger import Ledger
 from plexlink.models import (
@@ -221,10 +222,12 @@ async def test_who_is_cut_off_from_plex_or_discord_lets_another_one_try_and_alon
     url: str, in_vain: Observation, well: Observation
 ) -> None:
     async with process(url, "first") as first:
-        first.reach.observe(in_vain)
+        for first.time in (-2 * CUT_OFF_AFTER_SECONDS, 0.0, CUT_OFF_AFTER_SECONDS - 1):
+            first.reach.observe(in_vain)
+            first.reach.observe(well)
+            assert not first.reach.is_cut_off()
         first.time = CUT_OFF_AFTER_SECONDS
-        for observation in (in_vain, well):
-            first.reach.observe(observation)
+        assert first.reach.is_cut_off()
         await first.keeper._look()
         assert first.keeper.works, "nobody else could do better"
         async with process(url, "second") as second:
@@ -331,18 +334,48 @@ async def test_a_process_that_would_run_the_same_shards_is_refused(url: str, mon
             pass
 
 
-async def test_who_was_away_for_long_makes_way_for_who_runs_its_shards_meanwhile(url: str, postgres: Server) -> None:
+async def forget(postgres: Server, url: str, *hosts: str, hours: float = 0.1) -> None:
+    """Let processes not have been seen for a while."""
+    names = ", ".join(f"'{host}'" for host in hosts)
+    when = f"UPDATE plexlink_processes SET seen_at = seen_at - interval '{hours} hours' WHERE host IN ({names})"  # noqa: S608
+    postgres.sql(when, url.rpartition("/")[2])
+
+
+@pytest.mark.parametrize("hours", [0.1, 30])
+async def test_who_was_away_for_long_makes_way_for_who_runs_its_shards_meanwhile(
+    url: str, postgres: Server, hours: float
+) -> None:
     shards = Shards.parse("0-1/4")
     async with process(url, "first", shards) as first:
-        postgres.sql("UPDATE plexlink_processes SET seen_at = seen_at - interval '1 minute'", url.rpartition("/")[2])
+        await forget(postgres, url, "first", hours=hours)
         async with process(url, "second", shards) as second, process(url, "third", Shards.parse("2/4")) as third:
             for one in (third, second, first):
                 await one.keeper._look()
-                assert one.replaced == [], "nobody was away, by their own clock"
-                one.keeper._seen_at -= tenure.SEEN_WITHIN_SECONDS + 1
-                await one.keeper._look()
             assert (len(first.replaced), second.replaced, third.replaced) == (1, [], [])
-            assert "on second for 0 s, runs shards 0-1/4" in str(first.replaced[0])
+            assert re.search(r"on second for \d+ s, runs shards 0-1/4", str(first.replaced[0]))
+
+
+async def test_of_two_who_were_away_the_one_that_came_first_makes_way(
+    url: str, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = Shards.parse("0-1/4")
+    async with process(url, "first", shards) as first:
+        await forget(postgres, url, "first")
+        async with process(url, "second", shards) as second:
+            await forget(postgres, url, "second")
+            await first.keeper._look()
+            assert first.replaced == [], "the second one is not there yet"
+            await second.keeper._look()
+            with monkeypatch.context() as outage:
+                outage.setattr(first.keeper._line, "later", failing)
+                await first.keeper._look()
+            assert first.replaced == second.replaced == []
+            await first.keeper._look()
+            assert (len(first.replaced), second.replaced) == (1, [])
+
+
+async def failing() -> None:
+    raise StoreError("The connection broke again.")
 
 
 async def test_who_works_hears_what_the_others_have_committed_and_they_what_is_for_all(url: str) -> None:

@@ -57,6 +57,7 @@ class Cluster:
     """All but machines of their own reach the database by it."""
     machines: Mapping[str, tuple[Machine, SmallProxy]] = field(default_factory=dict)
     processes: dict[str, BotProcess] = field(default_factory=dict)
+    approving: asyncio.Task[None] | None = None
     waits: list[float] = field(default_factory=list)
     frozen_seconds: float = 60.0
     away_seconds: float = 120.0
@@ -171,11 +172,12 @@ class Cluster:
         ]
         began = time.monotonic()
         strike(name, self.processes[name])
-        _, late = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        done, late = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         took = time.monotonic() - began
         for task in late:
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*done)
         return name, took
 
     async def _replaced(self, name: str, took: float) -> float:
@@ -192,9 +194,10 @@ class Cluster:
         return working[0]
 
     async def _told_again(self) -> float:
-        """Return after how many seconds the next member is told that they are linked."""
+        """Return after how many seconds the next member is told that they are linked, if one still approves."""
         began, before = time.monotonic(), len(self.waits)
-        while len(self.waits) == before:  # noqa: ASYNC110 - a measurement
+        assert self.approving is not None
+        while len(self.waits) == before and not self.approving.done():  # noqa: ASYNC110 - a measurement
             await asyncio.sleep(0.02)
         return time.monotonic() - began
 
@@ -273,7 +276,7 @@ async def strike_again_and_again(way: Way, *, members: int, strikes: int, **fiel
         await asyncio.gather(*(cluster.place.plexlink(user) for user in users))
         for user in users:
             await cluster.place.card_saying(WAITING, user=user)
-        approving = asyncio.create_task(cluster.approve(users))
+        cluster.approving = approving = asyncio.create_task(cluster.approve(users))
         took = []
         for _ in range(strikes):
             await asyncio.sleep(chance.uniform(0, STRIKES_APART_SECONDS))

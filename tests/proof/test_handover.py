@@ -130,7 +130,7 @@ async def test_the_work_goes_on_when_a_process_or_the_database(name: str) -> Non
     way = (WAYS | DATABASE_WAYS)[name]
     if way in ON_MACHINES and not machines.can_be():
         pytest.skip("machines were left out: root makes them on Linux (apt install iproute2 iptables)")
-    struck = await strike_again_and_again(way, members=20, strikes=1, frozen_seconds=20, away_seconds=30)
+    struck = await strike_again_and_again(way, members=40, strikes=1, frozen_seconds=20, away_seconds=30)
     assert struck.most <= MOST_OF_THE_RATE
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from plexlink.tenure import LEASE_SECONDS, MARGIN_SECONDS, Beat, Step, Tenure, next_step
 
-RENEWED = Beat(is_renewed=True, is_vacant=False)
-VACANT = Beat(is_renewed=False, is_vacant=True)
-ANOTHERS = Beat(is_renewed=False, is_vacant=False)
+RENEWED = Beat(is_renewed=True, is_vacant=False, was_away=False)
+VACANT = Beat(is_renewed=False, is_vacant=True, was_away=False)
+ANOTHERS = Beat(is_renewed=False, is_vacant=False, was_away=False)
 JUST_NOW, LATE, TOO_LATE = 100.0, 100.0 + LEASE_SECONDS - MARGIN_SECONDS - 0.1, 100.0 + LEASE_SECONDS - MARGIN_SECONDS
 HELD = Tenure(7, JUST_NOW)
 

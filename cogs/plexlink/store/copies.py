@@ -9,14 +9,12 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-import secrets
 import sqlite3
-import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
-from ..files import OWNER_ONLY, put_in_place
+from ..files import OWNER_ONLY, draft_of, put_in_place, remove_drafts
 from . import tables
 from .migrations import HEAD, VERSION_TABLE
 from .troubles import translated
@@ -32,8 +30,6 @@ _NAME = r"\.copy-\d{8}T\d{6}\.\d{6}Z-of-\w+"
 
 _BACKUP = "plexlink-%Y%m%dT%H%M%SZ.sqlite3"
 _BACKUPS = re.compile(r"plexlink-[0-9]{8}T[0-9]{6}Z\.sqlite3")
-_DRAFTS = re.compile(rf"{_BACKUPS.pattern}\.[0-9a-f]{{8}}(-journal)?")
-_DRAFT_IS_LEFT_AFTER_SECONDS = 3600.0
 
 
 def keep_copy(connection: sqlite3.Connection, path: Path, *, version: str, now: datetime) -> Path | None:
@@ -70,13 +66,15 @@ def back_up(path: Path, folder: Path, *, keep: int | None, now: datetime) -> Pat
     """Copy the database at `path` into a folder, which is made if it is missing; return where the copy is.
 
     The database is only read, and a bot may run on it. With `keep`, so many of the backups in the folder are left, the
-    newest and this one.
+    newest and this one, and those that are called after a later time.
 
     Raises:
         StoreError: there is no new backup, or one that is too many could not be removed.
 
     """
     folder = folder.absolute()
+    if folder.resolve() == path.parent:
+        raise StoreError("A backup does not belong into the folder of the database itself; name another one.")
     with translated(), closing(_reading(path)) as connection:
         if not _is_current(connection):
             raise StoreError("The database is of another version; start this version's bot first.")
@@ -84,7 +82,7 @@ def back_up(path: Path, folder: Path, *, keep: int | None, now: datetime) -> Pat
             backup = _write_backup(connection, folder, now)
     if keep is not None:
         with _told(f"The database was copied to {backup}, but older backups cannot be removed"):
-            older = [file for file in _made_in(folder, _BACKUPS) if file != backup]
+            older = [file for file in _made_in(folder, _BACKUPS) if file < backup]  # a clock may have been ahead
             for file in older[: max(0, len(older) + 1 - keep)]:
                 file.unlink()
     return backup
@@ -95,9 +93,9 @@ def _write_backup(connection: sqlite3.Connection, folder: Path, now: datetime) -
     if is_new:
         folder.mkdir(mode=0o700)
     backup = folder / now.strftime(_BACKUP)
-    draft = backup.with_name(f"{backup.name}.{secrets.token_hex(4)}")
+    draft = draft_of(backup)
     try:
-        _remove_drafts(folder)
+        remove_drafts(folder, _BACKUPS.pattern)
         write_whole(connection, draft)
         with closing(_reading(draft)) as written:
             if written.execute("PRAGMA integrity_check").fetchall() != [("ok",)] or not _is_current(written):
@@ -109,12 +107,13 @@ def _write_backup(connection: sqlite3.Connection, folder: Path, now: datetime) -
         if is_new:
             with suppress(OSError):  # it is not empty: all went well
                 folder.rmdir()
-    synchronise(folder)
+    with suppress(OSError):  # some shares know no such thing
+        synchronise(folder)
     return backup
 
 
 def _reading(path: Path) -> sqlite3.Connection:
-    """Open a database only to read it: nothing is written to it, not even at the end."""
+    """Open a database only to read it: nothing is written to it, not even at the end, when its log may stay empty."""
     return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
 
 
@@ -134,14 +133,6 @@ def _told(what: str) -> Iterator[None]:
     except (OSError, sqlite3.Error, UnicodeError) as error:  # a name that is no text is none for SQLite
         why = os.strerror(error.errno or 0) if isinstance(error, OSError) else error
         raise StoreError(f"{what}: {why}.") from None
-
-
-def _remove_drafts(folder: Path) -> None:
-    """Remove what a process left behind that died while it copied; another one may be copying just now."""
-    for file in folder.iterdir():
-        with suppress(FileNotFoundError):  # that one has just finished
-            if _DRAFTS.fullmatch(file.name) and time.time() - file.stat().st_mtime > _DRAFT_IS_LEFT_AFTER_SECONDS:
-                file.unlink()
 
 
 def copies_of(path: Path) -> list[Path]:
@@ -171,7 +162,8 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 def write_whole(connection: sqlite3.Connection, draft: Path) -> None:
     """Write all that was committed to a new file of its owner's alone, and wait until the disk has it."""
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
-    draft.chmod(OWNER_ONLY)  # a umask may have taken rights that the owner needs
+    with suppress(PermissionError):  # FAT, many network shares: all files have the rights of the mount
+        draft.chmod(OWNER_ONLY)  # a umask may have taken rights that the owner needs
     connection.execute("VACUUM INTO ?", (str(draft),))
     synchronise(draft)
 

@@ -17,6 +17,7 @@ from .postgres import NOT_SERVED, TAKE_TURN, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
     import asyncpg
 
@@ -28,13 +29,16 @@ _FORGET_GONE = "DELETE FROM plexlink_processes WHERE seen_at < clock_timestamp()
 _BEAT = """
 WITH seen AS (
     INSERT INTO plexlink_processes (id, host, shards, version, started_at, seen_at)
-    VALUES ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
-    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
+    VALUES ($1, $2, $3, $4, coalesce($7, clock_timestamp()), clock_timestamp())
+    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at RETURNING started_at
 ), renewed AS (
     UPDATE plexlink_tenure SET leased_until = clock_timestamp() + make_interval(secs => $6)
     WHERE holder = $1 AND epoch = $5 RETURNING epoch
 )
-SELECT EXISTS (SELECT FROM renewed) AS is_renewed,
+SELECT (SELECT started_at FROM seen), EXISTS (SELECT FROM renewed) AS is_renewed,
+    NOT EXISTS (
+        SELECT FROM plexlink_processes WHERE id = $1 AND seen_at >= clock_timestamp() - make_interval(secs => $8)
+    ) AS was_away,
     NOT EXISTS (SELECT FROM plexlink_tenure WHERE leased_until >= clock_timestamp()) AS is_vacant
 """
 _CLAIM = """
@@ -77,6 +81,7 @@ class Line:
         self._hear: Callable[[str], None] | None = None
         self._missed: Callable[[], None] | None = None
         self._connection: asyncpg.Connection | None = None
+        self._started_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -127,8 +132,10 @@ class Line:
     async def beat(self, epoch: int) -> Beat:
         """Say that this process is there, and renew its tenure, if `epoch` is one."""
         async with self._ready() as connection:
-            row = await connection.fetchrow(_BEAT, *self._me, epoch, LEASE_SECONDS)
-        return Beat(is_renewed=row["is_renewed"], is_vacant=row["is_vacant"])
+            values = (*self._me, epoch, LEASE_SECONDS, self._started_at, SEEN_WITHIN_SECONDS)
+            row = await connection.fetchrow(_BEAT, *values)
+        self._started_at = row["started_at"]  # others delete the row of one that was away for a day
+        return Beat(is_renewed=row["is_renewed"], is_vacant=row["is_vacant"], was_away=row["was_away"])
 
     async def claim(self) -> int | None:
         """Take the tenure if nobody holds it, while no transaction is under way; return its epoch."""

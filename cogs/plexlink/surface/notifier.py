@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import discord
 
 from ..community import Standing
-from ..errors import NotifyError
+from ..errors import DiscordRefusedError, NotifyError
 from ..models import AttemptCard, Card, Lane, Notice, Place, Pointer, Secret
 from ..plex import PinStyle, verification_url
 from . import messages, qr, views
@@ -418,7 +418,8 @@ async def in_time() -> AsyncIterator[None]:
     except NotifyError:
         raise
     except discord.HTTPException as error:
-        raise NotifyError(f"Discord answered HTTP {error.status}, code {code_of(error)}") from None
+        kind = DiscordRefusedError if _is_refusal(error) else NotifyError
+        raise kind(f"Discord answered HTTP {error.status}, code {code_of(error)}") from None
     except _MISTAKES:
         raise
     except Exception as error:  # noqa: BLE001 - HTTP libraries raise what they like; all of it means: try again

@@ -6,7 +6,6 @@ from .keyring import (
     create_key_file,
     parse_keys,
     read_key_file,
-    remove_drafts,
     write_key_file,
 )
 from .vault import KeyRecords, Vault
@@ -19,6 +18,5 @@ __all__ = [
     "create_key_file",
     "parse_keys",
     "read_key_file",
-    "remove_drafts",
     "write_key_file",
 ]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import glob
 import os
 import re
 import secrets
-import time
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingError
-from ..files import OWNER_ONLY, put_in_place
+from ..files import OWNER_ONLY, draft_of, put_in_place
 from ..models import Secret
 
 if TYPE_CHECKING:
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
 
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KEY_BYTES = 32
-_DRAFT = re.compile(r"\.[0-9a-f]{8}")
-_DRAFT_IS_LEFT_AFTER_SECONDS = 60.0
 _HEADER = "# PlexLink's keys. Whoever has this file and the database can read every Plex token. Back it up apart.\n"
 
 
@@ -121,7 +116,7 @@ def create_key_file(path: Path) -> KeyRing:
 
 def write_key_file(path: Path, ring: KeyRing) -> None:
     """Write keys into a new file that only its owner can read (mode 0600), whole or not at all."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    draft = draft_of(path)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -131,17 +126,6 @@ def write_key_file(path: Path, ring: KeyRing) -> None:
         put_in_place(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def remove_drafts(path: Path) -> None:
-    """Remove what a process left behind that died while it wrote a key file: a copy of its keys.
-
-    Another process may be writing one just now; a minute is far more than that takes.
-    """
-    for draft in path.parent.glob(f"{glob.escape(path.name)}.*"):
-        with suppress(OSError):
-            if _DRAFT.fullmatch(draft.suffix) and time.time() - draft.stat().st_mtime > _DRAFT_IS_LEFT_AFTER_SECONDS:
-                draft.unlink()
 
 
 def read_key_file(path: Path) -> KeyRing:

@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from .. import cards, flow
-from ..errors import NotifyError, StoreError, StoreUnavailableError
+from ..errors import DiscordRefusedError, NotifyError, StoreError, StoreUnavailableError
 from ..ledger import Drawable
 from ..models import AttemptCard, Card, Lane, Note, Place, Pointer, Showing
 from ..observations import ApprovalShown, CardDrawn, Drawing, unobserved
@@ -301,7 +301,8 @@ class Presenter:
             self._may_come_late.pop(key.id, None)
             self._given_up[key.id] = cards.card_for(attempt, self._clock.now())
             return
-        self._observe(CardDrawn(_lane(attempt.place), Drawing.FAILED))
+        drawing = Drawing.REFUSED if isinstance(error, DiscordRefusedError) else Drawing.FAILED
+        self._observe(CardDrawn(_lane(attempt.place), drawing))
         if key.id in self._heard_meanwhile:
             self._agenda.succeeded(key)
         delay = self._agenda.retry(key, Purpose.FREE, first_seconds=1.0)
