@@ -130,7 +130,8 @@ async def back_up_keys(database: Database, settings: PlexLinkSettings, to: Path 
 
 def _copy(key_file: Path, ring: KeyRing, to: Path | TextIO) -> Path | None:
     if not isinstance(to, Path):
-        os.write(to.fileno(), ring.text().reveal().encode())  # a buffer would tell of a full disk when all is over
+        with os.fdopen(os.dup(to.fileno()), "w", encoding="ascii") as stream:  # its end tells of a full disk
+            stream.write(ring.text().reveal())
         return None
     file = to / key_file.name if to.is_dir() else to
     if key_file.parent.resolve() in file.resolve().parents:
