@@ -83,9 +83,19 @@ def test_unraids_template_is_xml_and_hides_the_token() -> None:
 
 
 def test_kustomize_is_told_of_every_file() -> None:
-    folder = DEPLOY / "kubernetes"
+    folder = DEPLOY / "kubernetes/base"
     listed = re.findall(r"^  - (\S+\.yaml)$", (folder / "kustomization.yaml").read_text("utf-8"), re.MULTILINE)
     assert listed == sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
+
+
+@pytest.mark.parametrize("name", [".", "postgres"])
+def test_each_kustomization_builds_on_what_it_is_not_a_part_of(name: str) -> None:
+    root = (DEPLOY / "kubernetes" / name).resolve()
+    kustomization = yaml.safe_load((root / "kustomization.yaml").read_text("utf-8"))
+    (base,) = [(root / each).resolve() for each in kustomization["resources"]]
+    assert base.name == "base"
+    assert base not in root.parents, "kustomize calls that a cycle"
+    assert [each["name"] for each in kustomization["images"]] == ["plexlink"]
 
 
 def patched(document: Any, operations: list[dict[str, Any]]) -> Any:
@@ -103,8 +113,8 @@ def patched(document: Any, operations: list[dict[str, Any]]) -> Any:
 
 
 def test_what_the_overlay_with_postgresql_makes_of_the_manifests_is_valid() -> None:
-    base = DEPLOY / "kubernetes"
-    overlay = yaml.safe_load((base / "postgres/kustomization.yaml").read_text("utf-8"))
+    base = DEPLOY / "kubernetes/base"
+    overlay = yaml.safe_load((base / "../postgres/kustomization.yaml").read_text("utf-8"))
     made = {}
     for each in overlay["patches"]:
         kind = each["target"]["kind"]
