@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 import webbrowser
@@ -259,4 +260,7 @@ def _has_screen() -> bool:
 
 def main() -> None:
     """Run the command line."""
+    if os.getpid() == 1:
+        # The first process of a container is sent only what it handles; the bot does so when it runs, a second later.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     app()

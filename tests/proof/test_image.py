@@ -185,3 +185,22 @@ async def test_puid_that_is_no_user_is_a_sentence(place: Deployment, image: Imag
         **{"PLEXLINK_DATA_DIR": "/data", "PUID": "99", "PGID": "100", name: value},
     )
     assert said.startswith(f"plexlink: {name} must be a number above 0: ")
+
+
+STOPPED_EARLY = """
+import os, signal, time
+from plexlink_bot import cli
+
+def be_stopped():
+    os.kill(1, signal.SIGTERM)
+    time.sleep(600)
+
+cli.app = be_stopped
+cli.main()
+"""
+
+
+async def test_a_container_that_is_stopped_while_it_starts_ends_at_once(place: Deployment) -> None:
+    alone = ("unshare", "--pid", "--fork", "--kill-child")
+    first_process = await place.spawn(arguments=("-c", STOPPED_EARLY), within=alone)
+    assert await first_process.wait() == 0
