@@ -47,9 +47,11 @@ class KnownSecrets:
     """
 
     def __init__(self) -> None:
-        self._spellings: dict[str, Counter[str]] = {}
+        self._spellings: Counter[str] = Counter()
+        self._heads: Counter[str] = Counter()
         self._holders: dict[int, tuple[weakref.ref[Secret], tuple[str, ...]]] = {}
         self._gone: deque[weakref.ref[Secret]] = deque()
+        self._go = self._gone.append  # one for all holders, who would have one each
         # The garbage collector may run, and log, in the middle of everything: hence reentrant.
         self._lock = threading.RLock()
 
@@ -60,18 +62,18 @@ class KnownSecrets:
             return
         with self._lock:
             self._forget_gone()
-            holder = weakref.ref(secret, self._gone.append)
+            holder = weakref.ref(secret, self._go)
             self._holders[id(holder)] = holder, spellings
-            for spelling in spellings:
-                self._spellings.setdefault(_head(spelling), Counter())[spelling] += 1
+            self._spellings.update(spellings)
+            self._heads.update(map(_head, spellings))
 
     def strike_out(self, text: str) -> str:
         """Return the text with a mark in place of every known secret."""
         last = len(text) - LEAST_LENGTH
-        if self._spellings.keys().isdisjoint(text[at : at + LEAST_LENGTH] for at in range(last + 1)):
+        if self._heads.keys().isdisjoint(text[at : at + LEAST_LENGTH] for at in range(last + 1)):
             return text
         with self._lock:
-            found = [each for known in self._spellings.values() for each in known if each in text]
+            found = [each for each in self._spellings if each in text]
         for spelling in sorted(found, key=len, reverse=True):  # a URL before the password in it
             text = text.replace(spelling, MARK)
         return text
@@ -80,12 +82,14 @@ class KnownSecrets:
         while self._gone:
             _, spellings = self._holders.pop(id(self._gone.popleft()))
             for spelling in spellings:
-                known = self._spellings[_head(spelling)]
-                known[spelling] -= 1
-                if not known[spelling]:
-                    del known[spelling]
-                if not known:
-                    del self._spellings[_head(spelling)]
+                _uncount(self._spellings, spelling)
+                _uncount(self._heads, _head(spelling))
+
+
+def _uncount(counts: Counter[str], text: str) -> None:
+    counts[text] -= 1
+    if not counts[text]:
+        del counts[text]
 
 
 def _head(spelling: str) -> str:
