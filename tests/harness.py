@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    import discord
+
 SETTLE_SECONDS = 1.8
 """Just below the 2 s between two questions, so that waiting for an answer never runs into the next one."""
 
@@ -57,6 +59,13 @@ class PatientEnv(simcord.Env):
                 if time.time() > deadline:
                     raise
                 options["_deadline"] = None
+
+
+class PatientRun(simcord.run):
+    """Run a bot of somebody else's as `simcord.run` does, on a `PatientEnv`."""
+
+    def __init__(self, bot: discord.Client, **options: Any) -> None:
+        self._env = PatientEnv(bot, **options)
 
 
 @dataclass

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 import pytest
-import simcord
 from discord import app_commands
 from discord.ext import commands
 
-from harness import SETTLE_SECONDS, Card
+from harness import SETTLE_SECONDS, Card, PatientRun
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database
 from plexlink_bot.sandbox.plex_tv import PlexTV
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    import simcord
 
 SOURCE = Path(__file__).parents[2] / "cogs" / "plexlink"
 
@@ -97,7 +98,7 @@ async def a_house(data_dir: Path) -> AsyncIterator[House]:
     async with (
         PlexTV(now=lambda: clock["env"].now()) as plex,  # noqa: PLW0108  the clock comes after the stand-in
         # The host has not synchronised its commands, and the plugin must not do it: simcord offers them all the same.
-        simcord.run(bot, settle_timeout=SETTLE_SECONDS, strict_sync=False) as env,
+        PatientRun(bot, settle_timeout=SETTLE_SECONDS, strict_sync=False) as env,
     ):
         clock["env"] = env
         bot.plexlink_settings = PlexLinkSettings(data_dir=data_dir, plex_url=plex.url, plex_rate=200.0)

@@ -135,7 +135,8 @@ async def test_a_sign_in_dies_a_day_passes_and_the_member_has_been_told(
     await day.click()
     await expect(control.locator("#time")).to_contain_text("A day passes")
     await expect(day).to_be_disabled()
-    await expect(control.locator("#time")).to_contain_text("1 d ahead of your clock")
+    # While it passed, the clock of a busy machine went on.
+    await expect(control.locator("#time")).to_contain_text(re.compile(r"(1 d|23 h \d+ min) ahead of your clock"))
     await expect(day).to_be_enabled()
     await discord.see("Your link to Plex stopped working")
     await expect(control.locator("#audit tr").first).to_contain_text("found the sign-in dead")
