@@ -105,6 +105,20 @@ class BusyCluster(BusyRun):
         await asyncio.sleep(self._chance.uniform(*AWAY_SECONDS))
         await asyncio.to_thread(server.start)
 
+    def report(self) -> str:
+        """Say as well what each process told of its work last, and what the database does."""
+        assert self._place.database is not None
+        told = [
+            "\n".join([line for line in log.splitlines() if " DEBUG " not in line and "link." not in line][-15:])
+            for log in self._place.log.split("-- the next process --")[-6:]
+        ]
+        now = self._place.database.sql(
+            "SELECT pid, state, wait_event, now() - xact_start, left(query, 80) FROM pg_stat_activity;"
+            "SELECT * FROM plexlink_tenure; SELECT host, shards, started_at, seen_at FROM plexlink_processes;"
+            "SELECT pid, granted FROM pg_locks WHERE locktype = 'advisory'"
+        )
+        return "\n".join([super().report(), *told, now])
+
     def most_requests(self) -> int:
         """Return how many requests plex.tv saw at most in a window of time."""
         times = sorted(call.at.timestamp() for call in self._place.plex.requests)
