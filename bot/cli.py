@@ -116,8 +116,8 @@ def confirm_dead() -> None:
 
     When plex.tv refuses many tokens within an hour, the bot suspects plex.tv and tells nobody. If you know that the sign-ins really ended, say so here: for a day refusals are believed, and a running bot tells their owners within a few minutes.
     """  # noqa: E501 - the terminal wraps it
-    from plexlink.operator import believe_refusals  # noqa: PLC0415
-    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.operator import believe_refusals  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
 
     with _refusal_said():
         count = asyncio.run(believe_refusals(PlexLinkSettings.load(open_environment())))
@@ -130,8 +130,8 @@ def processes() -> None:
 
     All of them answer members; the one that works asks plex.tv and draws the cards. Another one takes that over when it stops, or has not been heard of for 12 seconds.
     """  # noqa: E501 - the terminal wraps it
-    from plexlink.operator import processes as present  # noqa: PLC0415
-    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.operator import processes as present  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
 
     with _refusal_said():
         found = asyncio.run(present(PlexLinkSettings.load(open_environment())))
@@ -158,8 +158,8 @@ def backup(
 
     The copy is called plexlink-20261130T021301Z.sqlite3, by its time in UTC, is its owner's alone, and checked. The keys are not in it: see backup-keys.
     """  # noqa: E501 - the terminal wraps it
-    from plexlink.operator import back_up  # noqa: PLC0415
-    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.operator import back_up  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
 
     with _refusal_said():
         copy = back_up(PlexLinkSettings.load(open_environment()), folder, keep=keep)
@@ -177,8 +177,8 @@ def backup_keys(
 
     It is seen before that these keys open the database, and noted there that they are backed up, which ends the alert PlexLinkKeysAreNotBackedUp. Keep the copy where no backup of the database is.
     """  # noqa: E501 - the terminal wraps it
-    from plexlink.operator import back_up_keys  # noqa: PLC0415
-    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.operator import back_up_keys  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
 
     with _refusal_said():
         copy = asyncio.run(
@@ -201,8 +201,8 @@ def move(
 
     All of it is written or nothing, and compared; the database it comes from stays as it was. Then set PLEXLINK_DATABASE_URL to the new one. The keys stay what they are.
     """  # noqa: E501 - the terminal wraps it
-    from plexlink.operator import move as move_all  # noqa: PLC0415
-    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.operator import move as move_all  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
 
     with _refusal_said(), typer.progressbar(length=1, label="Moving") as bar:
 
