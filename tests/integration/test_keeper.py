@@ -48,11 +48,12 @@ from plexlink.store import Database, Store
 from plexlink.vitals import STUCK_AFTER_SECONDS, Jobs
 from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.hand import Hand
+from plexlink.work.shares import Purpose
 from plexlink.work.worker import Worker
 from rows import NOW, a_given_up_code, a_link, a_notice, a_sign_out, a_vault, begun
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from plexlink.bell import Happened
     from plexlink.observations import Observation
@@ -467,45 +468,63 @@ async def test_a_line_that_breaks_is_made_anew_and_what_was_missed_is_looked_for
         assert worker.epochs == [1], "it went on with its tenure"
 
 
-class Overtaken:
-    """Somebody who draws for so long that another process works by the time it is done."""
+class Drawing:
+    """Somebody who draws; with `is_late` for so long that another process works by the time it is done."""
+
+    def __init__(self, *, is_late: bool = False) -> None:
+        self._is_late = is_late
+        self.is_drawn = asyncio.Event()
 
     async def draw(self, _: str) -> None:
-        raise FencedError("Another process has begun to work.")
+        if self._is_late:
+            raise FencedError("Another process has begun to work.")
+        self.is_drawn.set()
 
-    async def tell(self, _: str) -> None:
-        raise FencedError("Another process has begun to work.")
+    tell = draw
+
+
+def a_worker(drawing: Any, *, unfenced: Any = None, may_work: Callable[[], bool] = lambda: True) -> Worker:
+    """Return one who can draw and nothing else."""
+    nobody: Any = None
+    return Worker(
+        ledger=nobody,
+        unfenced=unfenced,
+        agenda=Agenda(pace=Pace(1.0)),
+        asker=nobody,
+        presenter=drawing,
+        sign_outs=nobody,
+        given_up=nobody,
+        notices=drawing,
+        health=nobody,
+        access=nobody,
+        roles=nobody,
+        audits=nobody,
+        panels=nobody,
+        clock=nobody,
+        audit_days=1,
+        may_work=may_work,
+    )
 
 
 async def test_what_was_drawn_while_another_process_began_is_drawn_again_by_that_one(url: str) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
-        nobody: Any = None
         attempt = begun(shown_state=Card.QUEUED, answer=Answer(message_id=1, token=Secret("interaction"), at=NOW))
         notice = replace(a_notice(), shown=Phase.SIGNING_OUT)
         async with worker.ledger.change() as change:
             await change.add(attempt)
             await change.tx.notices.add(notice)
-        drawing: Any = Overtaken()
-        late = Worker(
-            ledger=nobody,
-            unfenced=overtaken.ledger,
-            agenda=Agenda(pace=Pace(1.0)),
-            asker=nobody,
-            presenter=drawing,
-            sign_outs=nobody,
-            given_up=nobody,
-            notices=drawing,
-            health=nobody,
-            access=nobody,
-            roles=nobody,
-            audits=nobody,
-            panels=nobody,
-            clock=nobody,
-            audit_days=1,
-            may_work=lambda: True,
-        )
+        late = a_worker(Drawing(is_late=True), unfenced=overtaken.ledger)
         worker.heard.clear()
         await late.work(Key(Kind.CARD, attempt.id))
         await late.work(Key(Kind.NOTICE, notice.id))
         await worker.until(lambda: len(worker.heard) >= 2)
         assert worker.heard == [replace(attempt, shown_state=None), replace(notice, shown=None)]
+
+
+async def test_what_was_due_while_a_process_slept_is_done_when_it_turns_out_that_it_works_on() -> None:
+    drawing, answers = Drawing(), iter([False, False])
+    worker = a_worker(drawing, may_work=lambda: next(answers, True))
+    worker._agenda.start(worker.work)
+    worker._agenda.put(Key(Kind.CARD, "attempt"), Purpose.FREE)
+    await drawing.is_drawn.wait()
+    await worker._agenda.stop()

@@ -187,8 +187,12 @@ class Cluster:
         await self.start(name)
         return took
 
+    async def worker(self) -> BotProcess:
+        """Return the process that works, when it is one."""
+        return self.processes[await self._worker()]
+
     async def _worker(self) -> str:
-        """Return the one that works, when it is one."""
+        """Return the name of the one that works, when it is one."""
         while len(working := [name for name, process in self.processes.items() if _works(process)]) != 1:  # noqa: ASYNC110 - logs
             await asyncio.sleep(0.1)
         return working[0]

@@ -11,12 +11,15 @@ import random
 import re
 import signal
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 import machines
-from cluster import DATABASE_WAYS, ON_MACHINES, WAYS, strike_again_and_again
+from cluster import DATABASE_WAYS, ON_MACHINES, WAYS, a_cluster, strike_again_and_again
+from plexlink.tenure import LEASE_SECONDS, MARGIN_SECONDS
+from plexlink_bot.sandbox.plex_tv import ALICE
 from postgres import a_server
 from processes import code_of, deployment
 from test_random_kills import CROWD, CROWDED, KILLS, LIVES_SECONDS, SEED, BusyRun
@@ -146,6 +149,20 @@ async def test_the_work_goes_on_when_a_process_or_the_database(name: str) -> Non
         pytest.skip("machines were left out: root makes them on Linux (apt install iproute2 iptables)")
     struck = await strike_again_and_again(way, members=40, strikes=1, frozen_seconds=20, away_seconds=30)
     assert struck.most <= MOST_OF_THE_RATE
+
+
+async def test_who_slept_for_almost_as_long_as_its_lease_goes_on_with_all_that_was_due() -> None:
+    async with a_cluster() as cluster:
+        place, users = cluster.place, [cluster.place.join(f"member{number}") for number in range(6)]
+        cards = [await place.waiting_card(user) for user in users]
+        sleeper = await cluster.worker()
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        for user, card in zip(users, cards, strict=True):
+            place.plex.approve(code_of(card), replace(ALICE, id=user.id, uuid=f"{user.id:016x}"))
+        await asyncio.sleep(LEASE_SECONDS - MARGIN_SECONDS - 0.4)  # longer than its own clock lets it work
+        os.kill(sleeper.pid, signal.SIGCONT)
+        for user in users:
+            await place.card_saying("Linked as", user=user)
 
 
 async def test_a_process_that_is_followed_by_another_loses_no_press_and_no_answer(tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ _SWEEP_SECONDS = 300.0
 _FREE = {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING, Kind.ROLES, Kind.AUDIT, Kind.PANEL}
 """What does not ask plex.tv."""
 
+_RENEWED_SECONDS = 1.0
+"""After so long it is looked again whether this process still works."""
+
 _UNSURE_SECONDS = 5.0
 """After so long it is looked up what became of a change that seemed to fail, unless its maker has tried again."""
 
@@ -224,7 +227,9 @@ class Worker:
 
     async def work(self, key: Key) -> None:
         """Do one job. Never raise: a job that fails is planned again."""
-        if not self._may_work():  # this process slept, and another one may work by now
+        if not self._may_work():
+            # This process slept, and another one may work by now; if none does, the tenure is renewed in a moment.
+            self._agenda.put_sooner(key, _purpose(key), _RENEWED_SECONDS)
             return
         try:
             await self._do(key)
@@ -283,5 +288,8 @@ class Worker:
                 await self._roles.work_off(guild_id)
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
-        purpose = Purpose.FREE if key.kind in _FREE else Purpose.POLL
-        self._agenda.retry(key, purpose, longest_seconds=longest_seconds)
+        self._agenda.retry(key, _purpose(key), longest_seconds=longest_seconds)
+
+
+def _purpose(key: Key) -> Purpose:
+    return Purpose.FREE if key.kind in _FREE else Purpose.POLL
