@@ -109,7 +109,7 @@ def create(world: World, channel: Channel, body: Body, *, interaction: Interacti
         interaction=interaction,
     )
     _apply(world, message, body)
-    world.messages.append(message)
+    world.post(message)
     return message
 
 
@@ -124,7 +124,7 @@ def create_loading(world: World, interaction: Interaction, *, ephemeral: bool) -
         ephemeral_for=interaction.user.id if ephemeral else None,
         interaction=interaction,
     )
-    world.messages.append(message)
+    world.post(message)
     return message
 
 

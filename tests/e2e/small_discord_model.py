@@ -296,6 +296,7 @@ class World:
     guilds: dict[int, Guild] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    """All that were posted, in that order."""
     interactions: list[Interaction] = field(default_factory=list)
     commands: dict[str, Json] = field(default_factory=dict)
     """What `/` offers everywhere, by name."""
@@ -309,6 +310,9 @@ class World:
     """Where requests, or our own answers, differ from Discord's description of its API."""
     condition: asyncio.Condition = field(default_factory=asyncio.Condition, repr=False)
     last_id: int = 0
+    _posted_in: defaultdict[int, list[Message]] = field(default_factory=lambda: defaultdict(list), repr=False)
+    _dms: dict[int, Channel] = field(default_factory=dict, repr=False)
+    _by_token: dict[str, Interaction] = field(default_factory=dict, repr=False)
 
     def snowflake(self) -> int:
         """Return a new id, larger than all before it, that carries the time as Discord's do."""
@@ -323,19 +327,20 @@ class World:
 
     def dm_channel(self, user: User) -> Channel:
         """Return the bot's DM with `user`, which is opened if need be."""
-        for channel in self.channels.values():
-            if channel.recipient is user:
-                return channel
-        channel = Channel(id=self.snowflake(), recipient=user)
-        self.channels[channel.id] = channel
-        return channel
+        if user.id not in self._dms:
+            channel = Channel(id=self.snowflake(), recipient=user)
+            self.channels[channel.id] = self._dms[user.id] = channel
+        return self._dms[user.id]
+
+    def post(self, message: Message) -> None:
+        """Put a message into its channel."""
+        self.messages.append(message)
+        self._posted_in[message.channel_id].append(message)
 
     def lasting(self, channel_id: int) -> list[Message]:
         """Return the messages that stand in a channel for everyone there, oldest first."""
         return [
-            message
-            for message in self.messages
-            if message.channel_id == channel_id and not message.deleted and message.ephemeral_for is None
+            message for message in self._posted_in[channel_id] if not message.deleted and message.ephemeral_for is None
         ]
 
     def interact(
@@ -353,14 +358,19 @@ class World:
             message=message,
         )
         self.interactions.append(interaction)
+        self._by_token[interaction.token] = interaction
         return interaction
+
+    def interaction_of(self, token: str) -> Interaction | None:
+        """Return the interaction that has this token, if there is one."""
+        return self._by_token.get(token)
 
     def concerned(self, path: str, payload: Any) -> User | None:
         """Return the one member whom a request is about: by interaction, by direct messages, or by opening them."""
         place, _, key = path.removeprefix("/").partition("/")
         if place in {"interactions", "webhooks"}:
-            tokens = key.split("/")[1:2]
-            return next((one.user for one in self.interactions if [one.token] == tokens), None)
+            interaction = self.interaction_of(key.partition("/")[2].partition("/")[0])
+            return interaction.user if interaction else None
         if place == "guilds" and (found := re.fullmatch(r"\d+/members/(\d+)(?:/.*)?", key)):
             return self.users.get(int(found[1]))
         if place == "channels" and (channel := self.channels.get(int(key.partition("/")[0] or 0))):

@@ -384,8 +384,7 @@ class Rest:
             raise messages.invalid("type", "BASE_TYPE_CHOICES", "This type cannot answer this interaction here.")
 
     def _interaction_of(self, request: web.Request) -> Interaction | None:
-        token = request.match_info["token"]
-        return next((one for one in self._world.interactions if one.token == token), None)
+        return self._world.interaction_of(request.match_info["token"])
 
     def _open_interaction(self, request: web.Request) -> Interaction:
         """Return the interaction whose token is in the path, if it was acknowledged and still lives."""

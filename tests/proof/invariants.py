@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from small_discord import InteractionState, InteractionType
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from plexlink_bot.sandbox.plex_tv import Account, Call, Pin
+    from plexlink_bot.sandbox.plex_tv import Account, Pin
     from processes import BotProcess, Deployment
     from small_discord import Interaction, Message, User
 
@@ -124,9 +125,22 @@ class Books:
         """Return all tokens that are kept, wherever."""
         return {row["token"] for row in (*self.attempts.values(), *self.links, *self.sign_outs)} - {None}
 
-    def answers(self) -> set[int]:
+    def answers(self) -> frozenset[int]:
         """Return the messages in which an answer is owed."""
-        return {row["answer_message_id"] for row in self.attempts.values()} - {None}
+        return frozenset(row["answer_message_id"] for row in self.attempts.values()) - {None}
+
+    @cached_property
+    def of_member(self) -> dict[int, list[Row]]:
+        """Each member's attempts."""
+        found = defaultdict(list)
+        for row in self.attempts.values():
+            found[row["user_id"]].append(row)
+        return found
+
+    @cached_property
+    def linked(self) -> set[str]:
+        """The attempts that led to a link."""
+        return {link["attempt_id"] for link in self.links}
 
 
 NOTHING = Books({}, [], [], [], set(), has_role=False)
@@ -170,7 +184,8 @@ class Stop:
     """The end of a process, and what was committed by then."""
 
     at: datetime
-    books: Books
+    answers: frozenset[int]
+    """The messages in which an answer was owed."""
     lost: frozenset[str]
     """Tokens that plex.tv had handed out by then and that were not kept."""
     commands_at: tuple[datetime, ...]
@@ -210,22 +225,26 @@ class Witness:
             if approval.pin.token_reads and token not in kept and self.place.plex.is_alive(token)
         }
         at = datetime.now(UTC)
-        kept_at = [self._read_at(token) for token in kept & self.approvals.keys()]
+        asked_at = self._asked_at()
+        read_at = {token: asked_at.get(approval.pin.id, LONG_AGO) for token, approval in self.approvals.items()}
+        kept_at = [read_at[token] for token in kept & self.approvals.keys()]
         for token in lost - self.lost():
-            later = _count_after(kept_at, self._read_at(token))
+            later = _count_after(kept_at, read_at[token])
             assert later <= self.most_overtaking, f"a token was lost, and {later} were kept that came later"
-        self.stops.append(Stop(at, books, frozenset(lost), self._commands_at(books)))
+        answers = books.answers()
+        self.stops.append(Stop(at, answers, frozenset(lost), self._commands_at(answers)))
 
-    def _read_at(self, token: str) -> datetime:
-        """Return when plex.tv last told a token."""
-        return max((call.at for call in self._questions(self.approvals[token].pin)), default=LONG_AGO)
+    def _asked_at(self) -> dict[int, datetime]:
+        """Return when plex.tv was last asked about each PIN, by its id."""
+        questions = (call for call in self.place.plex.requests if call.operation is Operation.GET_PIN)
+        return {int(call.path.rpartition("/")[2]): call.at for call in questions}
 
-    def _commands_at(self, books: Books) -> tuple[datetime, ...]:
+    def _commands_at(self, answers: frozenset[int]) -> tuple[datetime, ...]:
         return tuple(
             one.response.created_at
             for one in self.place.discord.interactions
             if one.type is InteractionType.COMMAND and one.response is not None
-            if one.state is InteractionState.ANSWERED or one.response.id in books.answers()
+            if one.state is InteractionState.ANSWERED or one.response.id in answers
         )
 
     async def kill(self, bot: BotProcess) -> None:
@@ -322,13 +341,13 @@ class Witness:
                     yield user.id, f"{count} direct messages for attempt {attempt_id}"
 
     def _messages(self) -> dict[str, list[tuple[int, Message]]]:
-        """Return who sees what in direct messages and answers, by the attempt that it shows."""
+        """Return who sees, or saw, what in direct messages and answers, by the attempt that it shows."""
         found = defaultdict(list)
         for message in self.place.discord.messages:
             recipient = self.place.discord.channels[message.channel_id].recipient
             user_id = message.ephemeral_for or (recipient.id if recipient else 0)
             attempt_id = attempt_of(message)
-            if attempt_id is not None and not message.deleted:
+            if attempt_id is not None:
                 found[attempt_id].append((user_id, message))
         return found
 
@@ -346,7 +365,11 @@ class Witness:
 
     def _cards(self, books: Books) -> Iterator[Complaint]:
         """Every attempt has one message that shows it, and the message is true."""
-        messages = self._messages()
+        all_messages = self._messages()
+        messages = {
+            attempt_id: [(user_id, message) for user_id, message in shown if not message.deleted]
+            for attempt_id, shown in all_messages.items()
+        }
         for attempt_id, shown in messages.items():
             for user_id, message in shown:
                 row = books.attempts.get(attempt_id)
@@ -357,29 +380,13 @@ class Witness:
         for row in books.attempts.values():
             ids = [message.id for _, message in messages.get(row["id"], ())]
             has_left = row["lane"] is None and row["state"] in ENDS and row["shown_state"] is not None
-            may_be_lost = row["lane"] == "answer" and row["state"] in ENDS and self._was_overtaken(books, row)
+            may_be_lost = row["lane"] == "answer" and row["state"] in ENDS and _was_overtaken(books, row, all_messages)
             # A command that comes with the end is told of it too; both answers are true.
             may_be_twice = row["lane"] == "answer" and row["state"] in ENDS
             if len(ids) != 1 and not ((has_left or may_be_lost) and not ids) and not (may_be_twice and ids):
                 yield row["user_id"], f"{len(ids)} messages show attempt {row['id']} ({row['state']}, in {row['lane']})"
             elif row["lane"] == "dm" and ids != [row["message_id"]]:
                 yield row["user_id"], f"attempt {row['id']} is shown in another message than {row['message_id']}"
-
-    def _was_overtaken(self, books: Books, row: Row) -> bool:
-        """Tell whether an end was shown in an answer until a press there began anew on top of it.
-
-        An answer whose story has ended is not known to the bot any more.
-        """
-        later = {
-            other["id"]
-            for other in books.attempts.values()
-            if other["user_id"] == row["user_id"] and other["requested_at"] > row["requested_at"]
-        }
-        return any(
-            attempt_of(message) in later
-            and any(attempt_of(one) == row["id"] and says(one) == told_of(row) for one in message.earlier)
-            for message in self.place.discord.messages
-        )
 
     def _lies(self, books: Books, row: Row, message: Message) -> Iterator[str]:
         state = told_of(row)
@@ -392,12 +399,12 @@ class Witness:
                 yield f"code or picture of attempt {row['id']} is still there, but it is {state}"
         elif not self._is_own_code(row, message):
             yield f"the card of attempt {row['id']} shows a code that does not lead to it"
-        if state == "linked" and row["id"] not in {link["attempt_id"] for link in books.links}:
+        if state == "linked" and row["id"] not in books.linked:
             yield f"the card of attempt {row['id']} says linked, but there is no link"
 
     def _is_own_code(self, row: Row, message: Message) -> bool:
-        pins = (pin for pin in self.place.plex.pins.values() if pin.code == code_on(message))
-        pin = next(pins, None)
+        code = code_on(message)
+        pin = next((pin for pin in self.place.plex.pins.values() if pin.code == code), None)
         is_own = pin is not None and pin.client_identifier == row["client_identifier"]
         return is_own and pin is not None and not pin.is_expired(datetime.now(UTC))
 
@@ -408,7 +415,7 @@ class Witness:
                 continue
             if one.state is not InteractionState.DEFERRED:
                 self.unanswered.pop(one.id, None)
-            elif self._fell_between(one, one.response):
+            elif one.id in self.unanswered or self._fell_between(one, one.response):
                 self.unanswered[one.id] = one
             else:
                 yield one.user.id, f"the answer to the command of {one.created_at:%H:%M:%S.%f} thinks for ever"
@@ -419,7 +426,7 @@ class Witness:
         What cannot be committed is answered with an apology, which a process keeps in mind while Discord fails.
         """
         stop = next((stop for stop in self.stops if stop.at >= command.created_at), None)
-        if stop is None or answer.id in stop.books.answers():
+        if stop is None or answer.id in stop.answers:
             return False
         if "plexunlink" in str(command.event):  # it only asks, and writes nothing that a restart could go by
             return True
@@ -470,9 +477,19 @@ class Witness:
         is_out_of_reach = row["state"] == "expired" and self._is_forgotten(token, approval)
         return will_be_asked_for or is_out_of_reach
 
-    def _questions(self, pin: Pin) -> list[Call]:
-        path = f"/api/v2/pins/{pin.id}"
-        return [one for one in self.place.plex.requests if one.operation is Operation.GET_PIN and one.path == path]
+
+def _was_overtaken(books: Books, row: Row, messages: dict[str, list[tuple[int, Message]]]) -> bool:
+    """Tell whether an end was shown in an answer until a press there began anew on top of it.
+
+    An answer whose story has ended is not known to the bot any more.
+    """
+    later = (other["id"] for other in books.of_member[row["user_id"]] if other["requested_at"] > row["requested_at"])
+    return any(
+        attempt_of(one) == row["id"] and says(one) == told_of(row)
+        for attempt_id in later
+        for _, message in messages.get(attempt_id, ())
+        for one in message.earlier
+    )
 
 
 def _count_after(instants: Iterable[datetime], instant: datetime) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from busy_members import Goal, Member
-from invariants import Witness, says
+from invariants import Books, Witness, says
 from processes import RUN, deployment
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class BusyRun:
         # Whose message is not committed yet would get another one when its row is read again, minutes later.
         assert not await self.witness.all_is_well()
         await self.witness.kill(bot)
-        rows = {row["user_id"]: row for row in self.witness.stops[-1].books.attempts.values()}
+        rows = {row["user_id"]: row for row in Books.read(self._place).attempts.values()}
         for column, user in users.items():
             self._write(column, WORD_OF_A_NEWER_RELEASE, user.id)
         return {column: (user.id, rows[user.id][column]) for column, user in users.items()}
