@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
-from plexlink.models import Secret
+from plexlink.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

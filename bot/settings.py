@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from environs import EnvError
 
 from plexlink.errors import SettingError
-from plexlink.models import Secret
+from plexlink.secret import Secret
 from plexlink.settings import LOOPBACK, PlexLinkSettings, SettingReader, parse_boolean, parse_proxy, parse_url
 from plexlink.shards import ALL_SHARDS, Shards
 

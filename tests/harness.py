@@ -13,7 +13,7 @@ import simcord
 from simcord.actors import MemberActor
 from simcord.components import walk_components
 
-from plexlink.models import Cell, Secret
+from plexlink.secret import Cell, Secret
 from plexlink.settings import PlexLinkSettings
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.client import PlexLinkBot

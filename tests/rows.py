@@ -24,11 +24,11 @@ from plexlink.models import (
     Place,
     PlexServer,
     Reason,
-    Secret,
     SignOut,
     State,
     Topic,
 )
+from plexlink.secret import Secret
 from plexlink.store import Database, Store, Transaction, tables
 from plexlink.vault import Key, KeyRing, Vault
 

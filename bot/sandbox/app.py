@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from discord.ext.commands import ExtensionFailed
 
 from plexlink.errors import SettingError, StoreError
-from plexlink.models import Secret
+from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 
 from ..app import own_cause, stop_event

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from plexlink.models import Deed
+from plexlink.audit import Deed
 from plexlink.store.migrations import VERSION_TABLE
 
 from .plex_requests import read_json

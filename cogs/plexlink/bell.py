@@ -9,20 +9,8 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from .community import ServerTouched
-from .models import (
-    AccessWanted,
-    Attempt,
-    Checked,
-    CheckWanted,
-    GivenUp,
-    LinkEvent,
-    Notice,
-    PlexServersTold,
-    PlexServersWanted,
-    Pressed,
-    SignOut,
-    Unsure,
-)
+from .events import AccessWanted, Checked, CheckWanted, LinkEvent, PlexServersTold, PlexServersWanted, Pressed, Unsure
+from .models import Attempt, GivenUp, Notice, SignOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,33 +9,27 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from .audit import SOMEBODY
 from .community import ServerTouched
 from .errors import VaultError
-from .models import (
-    SOMEBODY,
+from .events import (
     AccessWanted,
-    Attempt,
-    Cell,
     Checked,
     CheckWanted,
-    Finding,
-    GivenUp,
     Linked,
-    Notice,
-    PlexServer,
     PlexServersTold,
     PlexServersWanted,
     Pressed,
-    Secret,
-    SignOut,
     TokenDead,
     Unlinked,
     Unsure,
 )
+from .models import Attempt, Finding, GivenUp, Notice, PlexServer, SignOut
+from .secret import Cell, Secret
 
 if TYPE_CHECKING:
     from .bell import Happened
-    from .models import LinkEvent
+    from .events import LinkEvent
     from .store import Sealer, Transaction
 
 _FOR_ALL = (Checked, PlexServersTold, Linked, Unlinked, TokenDead)

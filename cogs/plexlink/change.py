@@ -8,28 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from . import cards, entitlements, flow
+from .audit import SOMEBODY, AuditEntry, Deed
 from .community import Cause, ServerTouched
 from .errors import StaleAttemptError, UnknownKeyError
-from .models import (
-    SOMEBODY,
-    AccessWanted,
-    AuditEntry,
-    Deed,
-    GivenUp,
-    Lane,
-    Link,
-    Linked,
-    Notice,
-    Origin,
-    Phase,
-    Place,
-    Reason,
-    SignOut,
-    State,
-    Topic,
-    Trouble,
-    Unlinked,
-)
+from .events import AccessWanted, Linked, Unlinked
+from .models import GivenUp, Lane, Link, Notice, Origin, Phase, Place, Reason, SignOut, State, Topic, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +20,8 @@ if TYPE_CHECKING:
     from .bell import Happened
     from .clock import Clock
     from .community import Membership, Objection, Server
-    from .models import Account, Answer, Attempt, Secret, Wish
+    from .models import Account, Answer, Attempt, Wish
+    from .secret import Secret
     from .store import Transaction
 
 _KEPT = timedelta(days=1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .audit import SOMEBODY, AuditEntry, Deed
 from .community import Cause, Standing
-from .models import SOMEBODY, AuditEntry, Deed
 
 if TYPE_CHECKING:
     from collections.abc import Collection

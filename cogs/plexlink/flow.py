@@ -23,7 +23,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from .errors import IllegalTransitionError
-from .models import Answer, Attempt, Place, Reason, Secret, State
+from .models import Answer, Attempt, Place, Reason, State
+from .secret import Secret
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from . import carrying
 from . import tenure as clocks
 from .errors import DatabaseInUseError, NewerRowError, PlexLinkError, StoreError
-from .models import Attempt, State, Unsure
+from .events import Unsure
+from .models import Attempt, State
 from .tenure import RENEWED_EVERY_SECONDS, SEEN_WITHIN_SECONDS, Fence, Process, Step, Tenure, next_step
 from .vitals import NO_JOBS, STUCK_AFTER_SECONDS, Jobs
 

@@ -15,7 +15,8 @@ from . import cards, flow
 from .change import Change
 from .community import Standing
 from .errors import StoreError
-from .models import CheckWanted, Lane, Reason, Reserved, State, TokenDead, Trouble, Unlinked, Unsure
+from .events import CheckWanted, TokenDead, Unlinked, Unsure
+from .models import Lane, Reason, Reserved, State, Trouble
 from .observations import Ended, unobserved
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from .bell import Bell
     from .clock import Clock
     from .community import Membership
-    from .models import Account, Answer, Attempt, Card, Notice, Place, Secret
+    from .models import Account, Answer, Attempt, Card, Notice, Place
     from .observations import Observe
+    from .secret import Secret
     from .store import Store, Transaction
 
 _log = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from . import cards, flow
 from .errors import ConflictError, IllegalTransitionError, StaleAttemptError, UnknownKeyError
+from .events import Pressed
 from .links import Done, Status
-from .models import Lane, Place, Pressed, Reason, State, Trouble
+from .models import Lane, Place, Reason, State, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from .models import AuditEntry, Checked, CheckWanted, Deed, Finding, Reason
+from .audit import AuditEntry, Deed
+from .events import Checked, CheckWanted
+from .models import Finding, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,19 +12,21 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from . import entitlements
+from .audit import Deed
 from .community import Server, Standing
 from .links import Status
-from .models import Deed, Topic, Trouble
+from .models import Topic, Trouble
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .audit import AuditEntry
     from .change import Change
     from .clock import Clock
     from .community import Access
     from .ledger import Ledger
     from .links import Links
-    from .models import AuditEntry, Entry, Finding
+    from .models import Entry, Finding
     from .store.roster import Counts
 
 ON_A_PAGE = 10

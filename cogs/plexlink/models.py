@@ -2,62 +2,15 @@
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime, timedelta
 
     from .community import Membership, Standing
-
-
-class Secret:
-    """A text that is only seen where it is asked for by name."""
-
-    __slots__ = ("__weakref__", "_value")
-
-    on_creation: ClassVar[Callable[[Secret], object] | None] = None
-    """Told of every new secret: how the process keeps them out of its log. In other people's bots nobody sets it."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-        if Secret.on_creation is not None:
-            Secret.on_creation(self)
-
-    def reveal(self) -> str:
-        """Return the text; for plex.tv, an envelope, the member's own card, and callers of `token_for`."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(****)"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return "Secret(****)"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not pickled")
-
-
-class Cell(NamedTuple):
-    """The place of one stored secret; an envelope opens in its own cell only."""
-
-    table: str
-    column: str
-    row_id: str
-    user_id: int
+    from .secret import Secret
 
 
 class State(StrEnum):
@@ -196,34 +149,6 @@ class Topic(StrEnum):
     NOT_SIGNED_OUT = "not_signed_out"
 
 
-class Deed(StrEnum):
-    """What stands in the audit; a closed set."""
-
-    LINKED = "linked"
-    REPLACED = "replaced"
-    MOVED = "moved"
-    UNLINKED = "unlinked"
-    UNDONE = "undone"
-    USED = "used"
-    DIED = "died"
-    BELIEVED = "believed"
-    EXPORTED = "exported"
-    FORGOTTEN = "forgotten"
-    ROLE_CHOSEN = "role_chosen"
-    CHANNEL_CHOSEN = "channel_chosen"
-    ROLE_GIVEN = "role_given"
-    ROLE_TAKEN = "role_taken"
-    ROLE_REFUSED = "role_refused"
-    ROLE_FOUND = "role_found"
-    PANEL_POSTED = "panel_posted"
-    PANEL_GONE = "panel_gone"
-    ROLE_WITHDRAWN = "role_withdrawn"
-    ROLE_GIVEN_BACK = "role_given_back"
-    CHECKED = "checked"
-    PLEX_SERVER_CHOSEN = "plex_chosen"
-    ACCESS_HELD = "access_held"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a card is: nowhere yet, in a direct message, or in the ephemeral answer."""
@@ -360,34 +285,6 @@ class Notice:
     guild_id: int | None = None
 
 
-SOMEBODY = 0
-"""In the audit, whoever has had everything about them deleted, or nobody in particular; no id at Discord."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
-    """Who (nobody is PlexLink itself) did what to whom, and when; `detail` is a purpose or a reason.
-
-    What happens in a server is written for its owners, with `guild_id`. Ids grow; one that is not written yet has none.
-    """
-
-    at: datetime
-    actor_id: int | None
-    deed: Deed
-    user_id: int
-    detail: str | None = None
-    guild_id: int | None = None
-    id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditLine:
-    """What a channel shows of the audit: one entry, or the first of so many of the same deed."""
-
-    entry: AuditEntry
-    times: int = 1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenUp:
     """A code that its member gave up, and that can be approved until it runs out; named by its attempt."""
@@ -521,84 +418,3 @@ class Wish:
     def card(self) -> Place:
         """Return where a card is drawn that answers this wish."""
         return self.place if self.origin is Origin.CARD else Place(lane=Lane.ANSWER)
-
-
-@dataclass(frozen=True, slots=True)
-class Pressed:
-    """A member says that a code is approved."""
-
-    attempt: Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Unsure:
-    """Nobody knows whether a change was kept: the rows will tell."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckWanted:
-    """A member wants to know how a link is."""
-
-    link_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A link was checked."""
-
-    link_id: str
-    finding: Finding
-
-
-@dataclass(frozen=True, slots=True)
-class AccessWanted:
-    """Which Plex servers a link reaches is to be asked; `is_waited_for` by a member who has just linked."""
-
-    link_id: str
-    is_waited_for: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PlexServersWanted:
-    """An owner wants to choose among the Plex servers that a link reaches."""
-
-    link_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlexServersTold:
-    """Which Plex servers a link reaches; nothing where plex.tv does not say. For whoever waits, and kept nowhere."""
-
-    link_id: str
-    servers: tuple[PlexServer, ...] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Linked:
-    """`plexlink_linked`: a member has a link, a first one or a newer one."""
-
-    user_id: int
-    link_id: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unlinked:
-    """`plexlink_unlinked`: a link is gone; `reason` is undone, unlinked, replaced, moved or forgotten."""
-
-    user_id: int
-    link_id: str
-    at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenDead:
-    """`plexlink_token_dead`: Plex has ended a link's sign-in, and its member is told."""
-
-    user_id: int
-    link_id: str
-    at: datetime
-
-
-LinkEvent = Linked | Unlinked | TokenDead

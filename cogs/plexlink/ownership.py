@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import entitlements
+from .audit import Deed
 from .community import Server, ServerTouched
-from .models import Deed, PlexServersTold, PlexServersWanted, Secret
+from .events import PlexServersTold, PlexServersWanted
+from .secret import Secret
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import entitlements
+from .audit import Deed
 from .community import Objection, Server, ServerTouched
-from .models import Deed
 
 if TYPE_CHECKING:
     from collections.abc import Collection

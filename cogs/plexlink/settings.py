@@ -19,8 +19,8 @@ from environs import EnvError, FileAwareEnv
 
 from .errors import SettingError
 from .files import is_open_to_others
-from .models import Secret
 from .plex import OFFICIAL, PinStyle
+from .secret import Secret
 from .vault import parse_keys
 
 if TYPE_CHECKING:

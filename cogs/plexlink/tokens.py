@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from .audit import AuditEntry, Deed
 from .errors import StoreError
-from .models import AuditEntry, Deed, Trouble
+from .models import Trouble
 
 if TYPE_CHECKING:
     from .clock import Clock
-    from .models import Link, Secret
+    from .models import Link
+    from .secret import Secret
     from .store import Store
 
 _log = logging.getLogger(__name__)

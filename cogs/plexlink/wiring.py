@@ -14,6 +14,7 @@ import discord
 from . import keys
 from .bell import Bell
 from .clock import Clock
+from .events import Linked, TokenDead, Unlinked
 from .files import is_open_to_others
 from .keeper import Keeper
 from .keys import open_vault
@@ -21,7 +22,6 @@ from .ledger import Ledger
 from .linking import Linking
 from .links import Links
 from .members import Members
-from .models import Linked, TokenDead, Unlinked
 from .observations import unobserved
 from .ownership import Ownership
 from .plex import Pace, PinStyle, PlexClient, header_text

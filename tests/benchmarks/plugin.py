@@ -10,7 +10,8 @@ from discord.utils import utcnow
 
 from plexlink import wiring
 from plexlink.clock import Clock
-from plexlink.models import Answer, Lane, Origin, Place, Secret, Wish
+from plexlink.models import Answer, Lane, Origin, Place, Wish
+from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 
 if TYPE_CHECKING:

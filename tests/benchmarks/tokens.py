@@ -8,7 +8,8 @@ import time
 from datetime import UTC, datetime
 
 from plexlink.clock import Clock
-from plexlink.models import Link, Secret
+from plexlink.models import Link
+from plexlink.secret import Secret
 from plexlink.store import Database, Store
 from plexlink.tokens import Tokens
 from plexlink.vault import Key, KeyRing, Vault

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from planted import assert_free_of, assert_only_sealed
-from plexlink.models import Cell
+from plexlink.secret import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import Hang, Operation
 from processes import PATIENCE_SECONDS, Deployment, code_of, countdown_of, deployment, picture_of, run_with

@@ -12,7 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from plexlink.errors import BrokenEnvelopeError, SettingError, UnknownKeyError
-from plexlink.models import Cell, Secret
+from plexlink.secret import Cell, Secret
 from plexlink.store import tables
 from plexlink.vault import Key, KeyRing, Vault, parse_keys, read_key_file
 

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from plexlink import cards, flow
 from plexlink.errors import IllegalTransitionError
-from plexlink.models import Answer, Card, Lane, Place, Reason, Secret, State, Trouble
+from plexlink.models import Answer, Card, Lane, Place, Reason, State, Trouble
+from plexlink.secret import Secret
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 INSTANT = timedelta(microseconds=1)

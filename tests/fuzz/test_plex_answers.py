@@ -22,7 +22,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plexlink import errors
-from plexlink.models import Account, Approved, Expired, Pending, Pin, Secret
+from plexlink.models import Account, Approved, Expired, Pending, Pin
 from plexlink.plex import Pace, PinStyle, PlexClient
 from plexlink.plex.answers import (
     MAX_BODY_BYTES,
@@ -37,6 +37,7 @@ from plexlink.plex.answers import (
     read_servers,
     read_sign_out,
 )
+from plexlink.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

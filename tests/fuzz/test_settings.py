@@ -15,8 +15,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from plexlink.errors import SettingError
-from plexlink.models import Secret
 from plexlink.plex import PinStyle, verification_url
+from plexlink.secret import Secret
 from plexlink.settings import open_environment
 from plexlink.vault import parse_keys
 from plexlink_bot.settings import BotSettings

@@ -14,9 +14,11 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from plexlink.audit import AuditEntry, Deed
 from plexlink.links import Status
-from plexlink.models import Attempt, AttemptCard, AuditEntry, Card, Deed, Lane, Link, Note, Place, Reason, Secret, State
+from plexlink.models import Attempt, AttemptCard, Card, Lane, Link, Note, Place, Reason, State
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
+from plexlink.secret import Secret
 from plexlink.surface import messages, views
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import discord
 import pytest
 
 from harness import Card
-from plexlink.models import AuditEntry, AuditLine, Deed
+from plexlink.audit import AuditEntry, AuditLine, Deed
 from plexlink.surface import audit_lines
 from servers import (
     audited_in,

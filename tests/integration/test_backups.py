@@ -16,8 +16,8 @@ import pytest
 
 from plexlink.errors import SettingError, StoreError
 from plexlink.keys import are_backed_up
-from plexlink.models import Secret
 from plexlink.operator import back_up, back_up_keys, check
+from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database, copies
 from plexlink.store.numbers import Numbers

@@ -17,7 +17,7 @@ from yarl import URL
 
 from harness import EPHEMERAL, Card, a_world
 from plex_tv_client import BOT, Clock
-from plexlink.models import Deed
+from plexlink.audit import Deed
 from plexlink_bot.sandbox.app import Sandbox
 from plexlink_bot.sandbox.control import FAULTS, SLOW_SECONDS, SPANS, ControlPage, Mood
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Operation, PlexTV, ServerError

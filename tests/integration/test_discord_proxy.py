@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from harness import bot_settings
-from plexlink.models import Secret
+from plexlink.secret import Secret
 from plexlink_bot import app
 from plexlink_bot.client import PlexLinkBot
 from small_proxy import SmallProxy

@@ -15,7 +15,8 @@ import pytest
 
 from accounts import account_of
 from harness import Card, World, a_world
-from plexlink.models import Secret, Topic
+from plexlink.models import Topic
+from plexlink.secret import Secret
 from plexlink_bot.sandbox.plex_tv import Empty, Html, JsonError, Operation, RateLimited, Reset, ServerError
 
 if TYPE_CHECKING:

@@ -17,32 +17,25 @@ from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.community import ServerTouched
 from plexlink.errors import DatabaseInUseError, FencedError, StoreError
-from plexlink.keeper import Keeper
-from plexlink.ledger import Ledger
-from plexlink.models import (
+from plexlink.events import (
     AccessWanted,
-    Answer,
-    Card,
     Checked,
     CheckWanted,
-    Finding,
-    Health,
     Linked,
-    Phase,
-    PlexServer,
     PlexServersTold,
     PlexServersWanted,
     Pressed,
-    Secret,
-    State,
     TokenDead,
     Unlinked,
     Unsure,
-    Verdict,
 )
+from plexlink.keeper import Keeper
+from plexlink.ledger import Ledger
+from plexlink.models import Answer, Card, Finding, Health, Phase, PlexServer, State, Verdict
 from plexlink.observations import Asked, CardDrawn, Drawing, Outcome, unobserved
 from plexlink.plex import Pace
 from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
+from plexlink.secret import Secret
 from plexlink.shards import NO_SHARDS, Shards
 from plexlink.store import Database, Store
 from plexlink.vitals import STUCK_AFTER_SECONDS, Jobs

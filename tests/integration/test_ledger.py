@@ -13,7 +13,8 @@ from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.errors import IllegalTransitionError, UnknownKeyError
 from plexlink.ledger import Ledger
-from plexlink.models import Account, Answer, Attempt, Card, Lane, Origin, Place, Reason, Secret, State, Wish
+from plexlink.models import Account, Answer, Attempt, Card, Lane, Origin, Place, Reason, State, Wish
+from plexlink.secret import Secret
 from plexlink.store import Database, Store
 from plexlink.vault import Key, KeyRing, Vault
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import insert, select, update
 
+from plexlink.audit import AuditEntry, Deed
 from plexlink.community import Cause
 from plexlink.errors import DatabaseInUseError, StoreError, WrongKeysError
 from plexlink.keys import open_vault
-from plexlink.models import AuditEntry, Deed, Secret
 from plexlink.operator import move
+from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database, Store, tables
 from rows import NOW, A, write_everything

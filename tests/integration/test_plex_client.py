@@ -22,8 +22,9 @@ from plexlink.errors import (
     PlexUnavailableError,
     TokenRejectedError,
 )
-from plexlink.models import Approved, Expired, Pending, Pin, Secret
+from plexlink.models import Approved, Expired, Pending, Pin
 from plexlink.plex import Pace, PinStyle, PlexClient, device_name
+from plexlink.secret import Secret
 from plexlink_bot.sandbox import plex_faults as faults
 from plexlink_bot.sandbox.plex_tv import BOB, Operation, PlexTV
 

@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 
 from plex_tv_client import BOT, PIN_IS_GONE, START, Clock, Reply, Said, assert_error, recorded
-from plexlink.models import Approved, Secret
+from plexlink.models import Approved
 from plexlink.plex import Pace, PinStyle, PlexClient, verification_url
+from plexlink.secret import Secret
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Account, Operation, PlexTV, SampleAccount, ServerError
 
 if TYPE_CHECKING:

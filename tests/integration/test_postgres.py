@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import ssl
+import sys
 from contextlib import asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -140,6 +141,14 @@ async def test_url_that_cannot_be_used_is_a_setting_error_that_names_the_variabl
 async def test_file_of_a_certificate_that_is_not_there_is_a_setting_error(url: str) -> None:
     with pytest.raises(SettingError, match="names a file in sslrootcert that is not there"):
         await Database.open(f"{url}?sslmode=verify-full&sslrootcert=/planted").__aenter__()
+
+
+async def test_without_its_driver_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    for name in ("postgres", "postgres_troubles"):
+        monkeypatch.delitem(sys.modules, f"plexlink.store.{name}", raising=False)
+    with pytest.raises(SettingError, match=r"install plexlink\[postgres\]"):
+        await Database.open("postgresql://127.0.0.1/plexlink").__aenter__()
 
 
 # --- what a server says ---

@@ -12,22 +12,10 @@ import pytest
 from sqlalchemy import select, update
 
 from plexlink import cards, flow
+from plexlink.audit import SOMEBODY
 from plexlink.errors import ConflictError, StoreError
-from plexlink.models import (
-    SOMEBODY,
-    Answer,
-    Attempt,
-    Card,
-    Cell,
-    Lane,
-    Link,
-    Place,
-    Reason,
-    Secret,
-    State,
-    Topic,
-    Trouble,
-)
+from plexlink.models import Answer, Attempt, Card, Lane, Link, Place, Reason, State, Topic, Trouble
+from plexlink.secret import Cell, Secret
 from plexlink.store import Database, Store, tables
 from plexlink.store.signatures import SIGNED
 from plexlink.vault import KeyRing, Vault

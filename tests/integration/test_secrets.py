@@ -12,7 +12,7 @@ import pytest
 
 from harness import Card, World, a_world
 from plexlink import errors
-from plexlink.models import Secret
+from plexlink.secret import Secret
 from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Html, JsonError, Operation, Reset, ServerError, WrongTypes
 
 if TYPE_CHECKING:

@@ -25,15 +25,8 @@ from sqlalchemy import insert, inspect, text
 from plexlink import flow
 from plexlink.errors import DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
 from plexlink.keys import open_vault
-from plexlink.models import (
-    Lane,
-    Phase,
-    Place,
-    Reason,
-    Secret,
-    State,
-    Topic,
-)
+from plexlink.models import Lane, Phase, Place, Reason, State, Topic
+from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database, Store, migrations, tables
 from plexlink.vault import KeyRecords, Vault

@@ -40,7 +40,7 @@ async def an_impostor(certificate: Path) -> AsyncIterator[tuple[str, list[bytes]
 
 ASKS = """
 import asyncio, sys, time
-from plexlink.models import Secret
+from plexlink.secret import Secret
 from plexlink.plex import Pace, PlexClient
 
 async def main():

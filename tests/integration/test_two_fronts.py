@@ -16,7 +16,8 @@ from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.ledger import Ledger
 from plexlink.linking import MOST_STARTS, Begun, Linking, TooBusy, TooManyStarts
-from plexlink.models import Account, Answer, Attempt, Origin, Reason, Secret, State, Wish
+from plexlink.models import Account, Answer, Attempt, Origin, Reason, State, Wish
+from plexlink.secret import Secret
 from plexlink.store import Database, Store
 from rows import a_vault
 

@@ -16,7 +16,8 @@ import pytest
 from plexlink import flow
 from plexlink.errors import StoreError, StoreUnavailableError
 from plexlink.keys import open_vault
-from plexlink.models import Answer, Attempt, Card, Finding, Health, Lane, Link, Place, Reason, Secret, SignOut, State
+from plexlink.models import Answer, Attempt, Card, Finding, Health, Lane, Link, Place, Reason, SignOut, State
+from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database, Store, migrations
 

@@ -11,6 +11,7 @@ import pytest
 from plexlink import flow
 from plexlink.bell import Bell
 from plexlink.clock import Clock
+from plexlink.events import Checked, CheckWanted, Linked, Pressed, Unlinked
 from plexlink.ledger import Ledger
 from plexlink.linking import AlreadyOpen, Begun, Linking, TooBusy
 from plexlink.links import Done, Links, NotLinked, Status
@@ -19,25 +20,20 @@ from plexlink.models import (
     Answer,
     Attempt,
     Card,
-    Checked,
-    CheckWanted,
     Finding,
     GivenUp,
     Lane,
-    Linked,
     Notice,
     Origin,
     Phase,
     Place,
-    Pressed,
     Reason,
-    Secret,
     SignOut,
     State,
     Topic,
-    Unlinked,
     Wish,
 )
+from plexlink.secret import Secret
 from plexlink.store import Database, Store
 from plexlink.surface import messages
 from plexlink.vault import Key, KeyRing, Vault

@@ -17,7 +17,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from plexlink.models import Cell
+from plexlink.secret import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import Operation
 from small_discord import InteractionState, InteractionType

@@ -26,6 +26,7 @@ from discord.ui import TextDisplay
 from PIL import Image
 
 from browser import CHROMIUM, Conversation, a_browser
+from plexlink.audit import AuditEntry, AuditLine, Deed
 from plexlink.community import Access, Objection, Server, Setup, Standing
 from plexlink.linking import AlreadyOpen, Gone, NotYours, TooBusy, TooManyStarts
 from plexlink.links import Forgotten, NotLinked, Status
@@ -33,10 +34,7 @@ from plexlink.members import Examined, Found, NotKnown, Record, Roster, Stats, T
 from plexlink.models import (
     Attempt,
     AttemptCard,
-    AuditEntry,
-    AuditLine,
     Card,
-    Deed,
     Entry,
     Finding,
     Health,
@@ -47,7 +45,6 @@ from plexlink.models import (
     Phase,
     Place,
     Reason,
-    Secret,
     State,
     Topic,
     Trouble,
@@ -55,6 +52,7 @@ from plexlink.models import (
 )
 from plexlink.ownership import Choice, Rule
 from plexlink.plex import PinStyle, verification_url
+from plexlink.secret import Secret
 from plexlink.store.roster import Counts
 from plexlink.surface import admin_messages, admin_views, audit_lines, cog, member_views, messages, views
 from plexlink.surface.admin_views import SetupCard

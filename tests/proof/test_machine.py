@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from accounts import account_of
-from plexlink.models import Cell
+from plexlink.secret import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import Hang, Operation
 from processes import PATIENCE_SECONDS, RUN, WAITING, Deployment, code_of, deployment

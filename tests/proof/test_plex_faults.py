@@ -14,7 +14,7 @@ import pytest
 
 from accounts import account_of
 from bad_answers import HARMLESS, SAYS_NOTHING
-from plexlink.models import Cell
+from plexlink.secret import Cell
 from plexlink.vault import KeyRecords, Vault, read_key_file
 from plexlink_bot.sandbox.plex_tv import (
     AfterStoring,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plexlink.errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
-from plexlink.models import Account, Approved, Expired, Pending, Pin, Secret
+from plexlink.models import Account, Approved, Expired, Pending, Pin
 from plexlink.plex.answers import (
     Answer,
     decompress,
@@ -26,6 +26,7 @@ from plexlink.plex.answers import (
     read_servers,
     read_sign_out,
 )
+from plexlink.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

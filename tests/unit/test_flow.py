@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from plexlink import cards, flow
 from plexlink.errors import IllegalTransitionError
-from plexlink.models import Answer, Attempt, Card, Lane, Place, Reason, Secret, State
+from plexlink.models import Answer, Attempt, Card, Lane, Place, Reason, State
+from plexlink.secret import Secret
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DEADLINE = NOW + timedelta(minutes=15)

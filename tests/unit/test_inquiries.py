@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from plexlink.errors import PlexSilentError, PlexUnavailableError
-from plexlink.models import Approved, Attempt, Pending, Secret, State
+from plexlink.models import Approved, Attempt, Pending, State
+from plexlink.secret import Secret
 from plexlink.work.inquiries import Inquiries
 from virtual_time import in_virtual_time
 

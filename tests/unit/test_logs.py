@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from plexlink.models import Secret
+from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings, open_environment
 from plexlink.vault import parse_keys
 from plexlink_bot import logs
@@ -394,7 +394,7 @@ def test_what_libraries_have_to_say_at_info_is_said_at_debug(level: int) -> None
 SCRIPT = """
 import asyncio, logging, sys, threading, warnings
 from plexlink.errors import SettingError
-from plexlink.models import Secret
+from plexlink.secret import Secret
 from plexlink_bot import logs
 
 if GUARD:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from plexlink.models import Secret
 from plexlink.plex import OFFICIAL, PinStyle, device_name, header_text, verification_url
+from plexlink.secret import Secret
 from plexlink.surface import messages
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,8 +8,8 @@ import pytest
 import zxingcpp
 from PIL import Image
 
-from plexlink.models import Secret
 from plexlink.plex import OFFICIAL, PinStyle, verification_url
+from plexlink.secret import Secret
 from plexlink.surface.qr import draw
 
 QUIET_ZONE = 4

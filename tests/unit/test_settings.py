@@ -13,8 +13,8 @@ import platformdirs
 import pytest
 
 from plexlink.errors import SettingError
-from plexlink.models import Secret
 from plexlink.plex import PinStyle
+from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings, open_environment
 from plexlink_bot.settings import BotSettings
 

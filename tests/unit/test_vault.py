@@ -24,8 +24,9 @@ from plexlink.errors import (
     VaultError,
     WrongKeysError,
 )
-from plexlink.models import Account, Answer, Approved, Attempt, Cell, Link, Pin, Secret, SignOut, State
+from plexlink.models import Account, Answer, Approved, Attempt, Link, Pin, SignOut, State
 from plexlink.plex.answers import Answer as PlexAnswer
+from plexlink.secret import Cell, Secret
 from plexlink.vault import Key, KeyRecords, KeyRing, Vault, create_key_file, parse_keys, read_key_file
 
 if TYPE_CHECKING:

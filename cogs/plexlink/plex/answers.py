@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 from ..errors import PlexError, PlexRefusedError, PlexSlowDownError, PlexUnavailableError, TokenRejectedError
-from ..models import Account, Approved, Expired, Pending, Pin, PinAnswer, PlexServer, Secret
+from ..models import Account, Approved, Expired, Pending, Pin, PinAnswer, PlexServer
+from ..secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
-    from ..models import Account, Pin, PinAnswer, PlexServer, Secret
+    from ..models import Account, Pin, PinAnswer, PlexServer
     from ..observations import Observe
+    from ..secret import Secret
     from .pace import Pace
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
-    from ..models import Secret
+    from ..secret import Secret
 
 OFFICIAL = "https://plex.tv"
 _OFFICIAL_AUTH_APP = "https://app.plex.tv/auth"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
-from ..models import SOMEBODY, AuditEntry, Deed
+from ..audit import SOMEBODY, AuditEntry, Deed
 from .tables import audit
 from .words import read_word, readable
 

@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import BrokenEnvelopeError, UnknownKeyError
-from ..models import Cell, Secret, Trouble
+from ..models import Trouble
+from ..secret import Cell, Secret
 
 if TYPE_CHECKING:
     from sqlalchemy import Row, Table

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
 
-from ..errors import DatabaseInUseError, FencedError, StoreError, StoreUnavailableError
+from ..errors import DatabaseInUseError, FencedError, SettingError, StoreError, StoreUnavailableError
 from ..observations import Committed, unobserved
 from . import migrations, moving, tables
 from .signatures import sign_all
@@ -304,8 +304,12 @@ class Database:
 def _backend(place: Path | str) -> Backend:
     """Return the engine behind a path or a URL; PostgreSQL's is imported where it is used."""
     if isinstance(place, str) and place.startswith("postgres"):
-        from .postgres import PostgresServer  # noqa: PLC0415 - the driver is an extra, and takes its time
-
+        try:
+            from .postgres import PostgresServer  # noqa: PLC0415 - the driver is an extra, and takes its time
+        except ModuleNotFoundError:
+            raise SettingError(
+                "PLEXLINK_DATABASE_URL names a PostgreSQL, whose driver is missing: install plexlink[postgres]."
+            ) from None
         return PostgresServer(place)
     return SqliteFile(place)
 

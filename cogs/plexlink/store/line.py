@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ..tenure import LEASE_SECONDS, SEEN_WITHIN_SECONDS, Beat, Process
 from . import channel
-from .postgres import NOT_SERVED, TAKE_TURN, translated
+from .postgres import TAKE_TURN
+from .postgres_troubles import NOT_SERVED, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from ..models import Attempt, Secret
+    from ..models import Attempt
+    from ..secret import Secret
     from .cells import Sealer
 
 

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's alone: the server behind a URL, whose turn it is there, and what it says in one sentence.
+"""What is PostgreSQL's alone: the server behind a URL, and whose turn it is there.
 
 Every transaction first takes one advisory lock, which it holds until its end: so one goes at a time, as with a file,
 and what is proven for the one engine holds for the other. It costs little: plex.tv's pace bounds an installation long
@@ -9,37 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import ssl
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import asyncpg
 from sqlalchemy import event, false, func, select, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from ..errors import (
-    ConflictError,
-    PlexLinkError,
-    SettingError,
-    StoreError,
-    StoreUnavailableError,
-)
-
-try:
-    import asyncpg
-    from asyncpg.exceptions import TargetServerAttributeNotMatched
-except ImportError:
-    raise SettingError(
-        "PLEXLINK_DATABASE_URL names a PostgreSQL, whose driver is missing: install plexlink[postgres]."
-    ) from None
+from ..errors import SettingError
+from . import postgres_troubles as troubles
+from .postgres_troubles import POOLED, READ_ONLY, RIGHTS, for_good, for_now
+from .postgres_url import plain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from pathlib import Path
 
     from sqlalchemy import Connection, MetaData, Table
     from sqlalchemy.engine.interfaces import DBAPICursor
@@ -52,9 +39,6 @@ _log = logging.getLogger(__name__)
 
 OLDEST = 14
 """The oldest release that is still maintained, https://www.postgresql.org/support/versioning/."""
-
-NOT_SERVED = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What the driver raises; the last where a connection ends in the very moment in which it is used."""
 
 _CONNECTS_WITHIN_SECONDS = 10.0
 _ANSWERS_WITHIN_SECONDS = 20.0
@@ -102,70 +86,6 @@ SELECT table_name, column_name FROM information_schema.columns
     WHERE table_schema = current_schema() AND table_name = ANY(:ours)
 """
 
-_KNOWN_OPTIONS = {
-    "application_name",
-    "dbname",
-    "host",
-    "options",
-    "passfile",
-    "password",
-    "port",
-    "service",
-    "servicefile",
-    "sslcert",
-    "sslcrl",
-    "sslkey",
-    "sslmode",
-    "sslnegotiation",
-    "sslpassword",
-    "sslrootcert",
-    "target_session_attrs",
-    "user",
-}
-"""What libpq and asyncpg know. Hosting panels add words of other libraries, which no server would take."""
-
-_FILES = ("passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert")
-_OPTION = re.compile(r"[a-z_]{1,32}")
-_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
-
-_REACH = "its server cannot be reached; see that it runs, and that host and port are right"
-_LIMIT = "its server has no connection left; raise max_connections, or end others"
-_STOPS = "its server is starting or stopping"
-_ROOM = "its server's disk is full; make room"
-_READ_ONLY = "it is read-only, or a replica; name the server that takes writes"
-_LOCKED = "another session holds it locked; if none of PlexLink's is slow, look at pg_stat_activity"
-_STOOD_STILL = "this process stood still inside a transaction, which its server ended"
-_RIGHTS = "its user may not create or write PlexLink's tables; make it the owner of the database or of its schema"
-_PASSWORD = "its server does not accept the user and the password"  # noqa: S105 - a sentence
-_MISSING = "there is no such database; create it"
-_ENCRYPTION = "its server does not encrypt connections; turn that on there, or set sslmode to what you want"
-_CERTIFICATE = "its server's certificate is not to be trusted; name the authority's in sslrootcert"
-_POOLED = "a pooler lends a session for one transaction only; connect directly, or let it pool sessions"
-
-_FOR_NOW = {
-    "25006": _READ_ONLY,
-    "25P03": _STOOD_STILL,
-    "53100": _ROOM,
-    "53300": _LIMIT,
-    "55P03": _LOCKED,
-    "57014": _LOCKED,
-    "57P01": _STOPS,
-    "57P02": _STOPS,
-    "57P03": _STOPS,
-}
-_UNTIL_MENDED = {
-    "28000": _PASSWORD,
-    "28P01": _PASSWORD,
-    "26000": _POOLED,
-    "3D000": _MISSING,
-    "3F000": _RIGHTS,
-    "42501": _RIGHTS,
-    "42P05": _POOLED,
-}
-_UNIQUE = "23505"
-_PASSING = ("08", "40", "53", "57")
-"""Classes of what goes by: connections, serialisation, resources, an operator's intervention."""
-
 
 class PostgresServer:
     """The database that a URL names on a PostgreSQL server: see `backend.Backend`.
@@ -178,7 +98,7 @@ class PostgresServer:
     folder: Path | None = None
 
     def __init__(self, url: str) -> None:
-        self._url = _plain(url)
+        self._url = plain(url)
         self._has_changed = False
         self._engine = self._create_engine(_ANSWERS_WITHIN_SECONDS)
 
@@ -217,7 +137,7 @@ class PostgresServer:
 
     def translated(self) -> AbstractContextManager[None]:
         """Raise what the driver, the server and the network say as a `StoreError`."""
-        return translated()
+        return troubles.translated()
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -227,7 +147,7 @@ class PostgresServer:
             StoreError: it cannot be used.
 
         """
-        with translated():
+        with troubles.translated():
             connection = await self.connect()
             try:
                 found = await connection.fetchrow(_LOOK)
@@ -252,18 +172,18 @@ class PostgresServer:
             async with asyncio.timeout(_HEARD_WITHIN_SECONDS):
                 await heard.wait()
         except TimeoutError:
-            raise _for_good(_POOLED) from None
+            raise for_good(POOLED) from None
         finally:
             await other.close(timeout=_CONNECTS_WITHIN_SECONDS)
 
     def judge(self, found: Mapping[str, Any]) -> None:
         """Say whether what a server tells of itself will do. Raise as `held` does."""
         if found["version"] // 10_000 < OLDEST:
-            raise _for_good(f"its server is PostgreSQL {found['version'] // 10_000}; {OLDEST} or a newer one is needed")
+            raise for_good(f"its server is PostgreSQL {found['version'] // 10_000}; {OLDEST} or a newer one is needed")
         if found["is_replica"] or found["is_read_only"]:
-            raise _for_now(_READ_ONLY)
+            raise for_now(READ_ONLY)
         if found["schema"] is None or not found["may_create"]:
-            raise _for_good(_RIGHTS)
+            raise for_good(RIGHTS)
         if not found["is_encrypted"] and not found["is_near"]:
             _log.warning(
                 "store.not_encrypted: whoever is between here and the database's server can read along; "
@@ -352,89 +272,3 @@ async def _take_turn(connection: AsyncConnection, *, must_last: bool) -> None:
             raise
         await connection.rollback()
         await connection.execute(statement)
-
-
-def _plain(url: str) -> str:
-    """Return a URL as the driver takes it, whatever library a panel wrote it for."""
-    scheme, _, rest = url.partition("://")
-    if scheme.partition("+")[0] not in {"postgres", "postgresql"}:
-        raise _bad("must begin with postgresql://")
-    if "#" in url:
-        raise _bad("has a #; in a user's name or a password, write it as %23")
-    try:
-        parts = urlsplit(f"postgresql://{rest}")
-        _ = parts.port if "," not in parts.netloc else None
-    except ValueError:
-        raise _bad(
-            "cannot be read, or has no port where one should be; in a password, write / as %2F, : as %3A, @ as %40, "
-            "? as %3F, [ as %5B and ] as %5D"
-        ) from None
-    options = parse_qsl(parts.query, keep_blank_values=True)
-    passed_over = sorted({name for name, _ in options} - _KNOWN_OPTIONS)
-    if not all(map(_OPTION.fullmatch, passed_over)):
-        raise _bad("has a ? which begins no options; in a password, write it as %3F")
-    if passed_over:
-        _log.info("store.options_passed_over %s", ", ".join(passed_over))
-    known = {name: value for name, value in options if name in _KNOWN_OPTIONS}
-    if known.get("sslmode", "prefer") not in _MODES:
-        raise _bad(f"has a sslmode that is none of {', '.join(sorted(_MODES))}")
-    for name in _FILES:
-        if name in known and known[name] != "system" and not Path(known[name]).expanduser().is_file():
-            raise _bad(f"names a file in {name} that is not there")
-    known.setdefault("application_name", "plexlink")
-    if "," in parts.netloc:
-        known.setdefault("target_session_attrs", "read-write")
-    return urlunsplit(parts._replace(query=urlencode(known)))
-
-
-def _bad(what: str) -> SettingError:
-    return SettingError(f"PLEXLINK_DATABASE_URL {what}.")
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raise what the driver, the server and the network say as a `StoreError`, without their text."""
-    try:
-        yield
-    except (SQLAlchemyError, *NOT_SERVED) as error:
-        raise _of_postgres(error) from None
-
-
-def _of_postgres(error: Exception) -> PlexLinkError:
-    """Return what was said in a sentence; nothing of its own text, which may hold statements and addresses."""
-    cause = getattr(error, "orig", None) or error
-    if isinstance(cause.__cause__, NOT_SERVED):  # not the cancellation behind a time that is over
-        cause = cause.__cause__
-    code = getattr(cause, "sqlstate", None)
-    if code is None:
-        return _of_connection(cause)
-    if code == _UNIQUE:
-        return ConflictError("There may be only one of these, and another one was quicker.")
-    if code in _UNTIL_MENDED:
-        return _for_good(_UNTIL_MENDED[code])
-    if code in _FOR_NOW or code.startswith(_PASSING):
-        return _for_now(_FOR_NOW.get(code, _REACH))
-    return _for_good(f"its server says {code}; look at its log")
-
-
-def _of_connection(cause: BaseException) -> PlexLinkError:
-    """Return what the driver or the network said, where the server said nothing."""
-    if isinstance(cause, asyncpg.ClientConfigurationError):
-        return _bad("cannot be read")
-    if isinstance(cause, TargetServerAttributeNotMatched):
-        return _for_now(_READ_ONLY)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return _for_good(_CERTIFICATE)
-    if isinstance(cause, ConnectionError) and "SSL" in str(cause):
-        return _for_good(_ENCRYPTION)
-    if isinstance(cause, NOT_SERVED):
-        return _for_now(_REACH)
-    return _for_good(f"its driver says {type(cause).__name__}; this is a fault of PlexLink's")
-
-
-def _for_now(sentence: str) -> StoreUnavailableError:
-    return StoreUnavailableError(f"The database cannot be used: {sentence} (PLEXLINK_DATABASE_URL).")
-
-
-def _for_good(sentence: str) -> StoreError:
-    return StoreError(f"The database cannot be used: {sentence} (PLEXLINK_DATABASE_URL).")

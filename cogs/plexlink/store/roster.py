@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from ..models import Secret
+    from ..secret import Secret
     from .cells import Sealer
 
 _IS_DEAD = and_(links.c.verdict == Verdict.DEAD, links.c.is_held.is_(False))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, exists, insert, or_, select, update
 
+from ..audit import SOMEBODY
 from ..community import Objection, Server, Setup
-from ..models import SOMEBODY, PlexServer
+from ..models import PlexServer
 from .cells import Opening, Sealing
 from .tables import audit, servers
 from .words import read_optional_word, readable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from ..models import Secret
+    from ..secret import Secret
     from .cells import Sealer
 
 _IS_THERE = servers.c.left_at.is_(None)

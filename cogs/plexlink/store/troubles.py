@@ -1,4 +1,4 @@
-"""What the database or its disk refuses, said in one sentence: what is wrong, and what mends it."""
+"""What SQLite or its disk refuses, said in one sentence: what is wrong, and what mends it."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..audit import SOMEBODY, Deed
 from ..community import Cause
-from ..models import SOMEBODY, Deed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..models import AuditEntry, AuditLine
+    from ..audit import AuditEntry, AuditLine
 
 LINES = {
     Deed.LINKED: "✅ {who} linked",

@@ -13,7 +13,7 @@ from .notifier import in_time, is_final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..models import AuditLine
+    from ..audit import AuditLine
     from .guilds import Guilds
 
 

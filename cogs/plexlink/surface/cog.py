@@ -18,8 +18,9 @@ from discord.ext import commands
 from ..errors import NewerRowError, NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
 from ..linking import AlreadyOpen, Begun, Gone, NotYours, TooBusy, TooManyStarts
 from ..links import Done, Forgotten, NotLinked, Status
-from ..models import Answer, Lane, Origin, Place, Secret, Wish
+from ..models import Answer, Lane, Origin, Place, Wish
 from ..plex import device_name
+from ..secret import Secret
 from ..tokens import Grant, GrantOutcome
 from . import messages, views
 from .notifier import export_file, persist

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from ..models import AuditEntry, Link, Notice
+    from ..audit import AuditEntry
+    from ..models import Link, Notice
 
 _LONGEST_NAME = 64
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}

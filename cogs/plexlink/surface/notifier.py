@@ -14,8 +14,9 @@ import discord
 
 from ..community import Standing
 from ..errors import DiscordRefusedError, NotifyError
-from ..models import AttemptCard, Card, Lane, Notice, Place, Pointer, Secret
+from ..models import AttemptCard, Card, Lane, Notice, Place, Pointer
 from ..plex import PinStyle, verification_url
+from ..secret import Secret
 from . import messages, qr, views
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..links import Status
-    from ..models import Secret
+    from ..secret import Secret
 
 PICTURE_FILE = "qr.png"
 EXPORT_FILE = "plexlink-export.json"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingError
 from ..files import OWNER_ONLY, draft_of, put_in_place
-from ..models import Secret
+from ..secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import BrokenEnvelopeError, SettingError, UnknownKeyError, VaultError, WrongKeysError
-from ..models import Cell, Secret
+from ..secret import Cell, Secret
 from .keyring import KEY_ID
 
 if TYPE_CHECKING:

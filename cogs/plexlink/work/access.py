@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .. import entitlements
 from ..community import Access, ServerTouched
 from ..errors import PlexError, TokenRejectedError
-from ..models import AccessWanted, PlexServersTold
+from ..events import AccessWanted, PlexServersTold
 from .agenda import Key, Kind
 from .health import BELIEVED_FOR, WAVE, is_wave
 from .shares import Purpose
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..community import Server
     from ..ledger import Ledger
-    from ..models import Link, PlexServer, Secret
+    from ..models import Link, PlexServer
     from ..plex import PlexClient
+    from ..secret import Secret
     from .agenda import Agenda
 
 _log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from ..errors import (
     StaleAttemptError,
     StoreError,
 )
-from ..models import Approved, Expired, Note, Pending, Pin, Reason, Secret, State, Trouble
+from ..models import Approved, Expired, Note, Pending, Pin, Reason, State, Trouble
 from .accounts import Accounts
 from .agenda import Key, Kind
 from .inquiries import Inquiries
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..models import Attempt
     from ..plex import PinStyle, PlexClient
+    from ..secret import Secret
     from .agenda import Agenda
     from .hand import Hand
     from .presenter import Presenter

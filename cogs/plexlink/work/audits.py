@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from ..audit import AuditLine
 from ..errors import NotifyError
-from ..models import AuditLine
 from .agenda import Key, Kind
 from .shares import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..audit import AuditEntry
     from ..change import Change
     from ..clock import Clock
     from ..community import Server
     from ..ledger import Ledger
-    from ..models import AuditEntry
     from .agenda import Agenda
 
 _log = logging.getLogger(__name__)

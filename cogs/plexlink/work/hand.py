@@ -10,7 +10,8 @@ from ..errors import IllegalTransitionError, StaleAttemptError
 
 if TYPE_CHECKING:
     from ..ledger import Ledger
-    from ..models import Attempt, GivenUp, Secret
+    from ..models import Attempt, GivenUp
+    from ..secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

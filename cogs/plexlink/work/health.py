@@ -15,9 +15,11 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from .. import flow
+from ..audit import AuditEntry, Deed
 from ..community import Cause
 from ..errors import PlexError, TokenRejectedError
-from ..models import AccessWanted, AuditEntry, Checked, Deed, Finding, Health, TokenDead, Topic, Verdict
+from ..events import AccessWanted, Checked, TokenDead
+from ..models import Finding, Health, Topic, Verdict
 from .agenda import Key, Kind
 from .shares import Purpose
 

@@ -13,8 +13,9 @@ from ..models import Approved
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..models import Attempt, PinAnswer, Secret
+    from ..models import Attempt, PinAnswer
     from ..plex import PlexClient
+    from ..secret import Secret
 
 ANSWERED_WITHIN_SECONDS = 5.0
 """plex.tv mostly answers within one; whoever waits longer waits for nothing, and the next question is asked anew."""

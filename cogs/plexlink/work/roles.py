@@ -14,9 +14,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from .. import entitlements
+from ..audit import Deed
 from ..community import Cause, Kept, Membership, Objection, Standing
 from ..errors import NotifyError
-from ..models import Deed
 from .agenda import Key, Kind
 from .shares import Purpose
 

@@ -10,18 +10,8 @@ from typing import TYPE_CHECKING
 
 from ..community import ServerTouched
 from ..errors import FencedError, StoreError, StoreUnavailableError
-from ..models import (
-    AccessWanted,
-    Attempt,
-    CheckWanted,
-    GivenUp,
-    Notice,
-    Phase,
-    PlexServersWanted,
-    Pressed,
-    SignOut,
-    Unsure,
-)
+from ..events import AccessWanted, CheckWanted, PlexServersWanted, Pressed, Unsure
+from ..models import Attempt, GivenUp, Notice, Phase, SignOut
 from .agenda import Key, Kind
 from .shares import Purpose
 
