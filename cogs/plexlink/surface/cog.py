@@ -18,11 +18,12 @@ from discord.ext import commands
 from ..errors import NewerRowError, NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
 from ..linking import AlreadyOpen, Begun, Gone, NotYours, TooBusy, TooManyStarts
 from ..links import Done, Forgotten, NotLinked, Status
-from ..models import Answer, Lane, Origin, Place, Wish
+from ..models import Answer, Origin, Wish
 from ..plex import device_name
 from ..secret import Secret
 from ..tokens import Grant, GrantOutcome
 from . import messages, views
+from .interactions import acknowledge, deliver, origin_of, place_of
 from .notifier import export_file, persist
 from .views import Action
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_ALREADY_ACKNOWLEDGED = 40060
 _MOST_REMEMBERED = 1000
 _UNLOAD_SECONDS = 2.0
 
@@ -320,9 +320,9 @@ class PlexLink(commands.Cog):
         if self._desk is not None:
             self._desk.clock.observe(interaction.created_at)
         token = Secret(interaction.token)  # before anything can fail: a log filter by value knows it from here on
-        origin = _origin(interaction)
+        origin = origin_of(interaction)
         try:
-            message_id = await _acknowledge(interaction, origin)
+            message_id = await acknowledge(interaction, origin)
         except Exception as error:  # noqa: BLE001 - whatever it was, there is nobody left to answer
             _log.warning("interaction.not_deferred id=%s: %s", interaction.id, type(error).__name__)
             return None
@@ -332,7 +332,7 @@ class PlexLink(commands.Cog):
             device_name=device_name(interaction.user.name, self._bot.user.name if self._bot.user else ""),
             origin=origin,
             answer=Answer(message_id=message_id, token=token, at=interaction.created_at),
-            place=_place(interaction, origin),
+            place=place_of(interaction, origin),
         )
 
     async def _answer(
@@ -387,12 +387,12 @@ class PlexLink(commands.Cog):
         Tell whether it was said.
         """
         if not fills_answer:
-            return await _deliver(interaction, persist(lambda: interaction.followup.send(view=view, ephemeral=True)))
+            return await deliver(interaction, persist(lambda: interaction.followup.send(view=view, ephemeral=True)))
         message_id = wish.answer.message_id
         filling = persist(lambda: interaction.followup.edit_message(message_id, view=view, attachments=[]))
         if self._desk is not None:
             filling = self._desk.notifier.fill(wish.answer, filling)
-        return await _deliver(interaction, filling)
+        return await deliver(interaction, filling)
 
     def _servers_in(self, notices: Sequence[Notice]) -> dict[int | None, str]:
         """Return the names of the servers that notices are about; of those that the bot does not see, none."""
@@ -427,64 +427,6 @@ def _apology(error: Exception) -> views.CardView:
 def _fills_answer(wish: Wish, *, is_in_place: bool) -> bool:
     """Tell whether what is said fills the answer that was promised, or replaces the pressed card."""
     return not wish.origin.is_card or (is_in_place and wish.origin is Origin.ANSWER)
-
-
-async def _deliver(interaction: discord.Interaction[Any], answering: Awaitable[object]) -> bool:
-    """Wait for an answer to be given, and tell whether it was."""
-    try:
-        await answering
-    except Exception as error:  # noqa: BLE001 - logged; nothing may escape to the host
-        _log.warning("interaction.not_answered id=%s: %s", interaction.id, type(error).__name__)
-        return False
-    return True
-
-
-def _origin(interaction: discord.Interaction[Any]) -> Origin:
-    """Tell where an interaction came from."""
-    message = interaction.message
-    if message is None:
-        return Origin.COMMAND
-    if message.flags.ephemeral:
-        return Origin.ANSWER
-    is_between_us = interaction.guild_id is None and not interaction.context.private_channel
-    return Origin.CARD if is_between_us else Origin.MESSAGE
-
-
-def _place(interaction: discord.Interaction[Any], origin: Origin) -> Place:
-    message = interaction.message
-    if message is None or origin is not Origin.CARD:
-        return Place()
-    return Place(lane=Lane.DM, channel_id=message.channel.id, message_id=message.id)
-
-
-async def _acknowledge(interaction: discord.Interaction[Any], origin: Origin) -> int:
-    """Defer, and return the id of the message that the answer goes to: the pressed card, or an answer of its own."""
-    response = None
-    try:
-        if not interaction.response.is_done():
-            response = await persist(
-                lambda: interaction.response.defer(ephemeral=True, thinking=not origin.is_card), is_acknowledged=False
-            )
-    except (discord.HTTPException, discord.InteractionResponded) as error:
-        # Discord took an earlier try and lost its answer, or the host was faster: neither may cost the member theirs.
-        if isinstance(error, discord.HTTPException) and error.code != _ALREADY_ACKNOWLEDGED:
-            raise
-    if interaction.message is not None and origin.is_card:
-        return interaction.message.id
-    if response is not None and response.message_id is not None:
-        return response.message_id
-    return await _join(interaction)
-
-
-async def _join(interaction: discord.Interaction[Any]) -> int:
-    """Go on with a command that was acknowledged already; what everybody could read is not for us to fill."""
-    original = await persist(interaction.original_response)
-    if original.flags.loading and original.flags.ephemeral:
-        return original.id
-    if original.flags.loading:
-        await persist(lambda: interaction.edit_original_response(view=views.saying(messages.PRIVATE)))
-    view = views.saying(messages.ONE_MOMENT)
-    return (await persist(lambda: interaction.followup.send(view=view, ephemeral=True, wait=True))).id
 
 
 def _view(outcome: object, user_id: int) -> views.CardView | None:  # noqa: PLR0911 - one an outcome
