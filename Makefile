@@ -93,7 +93,8 @@ lock: $(UV)
 	 -o requirements-lowest.lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml $(VENV)/files $(UV)
 	$(call step,Installing what the bot needs,$(LOCKED) requirements.lock)

@@ -23,7 +23,7 @@ from prometheus_client import (
 )
 
 from plexlink.models import State
-from plexlink.observations import ApprovalShown, Asked, CardDrawn, Committed, Drawing, Ended, Outcome
+from plexlink.observations import ApprovalShown, Asked, Call, CardDrawn, Committed, Drawing, Ended, Outcome
 from plexlink.work.agenda import Kind
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_CALLS = ("create_pin", "ask", "account", "ping", "device_of", "remove_device", "sign_out")
 _ENDS = (State.LINKED, State.REFUSED, State.EXPIRED, State.CANCELLED, State.FAILED)
 _CARD_SECONDS = (1, 2, 4, 8, 15, 30, 60, 120, 300, 900)
 _COMMIT_SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -98,7 +97,7 @@ class Metrics:
         """Show what has not happened yet as 0: the first time is then a rise, not a beginning."""
         for end in _ENDS:
             self._attempts.labels(end)
-        for call in _CALLS:
+        for call in Call:
             for outcome in Outcome:
                 self._requests.labels(call, outcome)
         for lane in ("none", "dm", "answer"):

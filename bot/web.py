@@ -1,7 +1,8 @@
 """Pages for whoever watches the bot: whether it lives, whether members can link, and figures.
 
     GET /livez    200 "ok", or 503 and why a restart would help
-    GET /readyz   200 "ok", or 503 and in one word each what is missing: gateway, commands, plugin, database, keys
+    GET /readyz   200 "ok", or 503 and in one word each what is missing: gateway, commands, plugin, database, keys,
+                  work
     GET /metrics  200, Prometheus' text format
 
 Nothing on them is a secret, an id or a name of a person, so nothing asks for a password; they are meant for this

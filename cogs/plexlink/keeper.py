@@ -1,6 +1,7 @@
 """One process among several: it says that it is there, carries the bell, and begins and ends the work with its tenure.
 
-Nothing waits here: a timer starts a short task every few seconds, and what is to be carried goes when there is some.
+But for the start, nothing waits here: a timer starts a short task every few seconds, and what is to be carried goes
+when there is some.
 """
 
 from __future__ import annotations

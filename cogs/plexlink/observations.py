@@ -10,6 +10,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+class Call(StrEnum):
+    """A method of the plex.tv client."""
+
+    CREATE_PIN = "create_pin"
+    ASK = "ask"
+    ACCOUNT = "account"
+    PING = "ping"
+    SERVERS = "servers"
+    DEVICE_OF = "device_of"
+    REMOVE_DEVICE = "remove_device"
+    SIGN_OUT = "sign_out"
+
+
 class Outcome(StrEnum):
     """What came of a call to plex.tv."""
 
@@ -31,9 +44,9 @@ class Drawing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """plex.tv was called; `call` names the method of the client."""
+    """plex.tv was called."""
 
-    call: str
+    call: Call
     outcome: Outcome
     seconds: float
 

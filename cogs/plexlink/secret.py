@@ -1,4 +1,4 @@
-"""Texts that nobody sees by chance, and the places where they are stored."""
+"""Texts that no log, traceback or `repr` shows, and the places where they are stored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Secret:
             Secret.on_creation(self)
 
     def reveal(self) -> str:
-        """Return the text; for plex.tv, an envelope, the member's own card, and callers of `token_for`."""
+        """Return the text; where a value leaves: for plex.tv, Discord, an envelope, a card, callers of `token_for`."""
         return self._value
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 A lease by the database's clock decides who may begin; an epoch that grows with each holder decides whose commits count.
 A holder that cannot renew stops by its own clock, which runs while a machine sleeps, before others may begin. All of it
-is values and functions: `store/line.py` is what asks a database, `processes.py` what begins and ends the work.
+is values and functions: `store/line.py` is what asks a database, `keeper.py` what begins and ends the work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RENEWED_EVERY_SECONDS = 4.0
 """Fifteen statements a minute, of a holder as of those who stand by."""
 
 MARGIN_SECONDS = 1.0
-"""A holder stops this much before others may begin, so that a call which it has just begun is over by then."""
+"""A holder begins nothing more for so long before others may; what is under way then commits nothing: see `Fence`."""
 
 SEEN_WITHIN_SECONDS = 15.0
 """Who has not been seen for longer is not there any more."""

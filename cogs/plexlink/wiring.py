@@ -1,4 +1,4 @@
-"""The composition root of the plugin: the one module that knows all others."""
+"""The composition root of the plugin: builds all of it."""
 
 from __future__ import annotations
 

@@ -225,8 +225,8 @@ def several_processes(_: Bench) -> list[str]:
         *lines,
         "",
         f"plex.tv never saw more than {most:.2f} times the rate in ten seconds. A `/plexlink` is {cost['command']:.0f}",
-        "statements for the database, from the command to the card with the code; at rest each process makes",
-        f"{cost['rest']:.0f} a minute, with the sweeps of the one that works.",
+        "statements for the database, from the command to the card with the code; at rest a process makes",
+        f"{cost['rest']:.0f} a minute in the mean of the three, with the sweeps of the one that works.",
     ]
 
 

@@ -32,7 +32,7 @@ from plexlink.events import (
 from plexlink.keeper import Keeper
 from plexlink.ledger import Ledger
 from plexlink.models import Answer, Card, Finding, Health, Phase, PlexServer, State, Verdict
-from plexlink.observations import Asked, CardDrawn, Drawing, Outcome, unobserved
+from plexlink.observations import Asked, Call, CardDrawn, Drawing, Outcome, unobserved
 from plexlink.plex import Pace
 from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
 from plexlink.secret import Secret
@@ -208,8 +208,8 @@ async def test_a_holder_whose_clock_says_that_others_may_have_begun_works_no_mor
 @pytest.mark.parametrize(
     ("in_vain", "well"),
     [
-        (Asked("ask", Outcome.SILENT, 5.0), CardDrawn("dm", Drawing.DRAWN)),
-        (CardDrawn("dm", Drawing.FAILED), Asked("ask", Outcome.ANSWERED, 0.1)),
+        (Asked(Call.ASK, Outcome.SILENT, 5.0), CardDrawn("dm", Drawing.DRAWN)),
+        (CardDrawn("dm", Drawing.FAILED), Asked(Call.ASK, Outcome.ANSWERED, 0.1)),
     ],
 )
 async def test_who_is_cut_off_from_plex_or_discord_lets_another_one_try_and_alone_goes_on(
@@ -276,7 +276,7 @@ async def test_who_is_stuck_leaves_the_work_to_another_one(url: str) -> None:
 def test_reach_is_lost_by_a_minute_in_vain_and_won_by_one_answer() -> None:
     time, seen = [0.0], []
     reach = Reach(observe=seen.append, monotonic=lambda: time[0])
-    silent, refused = Asked("ask", Outcome.SILENT, 5.0), Asked("ask", Outcome.REFUSED, 1.0)
+    silent, refused = Asked(Call.ASK, Outcome.SILENT, 5.0), Asked(Call.ASK, Outcome.REFUSED, 1.0)
     reach.observe(silent)
     time[0] += CUT_OFF_AFTER_SECONDS
     assert not reach.is_cut_off(), "one call says little"

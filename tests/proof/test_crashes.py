@@ -34,7 +34,7 @@ MOST_AT_PLEX = 5
 """The bot asks plex.tv eight things at once: so many may hang that the others can go on."""
 TRIES = 4
 IS_SOAK = "PLEXLINK_KILLS" in os.environ
-"""`make soak` stops the bot at each point in every way, and at each commit in both lanes. `make test` leaves out the
+"""`make soak` stops the bot at each point in every way, and at each commit in both lanes. `make proof` leaves out the
 ways in which nothing is lost but time: a request that never came to its work, and an answer that came as it should.
 """
 AFTERWARDS_SECONDS = 2.0

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from plexlink.models import State
-from plexlink.observations import ApprovalShown, Asked, CardDrawn, Committed, Drawing, Ended, Outcome
+from plexlink.observations import ApprovalShown, Asked, Call, CardDrawn, Committed, Drawing, Ended, Outcome
 from plexlink.plex import Pace
 from plexlink.vitals import Jobs, Vitals
 from plexlink.work.agenda import Agenda, Key, Kind
@@ -93,7 +93,7 @@ async def test_the_agenda_tells_what_is_due_and_whether_its_timer_is_armed() -> 
 def test_what_happens_is_counted_by_closed_sets() -> None:
     metrics = Metrics()
     for observation in (
-        Asked("ask", Outcome.SLOWED, 0.1),
+        Asked(Call.ASK, Outcome.SLOWED, 0.1),
         Ended(State.EXPIRED),
         ApprovalShown(3.0),
         CardDrawn("answer", Drawing.FAILED),

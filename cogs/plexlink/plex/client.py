@@ -22,7 +22,7 @@ from ..errors import (
     PlexUnavailableError,
     TokenRejectedError,
 )
-from ..observations import Asked, Outcome, unobserved
+from ..observations import Asked, Call, Outcome, unobserved
 from .answers import (
     MAX_BODY_BYTES,
     MAX_DEVICES_BYTES,
@@ -119,26 +119,28 @@ class PlexClient:
         query = {"strong": "true"} if style is PinStyle.STRONG else {}
         headers = {"X-Plex-Device-Name": device_name}
         return await self._request(
-            "create_pin", "POST", f"{_API}/pins", client_identifier, read=read_pin, headers=headers, query=query
+            Call.CREATE_PIN, "POST", f"{_API}/pins", client_identifier, read=read_pin, headers=headers, query=query
         )
 
     async def ask(self, pin_id: Secret, client_identifier: Secret) -> PinAnswer:
         """Ask whether a PIN has been approved. Raise as `read_pin_state` does."""
         read = partial(read_pin_state, pin_id=pin_id)
-        return await self._request("ask", "GET", f"{_API}/pins/{pin_id.reveal()}", client_identifier, read=read)
+        return await self._request(Call.ASK, "GET", f"{_API}/pins/{pin_id.reveal()}", client_identifier, read=read)
 
     async def account(self, token: Secret, client_identifier: Secret) -> Account:
         """Read the account of a token. Raise as `read_account` does."""
-        return await self._request("account", "GET", f"{_API}/user", client_identifier, read=read_account, token=token)
+        return await self._request(
+            Call.ACCOUNT, "GET", f"{_API}/user", client_identifier, read=read_account, token=token
+        )
 
     async def ping(self, token: Secret, client_identifier: Secret) -> None:
         """Keep a token from dying of idleness. Raise as `read_ping` does."""
-        await self._request("ping", "GET", f"{_API}/ping", client_identifier, read=read_ping, token=token)
+        await self._request(Call.PING, "GET", f"{_API}/ping", client_identifier, read=read_ping, token=token)
 
     async def servers(self, token: Secret, client_identifier: Secret) -> list[PlexServer]:
         """Return the media servers that the account reaches. Raise as `read_servers` does."""
         return await self._request(
-            "servers",
+            Call.SERVERS,
             "GET",
             f"{_API}/resources",
             client_identifier,
@@ -151,7 +153,7 @@ class PlexClient:
         """Return the id of the account's device that signed in with the identifier. Raise as `read_device` does."""
         read = partial(read_device, client_identifier=client_identifier)
         return await self._request(
-            "device_of",
+            Call.DEVICE_OF,
             "GET",
             "/devices.xml",
             client_identifier,
@@ -172,17 +174,17 @@ class PlexClient:
             raise ValueError("a device's id is a number")
         path = f"/devices/{device_id}.xml"
         await self._request(
-            "remove_device", "DELETE", path, client_identifier, read=read_device_removal, token=token, headers=_XML
+            Call.REMOVE_DEVICE, "DELETE", path, client_identifier, read=read_device_removal, token=token, headers=_XML
         )
 
     async def sign_out(self, token: Secret, client_identifier: Secret) -> None:
         """Make plex.tv forget exactly this token. Raise as `read_sign_out` does."""
         path = f"{_API}/users/signout"
-        await self._request("sign_out", "DELETE", path, client_identifier, read=read_sign_out, token=token)
+        await self._request(Call.SIGN_OUT, "DELETE", path, client_identifier, read=read_sign_out, token=token)
 
     async def _request(
         self,
-        call: str,
+        call: Call,
         method: str,
         path: str,
         client_identifier: Secret,
@@ -220,7 +222,7 @@ class PlexClient:
         return result
 
     @contextmanager
-    def _observed(self, call: str, asked_at: float) -> Iterator[None]:
+    def _observed(self, call: Call, asked_at: float) -> Iterator[None]:
         outcome = Outcome.SILENT
         try:
             yield

@@ -37,7 +37,7 @@ _MIGRATING = asyncio.Lock()
 
 
 class Database:
-    """One database, held by this process alone among bots; the command line may share it."""
+    """One database; a file is held by this process alone among bots, and the command line may share it."""
 
     def __init__(self, backend: Backend, observe: Observe = unobserved) -> None:
         self._backend = backend

@@ -105,7 +105,7 @@ class Line:
                     raise
 
     async def _connected(self) -> asyncpg.Connection:
-        """Return the connection; a new one listens before anything else, and is told so, for rings were missed."""
+        """Return the connection; a new one listens before anything else, and `missed` is called, for rings were."""
         if self._connection is None or self._connection.is_closed():
             connection = await self._server.connect()
             try:

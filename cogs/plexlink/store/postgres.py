@@ -1,8 +1,9 @@
 """What is PostgreSQL's alone: the server behind a URL, and whose turn it is there.
 
-Every transaction first takes one advisory lock, which it holds until its end: so one goes at a time, as with a file,
-and what is proven for the one engine holds for the other. It costs little: plex.tv's pace bounds an installation long
-before its database does. A session that stands still inside a transaction is ended by the server after a few seconds.
+Every transaction of the store first takes one advisory lock, which it holds until its end: so one goes at a time, as
+with a file, and what is proven for the one engine holds for the other. It costs little: plex.tv's pace bounds an
+installation long before its database does. A session that stands still inside a transaction is ended by the server
+after a few seconds, but for a migration or a move.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 OLDEST = 14
-"""The oldest release that is still maintained, https://www.postgresql.org/support/versioning/."""
+"""Maintained until November 2026, https://www.postgresql.org/support/versioning/; the tests have 16 and 18."""
 
 _CONNECTS_WITHIN_SECONDS = 10.0
 _ANSWERS_WITHIN_SECONDS = 20.0

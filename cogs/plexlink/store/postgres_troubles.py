@@ -59,7 +59,10 @@ _PASSING = ("08", "40", "53", "57")
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise what the driver, the server and the network say as a `StoreError`, without their text."""
+    """Raise what the driver, the server and the network say as a `StoreError`, without their text.
+
+    Where the URL is at fault it is a `SettingError`.
+    """
     try:
         yield
     except (SQLAlchemyError, *NOT_SERVED) as error:

@@ -31,7 +31,7 @@ _KNOWN_OPTIONS = {
     "target_session_attrs",
     "user",
 }
-"""What libpq and asyncpg know. Hosting panels add words of other libraries, which no server would take."""
+"""What is passed on to the driver. Hosting panels add words of other libraries, which no server takes."""
 
 _FILES = ("passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert")
 _OPTION = re.compile(r"[a-z_]{1,32}")

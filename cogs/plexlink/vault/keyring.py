@@ -58,7 +58,7 @@ class KeyRing:
 
     @property
     def mark(self) -> int:
-        """A number that is another one when a key is added or replaced; it tells nothing of what is secret."""
+        """A number that is another one when a key's id comes or goes; it tells nothing of what is secret."""
         return zlib.crc32(",".join(sorted(self._keys)).encode())
 
     def text(self) -> Secret:

@@ -52,7 +52,7 @@ _JUST_NOW = 0.0
 """When the host gave it, in seconds since 1970 by the bot's clock, which the command line's need not agree with."""
 
 _MOST_AT_ONCE = 300
-"""Checks planned by one sweep: what one request a second can do until the next one, five minutes later."""
+"""Checks planned by one sweep: twice what one request a second can do until the next one, five minutes later."""
 
 
 def diagnosed(health: Health, finding: Finding, now: datetime, jitter: float) -> Health:
