@@ -198,6 +198,15 @@ class Change:
         attempt = await self.tx.attempts.shown_in(message_id)
         return None if attempt is None else await self.surface(replace(attempt, shown_state=None))
 
+    async def undo_drawing(self, drawn: Attempt, place: Place) -> None:
+        """Let that be true again over which an attempt was drawn, by a process that knew too little to commit it."""
+        message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
+        holder = await self.outdate(message_id)
+        if holder is None and place.lane is not Lane.DM and drawn.answer is not None:
+            await self._retire(drawn)
+        if holder is None or holder.id != drawn.id:
+            await self.redraw(drawn)
+
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""
         await self.give_up(attempt)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,6 +40,7 @@ _MOST_WAITING = 10_000
 
 _LEAVES_IT_SECONDS = 60.0
 _CARRIES_WITHIN_SECONDS = 2.0
+_BEGINS_WITHIN = timedelta(seconds=5)
 
 
 class Work(Protocol):
@@ -99,8 +101,10 @@ class Keeper:
         self._rest = rest
         self._learn = learn
         self._replaced = replaced
+        self._seen_at = clocks.now()
         self._looks_out_until = -inf
         self._held: Tenure | None = None
+        self._is_fenced = False
         self._worker: Work | None = None
         self._work = AsyncExitStack()
         self._is_wanted = False
@@ -108,6 +112,7 @@ class Keeper:
         self._others_work = False
         self._timer: asyncio.TimerHandle | None = None
         self._turn = asyncio.Lock()
+        self._looks_again = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._to_carry: list[str] = []
         self._carrying: asyncio.Task[None] | None = None
@@ -125,7 +130,12 @@ class Keeper:
 
     def may_work(self) -> bool:
         """Tell whether no other process may have begun to work, by a clock that runs while this one sleeps."""
-        return self._held is not None and self._held.is_good(clocks.now())
+        return self._held is not None and not self._is_fenced and self._held.is_good(clocks.now())
+
+    def fenced(self) -> None:
+        """Take note that another process works, as a commit has found: begin nothing more, whatever the clock says."""
+        self._is_fenced = True
+        self._start(self._beat())
 
     def jobs(self) -> Jobs:
         """Return what waits for its turn, where the work is this process's."""
@@ -174,10 +184,11 @@ class Keeper:
             held = self._held
             await self._end_work()
             try:
+                await self._rest()
                 if held is not None:
                     await self._line.release(held.epoch)
                     await self._line.ring(f"{self._line.id} {_VACANT}")
-            except StoreError as error:
+            except PlexLinkError as error:
                 _log.info("tenure.not_given_back: %s", error)
         self._bell.carry_with(None)
         if self._tasks:  # what is on its way to the others
@@ -208,7 +219,7 @@ class Keeper:
             return
         except StoreError:
             happened = Unsure()
-        if isinstance(happened, Attempt) and happened.state is State.REQUESTED:
+        if isinstance(happened, Attempt) and _is_new(happened):
             self._learn(happened.requested_at)  # a moment ago, by Discord's clock
         if happened is not None:
             self._bell.ring_here(happened)
@@ -251,15 +262,19 @@ class Keeper:
         return task
 
     async def _beat(self) -> None:
-        """Look once what there is to do; who comes while another looks has been looked for."""
-        if self._turn.locked():
+        """Look once what there is to do; while another looks, let it be looked once more."""
+        if self._is_closed or self._turn.locked():
+            self._looks_again = True
             return
+        self._looks_again = False
         try:
             await self._look()
         except PlexLinkError as error:
             _log.warning("tenure.not_begun: %s", error)
         except Exception:  # noqa: BLE001 - logged; the next beat tries again
             _log.exception("tenure.failed")
+        if self._looks_again and not self._is_closed:
+            self._start(self._beat())
 
     async def _look(self) -> None:
         async with self._turn:
@@ -272,13 +287,17 @@ class Keeper:
             if self._held is not None and beat is not None and beat.is_renewed:
                 self._held = Tenure(epoch, asked_at)
             self._others_work = beat is not None and not beat.is_vacant
+            if beat is not None:
+                await self._make_way(asked_at, was_away=beat.was_away)
             match next_step(self._held, beat, clocks.now()):
                 case Step.STOP:
                     _log.warning("tenure.lost epoch=%d: another process works, or the database is silent", epoch)
                     await self._end_work()
+                    self.carry(Unsure())  # what members did here of late may have been told to nobody
                     if beat is not None and beat.is_renewed:  # too late to believe it, and nobody else need wait
                         await self._line.release(epoch)
                 case Step.CLAIM if self._is_wanted and asked_at >= self._leaves_it_until:
+                    await self._rest()
                     await self._claim()
                 case Step.WORK_ON if self._is_in_vain() and await self._is_with_others():
                     await self._leave_it(epoch, asked_at)
@@ -289,17 +308,17 @@ class Keeper:
                     await self._rest()
                 case _:
                     pass
-            if beat is not None:
-                await self._make_way(was_away=beat.was_away)
 
-    async def _make_way(self, *, was_away: bool) -> None:
+    async def _make_way(self, asked_at: float, *, was_away: bool) -> None:
         """For a while after the others had forgotten this process, see whether another one has taken its shards.
 
-        That one came later. It may have been away as well, and is seen again a few seconds after this one.
+        That one came later. It may have been away as well, and is seen again a few seconds after this one. The database
+        says only once that this one was away, in an answer that may have been lost; it shows by its own clock too.
         """
         now = clocks.now()
-        if was_away:
+        if was_away or asked_at > self._seen_at + SEEN_WITHIN_SECONDS:
             self._looks_out_until = now + SEEN_WITHIN_SECONDS
+        self._seen_at = asked_at
         if now >= self._looks_out_until:
             return
         try:
@@ -317,6 +336,7 @@ class Keeper:
         if epoch is None:
             return
         self._held = Tenure(epoch, asked_at)
+        self._is_fenced = False
         if self._is_closed:  # whoever stops this process gives it back
             return
         _log.info("tenure.begun epoch=%d: this process works", epoch)
@@ -353,3 +373,9 @@ class Keeper:
         await self._work.aclose()
         self._reach.forget()
         self._work = AsyncExitStack()
+
+
+def _is_new(attempt: Attempt) -> bool:
+    """Tell whether an attempt has just begun: nothing is shown of it, and it was not asked for a second time."""
+    is_first = attempt.answer is not None and attempt.answer.at - attempt.requested_at < _BEGINS_WITHIN
+    return attempt.state is State.REQUESTED and attempt.shown_state is None and is_first

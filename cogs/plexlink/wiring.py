@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import discord
 from . import keys
 from .bell import Bell
 from .clock import Clock
+from .errors import PlexLinkError
 from .events import Linked, TokenDead, Unlinked
 from .files import is_open_to_others
 from .keeper import Keeper
@@ -176,13 +177,17 @@ async def _work(
     hand = Hand()
 
     def begin(fence: Fence) -> AbstractAsyncContextManager[Worker]:
-        return _working(ground, store.fenced(fence), ledger, hand, may_work=keeper.may_work)
+        return _working(ground, store.fenced(fence), ledger, hand, may_work=keeper.may_work, fenced=keeper.fenced)
 
     shards = shards_of(ground.bot)
     line = database.line(host=socket.gethostname(), shards=str(shards), version=VERSION)
     if line is None:
-        async with _working(ground, store, ledger, hand, may_work=lambda: True) as worker:
-            yield worker
+        try:
+            async with _working(ground, store, ledger, hand) as worker:
+                yield worker
+        finally:
+            with suppress(PlexLinkError):  # the store has said what is wrong
+                await hand.put_down(ledger)
         return
     keeper = Keeper(
         line=line,
@@ -205,7 +210,13 @@ async def _work(
 
 @asynccontextmanager
 async def _working(
-    ground: _Ground, store: Store, unfenced: Ledger, hand: Hand, *, may_work: Callable[[], bool]
+    ground: _Ground,
+    store: Store,
+    unfenced: Ledger,
+    hand: Hand,
+    *,
+    may_work: Callable[[], bool] = lambda: True,
+    fenced: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Worker]:
     """Do for a while what exactly one process does."""
     bell, clock, plex, notifier, guilds = ground.bell, ground.clock, ground.plex, ground.notifier, ground.guilds
@@ -246,6 +257,7 @@ async def _working(
         audit_days=settings.audit_days,
         may_work=may_work,
         unfenced=unfenced,
+        fenced=fenced,
     )
     stop_hearing = bell.listen(worker.hear)
     try:

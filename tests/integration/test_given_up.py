@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness import a_world
+from plexlink.errors import StoreUnavailableError
 from plexlink.store import Database, migrations
+from plexlink.work.given_up import GivenUpCodes
 from plexlink_bot.sandbox.plex_tv import JsonError, Operation, RateLimited, ServerError
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ async def test_approval_of_a_given_up_code_is_signed_out(world: World, label: st
     assert world.rows("leftovers") == world.rows("sign_outs") == world.rows("links") == []
 
 
-async def test_a_given_up_code_that_nobody_approves_costs_two_questions(world: World) -> None:
+async def test_a_given_up_code_that_nobody_approves_costs_three_questions(world: World) -> None:
     await world.plexlink()
     await world.press("Cancel")
     asked = world.asked()
@@ -43,9 +45,42 @@ async def test_a_given_up_code_that_nobody_approves_costs_two_questions(world: W
     assert row["pin_id_envelope"].startswith("plk1:")
     assert world.rows("attempts")[0]["pin_id_envelope"] is None
     await world.advance(LONGER_THAN_A_CODE)
-    assert world.asked() == asked + 2
+    assert world.asked() == asked + 3
     assert world.rows("leftovers") == []
     assert sign_outs(world) == 0
+
+
+async def test_a_given_up_code_that_is_approved_at_once_is_found_within_minutes_and_not_only_at_its_end(
+    world: World,
+) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    token = world.approve()
+    await world.advance(120)
+    assert not world.plex.is_alive(token)
+    assert world.rows("leftovers") == world.rows("sign_outs") == []
+
+
+async def test_a_token_of_a_given_up_code_that_could_not_be_kept_is_kept_when_the_bot_stops(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    token = world.approve()
+    world.plex.token_reads = 1
+    with monkeypatch.context() as patch:
+        patch.setattr(GivenUpCodes, "_finish", cannot)
+        await world.advance(70)
+        assert world.plex.is_alive(token)
+    await world.stop()
+    assert len(world.rows("sign_outs")) == 1
+    await world.start()
+    await world.advance(10)
+    assert not world.plex.is_alive(token)
+
+
+async def cannot(*_: object) -> None:
+    raise StoreUnavailableError("The database is away.")
 
 
 async def test_a_given_up_code_that_is_approved_in_its_last_seconds_is_found(world: World) -> None:
@@ -154,9 +189,8 @@ async def test_a_token_of_a_given_up_code_is_kept_while_the_database_cannot_take
     await world.plexlink()
     token = world.approve()
     await world.press("Cancel")
-    await world.advance(800)
     world.write("ALTER TABLE plexlink_sign_outs RENAME TO elsewhere")
-    await world.advance(LONGER_THAN_A_CODE - 800)
+    await world.advance(LONGER_THAN_A_CODE)
     world.write("ALTER TABLE elsewhere RENAME TO plexlink_sign_outs")
     assert world.plex.is_alive(token)
     await world.advance(60)

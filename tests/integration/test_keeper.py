@@ -16,7 +16,7 @@ from plexlink import keeper as keepers
 from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.community import ServerTouched
-from plexlink.errors import DatabaseInUseError, FencedError, StoreError
+from plexlink.errors import DatabaseInUseError, FencedError, StoreError, UnknownKeyError
 from plexlink.events import (
     AccessWanted,
     Checked,
@@ -31,7 +31,7 @@ from plexlink.events import (
 )
 from plexlink.keeper import Keeper
 from plexlink.ledger import Ledger
-from plexlink.models import Answer, Card, Finding, Health, Phase, PlexServer, State, Verdict
+from plexlink.models import Answer, Card, Finding, Health, Lane, Notice, Phase, Place, PlexServer, State, Topic, Verdict
 from plexlink.observations import Asked, Call, CardDrawn, Drawing, Outcome, unobserved
 from plexlink.plex import Pace
 from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from plexlink.bell import Happened
+    from plexlink.models import Attempt
     from plexlink.observations import Observation
     from plexlink.tenure import Fence
     from postgres import Server
@@ -259,10 +260,16 @@ async def test_a_token_in_hand_outlives_the_work_and_is_kept_or_signed_out(url: 
 
 async def test_a_standby_learns_discords_time_from_what_the_fronts_begin(url: str) -> None:
     async with process(url, "worker") as worker, process(url, "front") as front:
+        began = begun(answer=Answer(message_id=1, token=Secret("interaction"), at=NOW))
         async with front.ledger.change() as change:
-            await change.add(begun())
+            await change.add(began)
         await worker.until(lambda: worker.heard)
         assert (worker.learned, front.learned) == ([NOW], [])
+        later = Answer(message_id=2, token=Secret("another"), at=NOW + timedelta(minutes=12))
+        async with front.ledger.change() as change:
+            await change.bring(began, later)
+        await worker.until(lambda: len(worker.heard) == 2)
+        assert worker.learned == [NOW], "that it began a while ago is no news"
 
 
 async def test_who_is_stuck_leaves_the_work_to_another_one(url: str) -> None:
@@ -368,8 +375,87 @@ async def test_of_two_who_were_away_the_one_that_came_first_makes_way(
             assert (len(first.replaced), second.replaced) == (1, [])
 
 
-async def failing() -> None:
+async def failing(*_: object) -> None:
     raise StoreError("The connection broke again.")
+
+
+@pytest.mark.parametrize("lost", ["the answer", "what came after it"])
+async def test_that_it_was_away_is_not_forgotten_with_the_one_answer_that_says_so(
+    url: str, postgres: Server, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    shards = Shards.parse("0-1/4")
+    async with process(url, "first", shards) as first:
+        await forget(postgres, url, "first")
+        async with process(url, "second", shards) as second:
+            beat = first.keeper._line.beat
+            with monkeypatch.context() as outage:
+                if lost == "the answer":
+                    first.keeper._seen_at -= 60  # as its clock has it
+                    outage.setattr(first.keeper._line, "beat", failing)
+                    await beat(0)
+                else:
+                    outage.setattr(first.keeper._line, "later", failing)
+                    outage.setattr(first.keeper, "_claim", failing)
+                await first.keeper._look()
+            await first.keeper._look()
+            assert (len(first.replaced), second.replaced) == (1, [])
+
+
+async def test_a_commit_that_finds_another_tenure_ends_the_work_whatever_the_clock_says(
+    url: str, postgres: Server
+) -> None:
+    async with process(url, "first") as first, process(url, "second") as second:
+        postgres.sql("UPDATE plexlink_tenure SET leased_until = now() - interval '1 minute'", url.rpartition("/")[2])
+        await second.keeper._look()
+        assert second.epochs == [2]
+        assert first.keeper.may_work(), "nobody has told it"
+        first.keeper.fenced()
+        assert not first.keeper.may_work()
+        await first.until(lambda: first.ends)
+
+
+async def test_a_lease_that_a_clock_has_put_far_ahead_holds_nobody_up(url: str, postgres: Server) -> None:
+    async with process(url, "gone") as gone:
+        gone.keeper._timer.cancel()  # type: ignore[union-attr] # it stands still
+        postgres.sql("UPDATE plexlink_tenure SET leased_until = now() + interval '1 hour'", url.rpartition("/")[2])
+        async with process(url, "second") as second:
+            assert second.epochs == [2]
+
+
+async def test_who_is_told_something_while_it_looks_looks_once_more(url: str) -> None:
+    async with process(url, "first") as first, process(url, "second") as second:
+        async with second.keeper._turn:
+            await first.keeper.stop()
+            while not second.keeper._looks_again:  # noqa: ASYNC110 - told by the database
+                await asyncio.sleep(0.01)
+        second.keeper._timer.cancel()  # type: ignore[union-attr] # it is not the next beat that brings it
+        await second.keeper._beat()
+        await second.until(lambda: second.epochs)
+
+
+async def test_who_has_stopped_takes_no_tenure_with_it(url: str) -> None:
+    async with process(url, "first") as first:
+        async with process(url, "second") as second:
+            pass
+        await first.keeper.stop()
+        await second.keeper._beat()
+        assert second.epochs == []
+
+
+async def test_one_token_that_cannot_be_put_down_holds_up_no_other(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with process(url, "one") as one:
+        first, second = begun(), begun(43)
+        hand = Hand(of_attempts={each.id: (each, Secret("a-token")) for each in (first, second)})
+        tried = []
+
+        async def advance(attempt: Attempt, _: object) -> None:
+            tried.append(attempt.id)
+            if attempt.id == first.id:
+                raise UnknownKeyError("its key is not in the ring")
+
+        monkeypatch.setattr(one.ledger, "advance", advance)
+        await hand.put_down(one.ledger)
+        assert (tried, list(hand.of_attempts)) == ([first.id, second.id], [first.id])
 
 
 async def test_who_works_hears_what_the_others_have_committed_and_they_what_is_for_all(url: str) -> None:
@@ -467,6 +553,10 @@ class Drawing:
     def __init__(self, *, is_late: bool = False) -> None:
         self._is_late = is_late
         self.is_drawn = asyncio.Event()
+        self.drawn: tuple[Attempt, Place] | None = None
+
+    def uncommitted(self, _: str) -> tuple[Attempt, Place] | None:
+        return self.drawn
 
     async def draw(self, _: str) -> None:
         if self._is_late:
@@ -496,6 +586,7 @@ def a_worker(drawing: Any, *, unfenced: Any = None, may_work: Callable[[], bool]
         clock=nobody,
         audit_days=1,
         may_work=may_work,
+        fenced=lambda: None,
     )
 
 
@@ -512,6 +603,32 @@ async def test_what_was_drawn_while_another_process_began_is_drawn_again_by_that
         await late.work(Key(Kind.NOTICE, notice.id))
         await worker.until(lambda: len(worker.heard) >= 2)
         assert worker.heard == [replace(attempt, shown_state=None), replace(notice, shown=None)]
+
+
+async def test_what_was_drawn_where_no_row_tells_of_it_is_drawn_over(url: str) -> None:
+    """It was frozen; the one that worked gave the card to a message, the answer its word, and the member cancelled."""
+    async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
+        answer = Answer(message_id=1, token=Secret("interaction"), at=NOW)
+        drawn = begun(state=State.PENDING, answer=answer)
+        gone = replace(drawn, state=State.CANCELLED, ended_at=NOW, shown_state=Card.CANCELLED, answer=None)
+        holder = begun(43, shown_state=Card.QUEUED, place=Place(lane=Lane.DM, message_id=2))
+        async with worker.ledger.change() as change:
+            await change.add(gone)
+            await change.add(holder)
+        drawing = Drawing(is_late=True)
+        late = a_worker(drawing, unfenced=overtaken.ledger)
+        worker.heard.clear()
+        drawing.drawn = drawn, Place(lane=Lane.ANSWER)
+        await late.work(Key(Kind.CARD, drawn.id))
+        await worker.until(lambda: worker.heard)
+        (notice,) = worker.heard
+        assert isinstance(notice, Notice)
+        assert (notice.topic, notice.answer, notice.place) == (Topic.RETIRED, answer, Place(lane=Lane.ANSWER))
+        worker.heard.clear()
+        drawing.drawn = drawn, Place(lane=Lane.DM, message_id=2)
+        await late.work(Key(Kind.CARD, drawn.id))
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [replace(holder, shown_state=None)]
 
 
 async def test_what_was_due_while_a_process_slept_is_done_when_it_turns_out_that_it_works_on() -> None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import asyncpg
 import pytest
 from sqlalchemy import inspect, select, text, update
 
@@ -314,6 +315,52 @@ async def test_who_stands_still_in_a_transaction_holds_others_up_for_a_few_secon
             await standing
         assert await rows_of(other) == {"kept": "yes"}, "the next transaction has a connection of its own"
     assert await rows_of(database) == {"kept": "yes"}
+
+
+async def test_who_is_frozen_between_the_two_parts_of_a_new_statement_loses_its_turn(
+    url: str, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server's own limit begins only when a statement is over, so this one would hold all others up for ever."""
+    frozen = await asyncpg.connect(url)
+    try:
+        async with asyncio.timeout(120):
+            await frozen.execute(f"BEGIN; {postgres_module.TAKE_TURN}")
+            await frozen.prepare("SELECT 42")  # the server was asked what it returns, and is not told to go on
+            line = database.line(host="another", shards="none", version="1")
+            assert line is not None
+            epoch, _ = await asyncio.gather(line.claim(), keep(database, {"kept": "yes"}))
+            await line.close()
+            while not frozen.is_closed():  # noqa: ASYNC110 - the driver's
+                await asyncio.sleep(0.01)
+        assert epoch == 1
+        assert await rows_of(database) == {"kept": "yes"}
+    finally:
+        frozen.terminate()
+    assert "store.unavailable" not in caplog.text
+
+
+async def test_a_connection_to_what_has_become_a_replica_is_not_kept(
+    url: str, database: Database, postgres: Server
+) -> None:
+    """A fail-over behind one name: the new connection leads to the former server, which takes no writes any more."""
+    name = name_of(url)
+    postgres.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608 - ours
+    with pytest.raises(StoreUnavailableError, match="read-only, or a replica"):
+        await keep(database, {"kept": "no"})
+    postgres.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await keep(database, {"kept": "yes"})
+    async with database.transaction() as connection:
+        await connection.execute(text("SET default_transaction_read_only = on"))  # it has become one while connected
+    with pytest.raises(StoreUnavailableError, match="read-only, or a replica"):
+        await keep(database, {"kept": "no"})
+    await keep(database, {"more": "yes"})
+
+
+async def test_what_is_read_after_the_wait_for_the_turn_is_what_is_there_by_then(url: str, postgres: Server) -> None:
+    postgres.sql(f"ALTER DATABASE {name_of(url)} SET default_transaction_isolation = 'serializable'")
+    async with Database.open(url) as database, database.transaction() as connection:
+        assert await connection.scalar(text("SHOW transaction_isolation")) == "read committed"
 
 
 async def test_commits_wait_for_the_disk_but_those_that_need_not_last(database: Database) -> None:

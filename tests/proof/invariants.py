@@ -392,6 +392,8 @@ class Witness:
         state = told_of(row)
         if state in {"replaced", "unlinked"} and message.ephemeral_for and says(message) == "linked":
             return  # the interaction's token was erased when its story had ended: nobody can edit the answer any more
+        if state == "pending" and message.ephemeral_for and says(message) == "expired" and not code_on(message):
+            return  # an answer ends its card before Discord forbids that, and the code lives for a moment more
         if says(message) != state:
             yield f"the card of attempt {row['id']} says {says(message)}, but it is {state}"
         if state != "pending":

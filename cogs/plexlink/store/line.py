@@ -11,22 +11,23 @@ from contextlib import asynccontextmanager
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
+import asyncpg
+
 from ..tenure import LEASE_SECONDS, SEEN_WITHIN_SECONDS, Beat, Process
 from . import channel
-from .postgres import TAKE_TURN
+from .postgres import END_WHO_STANDS_STILL, TAKE_TURN
 from .postgres_troubles import NOT_SERVED, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    import asyncpg
-
     from .postgres import PostgresServer
 
 _CHANNEL = f"SELECT {channel.NAME}"
 
 _FORGET_GONE = "DELETE FROM plexlink_processes WHERE seen_at < clock_timestamp() - interval '1 day'"
+# A lease that would last for longer than a minute is from before the clock was put back, or by another server's clock.
 _BEAT = """
 WITH seen AS (
     INSERT INTO plexlink_processes (id, host, shards, version, started_at, seen_at)
@@ -40,13 +41,16 @@ SELECT (SELECT started_at FROM seen), EXISTS (SELECT FROM renewed) AS is_renewed
     NOT EXISTS (
         SELECT FROM plexlink_processes WHERE id = $1 AND seen_at >= clock_timestamp() - make_interval(secs => $8)
     ) AS was_away,
-    NOT EXISTS (SELECT FROM plexlink_tenure WHERE leased_until >= clock_timestamp()) AS is_vacant
+    NOT EXISTS (
+        SELECT FROM plexlink_tenure
+        WHERE leased_until BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 minute'
+    ) AS is_vacant
 """
 _CLAIM = """
 INSERT INTO plexlink_tenure AS held (id, holder, epoch, leased_until)
 VALUES (1, $1, 1, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (id) DO UPDATE SET holder = excluded.holder, epoch = held.epoch + 1, leased_until = excluded.leased_until
-WHERE held.leased_until < clock_timestamp() RETURNING epoch
+WHERE held.leased_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 minute' RETURNING epoch
 """
 _RELEASE = """
 UPDATE plexlink_tenure SET leased_until = clock_timestamp() - interval '1 second' WHERE holder = $1 AND epoch = $2
@@ -54,8 +58,13 @@ UPDATE plexlink_tenure SET leased_until = clock_timestamp() - interval '1 second
 _LEAVE = "DELETE FROM plexlink_processes WHERE id = $1"
 _PRESENT = """
 SELECT id, host, shards, version, extract(epoch FROM clock_timestamp() - started_at)::float8 AS up_seconds,
-    EXISTS (SELECT FROM plexlink_tenure WHERE holder = processes.id AND leased_until >= clock_timestamp()) AS works
-FROM plexlink_processes AS processes WHERE seen_at >= clock_timestamp() - make_interval(secs => $1)
+    EXISTS (
+        SELECT FROM plexlink_tenure
+        WHERE holder = processes.id
+        AND leased_until BETWEEN clock_timestamp() AND clock_timestamp() + interval '1 minute'
+    ) AS works
+FROM plexlink_processes AS processes
+WHERE abs(extract(epoch FROM clock_timestamp() - seen_at)) <= $1
 ORDER BY started_at, id
 """
 _RING = "SELECT pg_notify($1, $2)"
@@ -140,7 +149,15 @@ class Line:
 
     async def claim(self) -> int | None:
         """Take the tenure if nobody holds it, while no transaction is under way; return its epoch."""
-        async with self._ready() as connection, connection.transaction():
+        async with self._ready() as connection:
+            try:
+                return await self._claim(connection)
+            except asyncpg.LockNotAvailableError:
+                await connection.execute(END_WHO_STANDS_STILL)
+                return await self._claim(connection)
+
+    async def _claim(self, connection: asyncpg.Connection) -> int | None:
+        async with connection.transaction(isolation="read_committed"):
             await connection.execute(TAKE_TURN)
             epoch: int | None = await connection.fetchval(_CLAIM, self._me[0], LEASE_SECONDS)
         return epoch

@@ -65,6 +65,18 @@ _TAKE_TURN_FOR_WHAT_NEED_NOT_LAST = text(
 )
 _PATIENTLY = text("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
 
+END_WHO_STANDS_STILL = """
+SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND datname = current_database() AND objsubid = 2
+    AND classid::bigint = x'504c4558'::int AND objid::bigint = hashtext(current_schema())::bigint & x'ffffffff'::bigint
+    AND state = 'active' AND wait_event IN ('ClientRead', 'ClientWrite')
+    AND state_change < clock_timestamp() - interval '10 seconds'
+"""
+"""The server's own limit begins when a statement is over. The driver sends a new one in two parts, and whoever is
+frozen between them, or cut off, would hold all others up for as long."""
+
+_END_WHO_STANDS_STILL = text(END_WHO_STANDS_STILL.replace("::", r"\:\:"))
+
 _WRITES_NOTHING_NEW = "DELETE FROM plexlink_keys WHERE false"
 _CHANGES = ("INSERT", "UPDATE", "DELETE")
 
@@ -110,7 +122,12 @@ class PostgresServer:
             return await self.connect(answers_within_seconds)
 
         engine = create_async_engine(
-            "postgresql+asyncpg://", async_creator=connect, hide_parameters=True, pool_size=1, max_overflow=0
+            "postgresql+asyncpg://",
+            async_creator=connect,
+            hide_parameters=True,
+            isolation_level="READ COMMITTED",  # what is read after the wait for the turn is what is there by then
+            pool_size=1,
+            max_overflow=0,
         )
         event.listen(engine.sync_engine, "after_cursor_execute", self._note, named=True)
         return engine
@@ -205,7 +222,7 @@ class PostgresServer:
         """Give a connection in a transaction, committed at the end of the block."""
         engine = self._create_engine(None) if is_long else self._engine
         try:
-            async with engine.connect() as connection:
+            async with engine.connect() as connection, _given_up_if_useless(connection):
                 await _take_turn(connection, must_last=must_last)
                 if is_long:
                     await connection.execute(_PATIENTLY)
@@ -263,13 +280,31 @@ class PostgresServer:
         await self._engine.dispose()
 
 
+@asynccontextmanager
+async def _given_up_if_useless(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Let the next transaction have a new connection where this one does not answer, or leads to a replica by now."""
+    try:
+        yield
+    except (TimeoutError, DBAPIError) as error:
+        if isinstance(error, TimeoutError) or troubles.code_of(error) == troubles.READS_ONLY:
+            await connection.invalidate()
+        raise
+
+
 async def _take_turn(connection: AsyncConnection, *, must_last: bool) -> None:
-    """Begin a transaction when no other is under way; a connection that broke while it lay idle is replaced."""
+    """Begin a transaction when no other is under way.
+
+    A connection that broke while it lay idle is replaced, and whoever holds the turn and stands still loses it.
+    """
     statement = _TAKE_TURN if must_last else _TAKE_TURN_FOR_WHAT_NEED_NOT_LAST
     try:
         await connection.execute(statement)
     except DBAPIError as error:
-        if not error.connection_invalidated:
+        is_held_up = troubles.code_of(error) == troubles.WAITED_IN_VAIN
+        if not (error.connection_invalidated or is_held_up):
             raise
         await connection.rollback()
+        if is_held_up:
+            await connection.execute(_END_WHO_STANDS_STILL)
+            await connection.rollback()
         await connection.execute(statement)

@@ -32,12 +32,14 @@ _ENCRYPTION = "its server does not encrypt connections; turn that on there, or s
 _CERTIFICATE = "its server's certificate is not to be trusted; name the authority's in sslrootcert"
 POOLED = "a pooler lends a session for one transaction only; connect directly, or let it pool sessions"
 
+READS_ONLY, WAITED_IN_VAIN = "25006", "55P03"
+
 _FOR_NOW = {
-    "25006": READ_ONLY,
+    READS_ONLY: READ_ONLY,
     "25P03": _STOOD_STILL,
     "53100": _ROOM,
     "53300": _LIMIT,
-    "55P03": _LOCKED,
+    WAITED_IN_VAIN: _LOCKED,
     "57014": _LOCKED,
     "57P01": _STOPS,
     "57P02": _STOPS,
@@ -71,12 +73,9 @@ def translated() -> Iterator[None]:
 
 def _of_postgres(error: Exception) -> PlexLinkError:
     """Return what was said in a sentence; nothing of its own text, which may hold statements and addresses."""
-    cause = getattr(error, "orig", None) or error
-    if isinstance(cause.__cause__, NOT_SERVED):  # not the cancellation behind a time that is over
-        cause = cause.__cause__
-    code = getattr(cause, "sqlstate", None)
+    code = code_of(error)
     if code is None:
-        return _of_connection(cause)
+        return _of_connection(_cause(error))
     if code == _UNIQUE:
         return ConflictError("There may be only one of these, and another one was quicker.")
     if code in _UNTIL_MENDED:
@@ -84,6 +83,18 @@ def _of_postgres(error: Exception) -> PlexLinkError:
     if code in _FOR_NOW or code.startswith(_PASSING):
         return for_now(_FOR_NOW.get(code, _REACH))
     return for_good(f"its server says {code}; look at its log")
+
+
+def code_of(error: Exception) -> str | None:
+    """Return the code that the server gave to an error, where it comes from there."""
+    code: str | None = getattr(_cause(error), "sqlstate", None)
+    return code
+
+
+def _cause(error: Exception) -> BaseException:
+    cause: BaseException = getattr(error, "orig", None) or error
+    # Not the cancellation behind a time that is over.
+    return cause.__cause__ if isinstance(cause.__cause__, NOT_SERVED) else cause
 
 
 def _of_connection(cause: BaseException) -> PlexLinkError:

@@ -71,8 +71,8 @@ def plain(url: str) -> str:
         if name in known and known[name] != "system" and not Path(known[name]).expanduser().is_file():
             raise _bad(f"names a file in {name} that is not there")
     known.setdefault("application_name", "plexlink")
-    if "," in parts.netloc:
-        known.setdefault("target_session_attrs", "read-write")
+    # Behind one name, too, may be another server after a fail-over: one that takes no writes is not connected to.
+    known.setdefault("target_session_attrs", "read-write")
     return urlunsplit(parts._replace(query=urlencode(known)))
 
 

@@ -1,13 +1,16 @@
 """Codes that their members gave up: one that is approved all the same leaves a token, which is signed out.
 
 *Cancel* and *New code* cannot take a code back at plex.tv, and the answer that brings a token may be on its way when
-the button is pressed. So a given-up code is asked about once more shortly before it runs out, and when it just does.
+the button is pressed. So a given-up code is asked about a minute later, shortly before it runs out, and when it just
+does. The first look is for those who had the page open; at the end nobody may be there to look: a process is restarted,
+or its database is away.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 from ..errors import PlexError, PlexRefusedError
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_FIRST_LOOK_SECONDS = 60.0
 _LOOKS_BEFORE = timedelta(seconds=30)
 """How long before its end a code is asked about: time for others who are in line, and to ask again."""
 
@@ -48,9 +52,9 @@ class GivenUpCodes:
         self._looked_late: set[str] = set()
 
     def hear(self, given_up: GivenUp) -> None:
-        """Plan a question about a code, shortly before it runs out."""
+        """Plan the first question about a code."""
         if not self._agenda.is_planned(Key(Kind.GIVEN_UP, given_up.id)):
-            self._plan(given_up.id, given_up.deadline_at - self._clock.now())
+            self._plan(given_up.id, given_up.deadline_at - self._clock.now(), within_seconds=_FIRST_LOOK_SECONDS)
 
     async def find(self, change: Change) -> None:
         """Plan a question about every given-up code."""
@@ -73,10 +77,11 @@ class GivenUpCodes:
         except PlexError as error:
             await self._failed(given_up, error)
 
-    def _plan(self, attempt_id: str, left: timedelta) -> None:
+    def _plan(self, attempt_id: str, left: timedelta, *, within_seconds: float = inf) -> None:
         """Plan the next look at a code with so much time left; the last one goes ahead of everything."""
         before_end = (left - _LAST_LOOK_BEFORE).total_seconds()
         delay = (left - _LOOKS_BEFORE).total_seconds() if left > _LOOKS_BEFORE else before_end
+        delay = min(delay, within_seconds)
         self._agenda.put(Key(Kind.GIVEN_UP, attempt_id), Purpose.BACKGROUND, delay, last_chance_seconds=before_end)
 
     async def _ask(self, given_up: GivenUp) -> None:

@@ -132,6 +132,14 @@ class Presenter:
         """Note after which monotonic instant an attempt was approved: before it, plex.tv was asked in vain."""
         self._approved_after[attempt.id] = after
 
+    def uncommitted(self, attempt_id: str) -> tuple[Attempt, Place] | None:
+        """Return what was, or may have been, drawn of an attempt and where, as long as that is not committed."""
+        if attempt_id in self._drawn:
+            drawn, _, place = self._drawn[attempt_id]
+            return drawn, place
+        late = self._may_come_late.get(attempt_id)
+        return None if late is None else (late, late.place)
+
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it.
 

@@ -78,6 +78,7 @@ class Worker:
         audit_days: int,
         may_work: Callable[[], bool],
         unfenced: Ledger,
+        fenced: Callable[[], None],
     ) -> None:
         self._ledger = ledger
         self._agenda = agenda
@@ -96,6 +97,7 @@ class Worker:
         self._audit_kept = timedelta(days=audit_days)
         self._may_work = may_work
         self._unfenced = unfenced
+        self._fenced = fenced
         self._pause_kept = 0.0
 
     async def start(self) -> None:
@@ -226,6 +228,7 @@ class Worker:
             await self._keep_pause()
         except FencedError:
             _log.info("worker.fenced kind=%s id=%s", key.kind, key.id)
+            self._fenced()
             with suppress(StoreError):
                 await self._outdate(key)
         except StoreUnavailableError:  # the store has said so, once for all
@@ -240,7 +243,9 @@ class Worker:
     async def _outdate(self, key: Key) -> None:
         """Let that be drawn again, by whoever works now, over which this process may have drawn something old."""
         async with self._unfenced.change() as change:
-            if key.kind is Kind.CARD and (attempt := await change.newest(key.id)) is not None:
+            if key.kind is Kind.CARD and (drawn := self._presenter.uncommitted(key.id)) is not None:
+                await change.undo_drawing(*drawn)
+            elif key.kind is Kind.CARD and (attempt := await change.newest(key.id)) is not None:
                 await change.redraw(attempt)
             if key.kind is Kind.NOTICE and (notice := await change.tx.notices.get(key.id)) is not None:
                 await change.keep(replace(notice, shown=None))
