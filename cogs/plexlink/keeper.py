@@ -278,7 +278,7 @@ class Keeper:
 
     async def _look(self) -> None:
         async with self._turn:
-            asked_at = clocks.now()
+            asked_at, was_fenced = clocks.now(), self._is_fenced
             epoch = 0 if self._held is None else self._held.epoch
             try:
                 beat = await self._line.beat(epoch)
@@ -286,6 +286,7 @@ class Keeper:
                 beat = None
             if self._held is not None and beat is not None and beat.is_renewed:
                 self._held = Tenure(epoch, asked_at)
+                self._is_fenced &= not was_fenced  # a database that forgot the other one's tenure
             self._others_work = beat is not None and not beat.is_vacant
             if beat is not None:
                 await self._make_way(asked_at, was_away=beat.was_away)

@@ -414,6 +414,14 @@ async def test_a_commit_that_finds_another_tenure_ends_the_work_whatever_the_clo
         await first.until(lambda: first.ends)
 
 
+async def test_who_was_fenced_works_on_where_a_fail_over_has_forgotten_the_other_tenure(url: str) -> None:
+    async with process(url, "first") as first:
+        async with first.keeper._turn:
+            first.keeper.fenced()
+        await first.keeper._look()
+        assert first.keeper.may_work()
+
+
 async def test_a_lease_that_a_clock_has_put_far_ahead_holds_nobody_up(url: str, postgres: Server) -> None:
     async with process(url, "gone") as gone:
         gone.keeper._timer.cancel()  # type: ignore[union-attr] # it stands still

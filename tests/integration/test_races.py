@@ -134,7 +134,7 @@ async def test_a_code_that_is_cancelled_while_plex_is_asked_is_not_asked_about_a
     asker._plex.ask = ask
     await world.press("Cancel")
     asked = world.asked()
-    await world.advance(300)
+    await world.advance(50)  # a given-up code is looked at after a minute
     assert world.asked() == asked
 
 
