@@ -107,7 +107,7 @@ async def test_an_end_whose_commit_nobody_heard_of_is_shown_soon(world: World, e
     assert len(lost) == 1
     assert "Nothing was stored" in world.card().text
     asked = world.asked()
-    await world.advance(60)
+    await world.advance(30)
     assert world.asked() == asked
 
 
