@@ -15,7 +15,7 @@ from plexlink import flow, tenure
 from plexlink import keeper as keepers
 from plexlink.bell import Bell
 from plexlink.clock import Clock
-from plexlink.community import ServerTouched
+from plexlink.community import Cause, ServerTouched, Standing
 from plexlink.errors import DatabaseInUseError, FencedError, StoreError, UnknownKeyError
 from plexlink.events import (
     AccessWanted,
@@ -571,7 +571,7 @@ class Drawing:
             raise FencedError("Another process has begun to work.")
         self.is_drawn.set()
 
-    tell = draw
+    tell = work_off = draw
 
 
 def a_worker(drawing: Any, *, unfenced: Any = None, may_work: Callable[[], bool] = lambda: True) -> Worker:
@@ -588,10 +588,10 @@ def a_worker(drawing: Any, *, unfenced: Any = None, may_work: Callable[[], bool]
         notices=drawing,
         health=nobody,
         access=nobody,
-        roles=nobody,
+        roles=drawing,
         audits=nobody,
         panels=nobody,
-        clock=nobody,
+        clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0),
         audit_days=1,
         may_work=may_work,
         fenced=lambda: None,
@@ -637,6 +637,28 @@ async def test_what_was_drawn_where_no_row_tells_of_it_is_drawn_over(url: str) -
         await late.work(Key(Kind.CARD, drawn.id))
         await worker.until(lambda: worker.heard)
         assert worker.heard == [replace(holder, shown_state=None)]
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+async def test_a_role_that_was_given_or_taken_while_another_process_began_is_looked_at_again(
+    url: str, *, is_wanted: bool
+) -> None:
+    async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
+        async with worker.ledger.change() as change:
+            roles = change.tx.memberships
+            await roles.want_in(42, {7: 70}, Cause.LINKED, NOW)
+            if not is_wanted:
+                await roles.unwant_in(7, 42, Cause.UNLINKED, NOW)
+            (membership,) = await roles.of(42)
+            await roles.settle(membership, Standing.SETTLED, NOW)
+        late = a_worker(Drawing(is_late=True), unfenced=overtaken.ledger)
+        worker.heard.clear()
+        await late.work(Key(Kind.ROLES, "7"))
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [ServerTouched(7)]
+        async with worker.ledger.change() as change:
+            (membership,) = await change.tx.memberships.of(42)
+            assert (membership.standing, membership.is_wanted) == (Standing.DOUBTED, is_wanted)
 
 
 async def test_what_was_due_while_a_process_slept_is_done_when_it_turns_out_that_it_works_on() -> None:

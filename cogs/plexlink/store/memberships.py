@@ -202,6 +202,18 @@ class MembershipRows:
             .values(standing=Standing.DOUBTED)
         )
 
+    async def doubt_recent(self, guild_id: int, *, since: datetime) -> None:
+        """Let everything in a server be looked at again that was settled since an instant, given or taken."""
+        await self._connection.execute(
+            update(memberships)
+            .where(
+                memberships.c.guild_id == guild_id,
+                memberships.c.standing == Standing.SETTLED,
+                memberships.c.at >= since,
+            )
+            .values(standing=Standing.DOUBTED)
+        )
+
     async def owe_again(self, membership: Membership) -> None:
         """Let what was looked at again, and may not be done, wait with what is owed."""
         await self._connection.execute(update(memberships).where(_as_read(membership)).values(standing=Standing.OWED))

@@ -52,6 +52,9 @@ _UNSURE_SECONDS = 5.0
 MESSAGES_KEPT = timedelta(days=30)
 """How long messages wait for a member who takes none and does not come."""
 
+_ROLES_DOUBTED = timedelta(hours=1)
+"""How long ago another process may have settled what one that slept, or was cut off, has just undone."""
+
 CARDS_KEPT = timedelta(days=2)
 """How long what is told on a card is kept: a sign-out's time and another day."""
 
@@ -241,7 +244,7 @@ class Worker:
             self._again(key, longest_seconds=_SWEEP_SECONDS)
 
     async def _outdate(self, key: Key) -> None:
-        """Let that be drawn again, by whoever works now, over which this process may have drawn something old."""
+        """Let that be done again, by whoever works now, over which this process may have done something old."""
         async with self._unfenced.change() as change:
             if key.kind is Kind.CARD and (drawn := self._presenter.uncommitted(key.id)) is not None:
                 await change.undo_drawing(*drawn)
@@ -249,6 +252,9 @@ class Worker:
                 await change.redraw(attempt)
             if key.kind is Kind.NOTICE and (notice := await change.tx.notices.get(key.id)) is not None:
                 await change.keep(replace(notice, shown=None))
+            if key.kind is Kind.ROLES:
+                await change.tx.memberships.doubt_recent(int(key.id), since=self._clock.now() - _ROLES_DOUBTED)
+                change.tell(ServerTouched(int(key.id)))
 
     async def _do(self, key: Key) -> None:
         match key.kind:
