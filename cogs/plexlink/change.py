@@ -201,11 +201,19 @@ class Change:
     async def undo_drawing(self, drawn: Attempt, place: Place) -> None:
         """Let that be true again over which an attempt was drawn, by a process that knew too little to commit it."""
         message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
+        is_told_of = message_id is not None and bool(await self.tx.notices.drawn_in(message_id))
         holder = await self.outdate(message_id)
-        if holder is None and place.lane is not Lane.DM and drawn.answer is not None:
+        newest = await self.newest(drawn.id)
+        if newest is None or (holder is not None and holder.id == drawn.id):
+            return
+        is_left_there = holder is None and not is_told_of and place.lane is not Lane.DM and drawn.answer is not None
+        if newest.place.lane is Lane.ANSWER and newest.answer is None:  # its end was told in an answer, to be forgotten
+            if is_left_there:
+                await self.surface(replace(newest, answer=drawn.answer, shown_state=None))
+            return
+        if is_left_there:
             await self._retire(drawn)
-        if holder is None or holder.id != drawn.id:
-            await self.redraw(drawn)
+        await self.redraw(newest)
 
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""

@@ -72,8 +72,9 @@ def _refuse(others: list[Process], shards: Shards) -> None:
 class Keeper:
     """Keep one process among the others; `begin` is the work, which it enters with a tenure and leaves without.
 
-    `rest` is what it does now and then while another one works; `learn` is told of Discord's time, by what others tell.
-    `replaced` is told when this process was away for so long that another one was let run the same shards.
+    `rest` is what it does when its work has ended, and now and then while another one works; `learn` is told of
+    Discord's time, by what others tell. `replaced` is told when this process was away for so long that another one
+    was let run the same shards.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class Keeper:
         """
         await self._line.beat(0)  # of two that start at once, the later one sees the other
         await self._wait_for_predecessor()
+        self._seen_at = clocks.now()
         self._bell.carry_with(self)
         await self._look()
         self._arm()
@@ -182,9 +184,8 @@ class Keeper:
             self._timer.cancel()
         async with self._turn:
             held = self._held
-            await self._end_work()
             try:
-                await self._rest()
+                await self._end_work()
                 if held is not None:
                     await self._line.release(held.epoch)
                     await self._line.ring(f"{self._line.id} {_VACANT}")
@@ -371,9 +372,15 @@ class Keeper:
     async def _end_work(self) -> None:
         self._held = None
         self._worker = None
-        await self._work.aclose()
-        self._reach.forget()
-        self._work = AsyncExitStack()
+        work, self._work = self._work, AsyncExitStack()
+        try:
+            await work.aclose()
+        finally:
+            self._reach.forget()
+            try:
+                await self._rest()
+            except StoreError as error:
+                _log.info("tenure.not_put_down: %s", error)
 
 
 def _is_new(attempt: Attempt) -> bool:

@@ -264,8 +264,10 @@ async def _working(
         await worker.start()
         yield worker
     finally:
-        await worker.stop()
-        stop_hearing()
+        try:
+            await worker.stop()
+        finally:
+            stop_hearing()
 
 
 def _safely(observe: Observe) -> Observe:

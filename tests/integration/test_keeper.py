@@ -31,13 +31,28 @@ from plexlink.events import (
 )
 from plexlink.keeper import Keeper
 from plexlink.ledger import Ledger
-from plexlink.models import Answer, Card, Finding, Health, Lane, Notice, Phase, Place, PlexServer, State, Topic, Verdict
+from plexlink.models import (
+    Answer,
+    Attempt,
+    Card,
+    Finding,
+    Health,
+    Lane,
+    Notice,
+    Phase,
+    Place,
+    PlexServer,
+    State,
+    Topic,
+    Verdict,
+)
 from plexlink.observations import Asked, Call, CardDrawn, Drawing, Outcome, unobserved
 from plexlink.plex import Pace
 from plexlink.reach import CUT_OFF_AFTER_SECONDS, Reach
 from plexlink.secret import Secret
 from plexlink.shards import NO_SHARDS, Shards
 from plexlink.store import Database, Store
+from plexlink.tenure import Tenure
 from plexlink.vitals import STUCK_AFTER_SECONDS, Jobs
 from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.hand import Hand
@@ -49,9 +64,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from plexlink.bell import Happened
-    from plexlink.models import Attempt
     from plexlink.observations import Observation
-    from plexlink.tenure import Fence
+    from plexlink.tenure import Beat, Fence
     from postgres import Server
 
 
@@ -268,7 +282,7 @@ async def test_a_standby_learns_discords_time_from_what_the_fronts_begin(url: st
         later = Answer(message_id=2, token=Secret("another"), at=NOW + timedelta(minutes=12))
         async with front.ledger.change() as change:
             await change.bring(began, later)
-        await worker.until(lambda: len(worker.heard) == 2)
+        await worker.until(lambda: any(isinstance(each, Attempt) and each.answer == later for each in worker.heard))
         assert worker.learned == [NOW], "that it began a while ago is no news"
 
 
@@ -385,10 +399,14 @@ async def test_that_it_was_away_is_not_forgotten_with_the_one_answer_that_says_s
 ) -> None:
     shards = Shards.parse("0-1/4")
     async with process(url, "first", shards) as first:
+        first.keeper._timer.cancel()  # type: ignore[union-attr] # it is looked when the test wants it
+        await first.keeper._end_work()
+        postgres.sql("DELETE FROM plexlink_tenure", url.rpartition("/")[2])
         await forget(postgres, url, "first")
         async with process(url, "second", shards) as second:
+            await second.keeper._leave_it(second.epochs[0], 0.0)
             beat = first.keeper._line.beat
-            with monkeypatch.context() as outage:
+            with monkeypatch.context() as outage, suppress(StoreError):
                 if lost == "the answer":
                     first.keeper._seen_at -= 60  # as its clock has it
                     outage.setattr(first.keeper._line, "beat", failing)
@@ -402,13 +420,17 @@ async def test_that_it_was_away_is_not_forgotten_with_the_one_answer_that_says_s
 
 
 async def test_a_commit_that_finds_another_tenure_ends_the_work_whatever_the_clock_says(
-    url: str, postgres: Server
+    url: str, postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with process(url, "first") as first, process(url, "second") as second:
+        first.keeper._timer.cancel()  # type: ignore[union-attr] # nobody tells it
         postgres.sql("UPDATE plexlink_tenure SET leased_until = now() - interval '1 minute'", url.rpartition("/")[2])
         await second.keeper._look()
         assert second.epochs == [2]
-        assert first.keeper.may_work(), "nobody has told it"
+        now = tenure.now()
+        monkeypatch.setattr(tenure, "now", lambda: now)
+        first.keeper._held = Tenure(1, now)
+        assert first.keeper.may_work()
         first.keeper.fenced()
         assert not first.keeper.may_work()
         await first.until(lambda: first.ends)
@@ -430,14 +452,25 @@ async def test_a_lease_that_a_clock_has_put_far_ahead_holds_nobody_up(url: str, 
             assert second.epochs == [2]
 
 
-async def test_who_is_told_something_while_it_looks_looks_once_more(url: str) -> None:
+async def test_who_is_told_something_while_it_looks_looks_once_more(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with process(url, "first") as first, process(url, "second") as second:
-        async with second.keeper._turn:
-            await first.keeper.stop()
-            while not second.keeper._looks_again:  # noqa: ASYNC110 - told by the database
-                await asyncio.sleep(0.01)
         second.keeper._timer.cancel()  # type: ignore[union-attr] # it is not the next beat that brings it
-        await second.keeper._beat()
+        beat, has_looked, goes_on = second.keeper._line.beat, asyncio.Event(), asyncio.Event()
+
+        async def beat_slowly(epoch: int) -> Beat:
+            found = await beat(epoch)
+            has_looked.set()
+            await goes_on.wait()
+            return found
+
+        monkeypatch.setattr(second.keeper._line, "beat", beat_slowly)
+        looking = asyncio.create_task(second.keeper._beat())
+        await has_looked.wait()
+        await first.keeper.stop()
+        while not second.keeper._looks_again:  # noqa: ASYNC110 - told by the database
+            await asyncio.sleep(0.01)
+        goes_on.set()
+        await looking
         await second.until(lambda: second.epochs)
 
 
@@ -447,7 +480,7 @@ async def test_who_has_stopped_takes_no_tenure_with_it(url: str) -> None:
             pass
         await first.keeper.stop()
         await second.keeper._beat()
-        assert second.epochs == []
+        assert second.keeper._held is None
 
 
 async def test_one_token_that_cannot_be_put_down_holds_up_no_other(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -561,9 +594,9 @@ class Drawing:
     def __init__(self, *, is_late: bool = False) -> None:
         self._is_late = is_late
         self.is_drawn = asyncio.Event()
-        self.drawn: tuple[Attempt, Place] | None = None
+        self.drawn: Any = None
 
-    def uncommitted(self, _: str) -> tuple[Attempt, Place] | None:
+    def uncommitted(self, _: object) -> Any:
         return self.drawn
 
     async def draw(self, _: str) -> None:
@@ -632,11 +665,35 @@ async def test_what_was_drawn_where_no_row_tells_of_it_is_drawn_over(url: str) -
         (notice,) = worker.heard
         assert isinstance(notice, Notice)
         assert (notice.topic, notice.answer, notice.place) == (Topic.RETIRED, answer, Place(lane=Lane.ANSWER))
+        await settle(worker, told=notice)
+        async with worker.ledger.change() as change:
+            await change.surface(replace(gone, place=Place(lane=Lane.ANSWER)))
+        worker.heard.clear()
+        drawing.drawn = drawn, Place(lane=Lane.ANSWER)
+        await late.work(Key(Kind.CARD, drawn.id))
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [replace(gone, place=Place(lane=Lane.ANSWER), answer=answer, shown_state=None)], (
+            "its end had been told there"
+        )
+        unlinking = replace(a_notice(), answer=answer, place=Place(lane=Lane.ANSWER), shown=Phase.SIGNING_OUT)
+        async with worker.ledger.change() as change:
+            await change.surface(gone)
+            await change.tx.notices.add(unlinking)
+        worker.heard.clear()
+        await late.work(Key(Kind.CARD, drawn.id))
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [replace(unlinking, shown=None)], "what is told there meanwhile is told again"
         worker.heard.clear()
         drawing.drawn = drawn, Place(lane=Lane.DM, message_id=2)
         await late.work(Key(Kind.CARD, drawn.id))
         await worker.until(lambda: worker.heard)
         assert worker.heard == [replace(holder, shown_state=None)]
+
+
+async def settle(worker: Process, *, told: Notice) -> None:
+    """Let a notice have been told."""
+    async with worker.ledger.change() as change:
+        await change.tx.notices.remove([told.id])
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
@@ -651,7 +708,9 @@ async def test_a_role_that_was_given_or_taken_while_another_process_began_is_loo
                 await roles.unwant_in(7, 42, Cause.UNLINKED, NOW)
             (membership,) = await roles.of(42)
             await roles.settle(membership, Standing.SETTLED, NOW)
-        late = a_worker(Drawing(is_late=True), unfenced=overtaken.ledger)
+        drawing = Drawing(is_late=True)
+        drawing.drawn = membership
+        late = a_worker(drawing, unfenced=overtaken.ledger)
         worker.heard.clear()
         await late.work(Key(Kind.ROLES, "7"))
         await worker.until(lambda: worker.heard)

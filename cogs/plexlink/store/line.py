@@ -39,7 +39,7 @@ WITH seen AS (
 )
 SELECT (SELECT started_at FROM seen), EXISTS (SELECT FROM renewed) AS is_renewed,
     NOT EXISTS (
-        SELECT FROM plexlink_processes WHERE id = $1 AND seen_at >= clock_timestamp() - make_interval(secs => $8)
+        SELECT FROM plexlink_processes WHERE id = $1 AND abs(extract(epoch FROM clock_timestamp() - seen_at)) <= $8
     ) AS was_away,
     NOT EXISTS (
         SELECT FROM plexlink_tenure
@@ -148,13 +148,16 @@ class Line:
         return Beat(is_renewed=row["is_renewed"], is_vacant=row["is_vacant"], was_away=row["was_away"])
 
     async def claim(self) -> int | None:
-        """Take the tenure if nobody holds it, while no transaction is under way; return its epoch."""
+        """Take the tenure if nobody holds it, while no transaction is under way; return its epoch.
+
+        Nothing comes of it while somebody stands still in a transaction, who is ended.
+        """
         async with self._ready() as connection:
             try:
                 return await self._claim(connection)
             except asyncpg.LockNotAvailableError:
                 await connection.execute(END_WHO_STANDS_STILL)
-                return await self._claim(connection)
+                return None
 
     async def _claim(self, connection: asyncpg.Connection) -> int | None:
         async with connection.transaction(isolation="read_committed"):

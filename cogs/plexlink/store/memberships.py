@@ -202,17 +202,10 @@ class MembershipRows:
             .values(standing=Standing.DOUBTED)
         )
 
-    async def doubt_recent(self, guild_id: int, *, since: datetime) -> None:
-        """Let everything in a server be looked at again that was settled since an instant, given or taken."""
-        await self._connection.execute(
-            update(memberships)
-            .where(
-                memberships.c.guild_id == guild_id,
-                memberships.c.standing == Standing.SETTLED,
-                memberships.c.at >= since,
-            )
-            .values(standing=Standing.DOUBTED)
-        )
+    async def doubt_settled(self, membership_id: int) -> None:
+        """Let one be looked at again that is thought to be settled, given or taken."""
+        is_meant = and_(memberships.c.id == membership_id, memberships.c.standing == Standing.SETTLED)
+        await self._connection.execute(update(memberships).where(is_meant).values(standing=Standing.DOUBTED))
 
     async def owe_again(self, membership: Membership) -> None:
         """Let what was looked at again, and may not be done, wait with what is owed."""
@@ -256,7 +249,7 @@ class MembershipRows:
 
     async def forget(self, user_id: int) -> None:
         """Delete where a member is, but for the roles that are still to be taken away."""
-        is_owed = and_(memberships.c.is_wanted.is_(False), memberships.c.standing == Standing.OWED)
+        is_owed = and_(memberships.c.is_wanted.is_(False), memberships.c.standing.in_(_UNTIL_TOLD))
         await self._connection.execute(delete(memberships).where(memberships.c.user_id == user_id, ~is_owed))
 
     async def prune(self, taken_before: datetime) -> None:

@@ -75,7 +75,7 @@ WHERE locktype = 'advisory' AND granted AND datname = current_database() AND obj
 """The server's own limit begins when a statement is over. The driver sends a new one in two parts, and whoever is
 frozen between them, or cut off, would hold all others up for as long."""
 
-_END_WHO_STANDS_STILL = text(END_WHO_STANDS_STILL.replace("::", r"\:\:"))
+_END_WHO_STANDS_STILL = text(END_WHO_STANDS_STILL)
 
 _WRITES_NOTHING_NEW = "DELETE FROM plexlink_keys WHERE false"
 _CHANGES = ("INSERT", "UPDATE", "DELETE")

@@ -155,13 +155,8 @@ class Asker:
         self._inquiries.hurry(attempt.id)
 
     async def stop(self) -> None:
-        """Wait a moment for late answers, and commit the tokens that came with them."""
+        """Wait a moment for late answers; the tokens that come with them are in the hand, which outlives the work."""
         await self._inquiries.stop()
-        for attempt, _ in list(self._in_hand.values()):
-            try:
-                await self._keep(attempt, tells=False)
-            except (StaleAttemptError, IllegalTransitionError, StoreError) as error:
-                _log.info("link.not_kept attempt=%s: %s", attempt.id, error)
 
     async def close(self, attempt_id: str) -> None:
         """Let an attempt that has waited for its code for too long be ended now; that takes no request."""

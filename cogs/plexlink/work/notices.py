@@ -193,7 +193,7 @@ def _gone_with(memberships: Sequence[Membership], notice: Notice) -> tuple[Membe
         if each.role_id is not None
         and not each.is_wanted
         and each.cause in {Cause.UNLINKED, Cause.FORGOTTEN}
-        and each.standing in {Standing.OWED, Standing.SETTLED}
+        and each.standing in {Standing.OWED, Standing.SETTLED, Standing.DOUBTED}
         and each.at >= notice.at
     )
 

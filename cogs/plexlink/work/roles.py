@@ -76,11 +76,16 @@ class Roles:
         self._objected: defaultdict[int, set[int]] = defaultdict(set)
         self._looks_at: dict[int, float] = {}
         self._next_look_at = 0.0
+        self._seen_to: dict[int, Membership] = {}
 
     def hear(self, guild_id: int) -> None:
         """Plan what a server is owed."""
         self._objected.pop(guild_id, None)
         self._agenda.put_sooner(_key(guild_id), Purpose.FREE)
+
+    def uncommitted(self, guild_id: int) -> Membership | None:
+        """Return whose role was, or may have been, given or taken without that being committed."""
+        return self._seen_to.get(guild_id)
 
     async def find(self, change: Change) -> None:
         """Plan what all servers are owed, and let go what is too old."""
@@ -143,6 +148,7 @@ class Roles:
         if wait > 0:
             self._agenda.put(_key(guild_id), Purpose.FREE, wait)
             return
+        self._seen_to[guild_id] = membership
         try:
             kept = await self._keeper.see_to(
                 guild_id=guild_id,
@@ -158,6 +164,7 @@ class Roles:
                 await self._object(change, membership, kept)
             else:
                 await self._settle(change, membership, kept)
+        self._seen_to.pop(guild_id, None)
         self._agenda.put(_key(guild_id), Purpose.FREE)
 
     def _turn(self, membership: Membership) -> float:

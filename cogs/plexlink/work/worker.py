@@ -52,9 +52,6 @@ _UNSURE_SECONDS = 5.0
 MESSAGES_KEPT = timedelta(days=30)
 """How long messages wait for a member who takes none and does not come."""
 
-_ROLES_DOUBTED = timedelta(hours=1)
-"""How long ago another process may have settled what one that slept, or was cut off, has just undone."""
-
 CARDS_KEPT = timedelta(days=2)
 """How long what is told on a card is kept: a sign-out's time and another day."""
 
@@ -252,8 +249,8 @@ class Worker:
                 await change.redraw(attempt)
             if key.kind is Kind.NOTICE and (notice := await change.tx.notices.get(key.id)) is not None:
                 await change.keep(replace(notice, shown=None))
-            if key.kind is Kind.ROLES:
-                await change.tx.memberships.doubt_recent(int(key.id), since=self._clock.now() - _ROLES_DOUBTED)
+            if key.kind is Kind.ROLES and (seen_to := self._roles.uncommitted(int(key.id))) is not None:
+                await change.tx.memberships.doubt_settled(seen_to.id)
                 change.tell(ServerTouched(int(key.id)))
 
     async def _do(self, key: Key) -> None:
