@@ -79,6 +79,19 @@ async def test_a_token_of_a_given_up_code_that_could_not_be_kept_is_kept_when_th
     assert not world.plex.is_alive(token)
 
 
+async def test_who_begins_to_work_looks_at_given_up_codes_soon_however_short_the_work_before_it_was(
+    world: World,
+) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    token = world.approve()
+    await world.advance(30)
+    await world.stop()
+    await world.start()
+    await world.advance(30)
+    assert not world.plex.is_alive(token)
+
+
 async def cannot(*_: object) -> None:
     raise StoreUnavailableError("The database is away.")
 

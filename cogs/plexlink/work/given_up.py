@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _FIRST_LOOK_SECONDS = 60.0
+_LOOKS_ANEW_SECONDS = 10.0
+"""When a process looks first that has just begun to work: nobody knows whether the one before it did."""
+
 _LOOKS_BEFORE = timedelta(seconds=30)
 """How long before its end a code is asked about: time for others who are in line, and to ask again."""
 
@@ -52,14 +55,18 @@ class GivenUpCodes:
         self._looked_late: set[str] = set()
 
     def hear(self, given_up: GivenUp) -> None:
-        """Plan the first question about a code."""
-        if not self._agenda.is_planned(Key(Kind.GIVEN_UP, given_up.id)):
-            self._plan(given_up.id, given_up.deadline_at - self._clock.now(), within_seconds=_FIRST_LOOK_SECONDS)
+        """Plan the first question about a code that was just given up."""
+        self._begin(given_up, _FIRST_LOOK_SECONDS)
 
     async def find(self, change: Change) -> None:
         """Plan a question about every given-up code."""
         for given_up in await change.tx.given_up.all():
-            self.hear(given_up)
+            self._begin(given_up, _LOOKS_ANEW_SECONDS)
+
+    def _begin(self, given_up: GivenUp, within_seconds: float) -> None:
+        if not self._agenda.is_planned(Key(Kind.GIVEN_UP, given_up.id)):
+            left = given_up.deadline_at - self._clock.now()
+            self._plan(given_up.id, left, within_seconds=within_seconds)
 
     async def look(self, attempt_id: str) -> None:
         """Ask about one code; sign its token out if there is one."""
