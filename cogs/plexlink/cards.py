@@ -11,7 +11,7 @@ from .models import Card, Lane, Reason, State
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .models import Attempt
+    from .models import Answer, Attempt, Place
 
 ANSWER_CLOSES = timedelta(minutes=14, seconds=20)
 """An ephemeral card ends itself before Discord forbids editing it, 15 minutes after the interaction."""
@@ -75,6 +75,11 @@ def changes_at(attempt: Attempt, now: datetime) -> datetime | None:
     if attempt.state is State.PENDING and attempt.place.lane is Lane.ANSWER and attempt.answer is not None:
         moments.append(attempt.answer.at + ANSWER_CLOSES)
     return min((moment for moment in moments if moment > now), default=None)
+
+
+def message_at(place: Place, answer: Answer | None) -> int | None:
+    """Return the id of the message that is drawn on, if there is one."""
+    return place.message_id or (answer.message_id if answer else None)
 
 
 def has_left(attempt: Attempt) -> bool:

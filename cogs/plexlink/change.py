@@ -138,7 +138,7 @@ class Change:
         """Keep what a press tells of the card's place: a newer interaction with it, or where the message is."""
         if wish.origin is Origin.ANSWER and attempt.place.lane is not Lane.DM:
             has_moved = attempt.answer is not None and attempt.answer.message_id != wish.answer.message_id
-            return attempt if has_moved else await self.surface(replace(attempt, answer=wish.answer))
+            return attempt if has_moved else await self.surface(_in_answer(attempt, wish.answer))
         if wish.origin is Origin.CARD and attempt.place.lane is None:
             # The message was sent, but its place was not committed before a crash.
             return await self.surface(replace(attempt, place=wish.place))
@@ -166,14 +166,14 @@ class Change:
     async def bring(self, attempt: Attempt, answer: Answer) -> None:
         """Let an open attempt's card, or the way to it, be in a newer answer, and tell so in the older one."""
         if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
-            await self._retire(attempt)
-        brought = replace(attempt, answer=answer, shown_state=None)
+            await self._retire(attempt.answer, attempt.user_id)
+        brought = replace(_in_answer(attempt, answer), shown_state=None)
         await self._take(brought)
         await self.surface(brought)
 
-    async def _retire(self, attempt: Attempt) -> None:
+    async def _retire(self, answer: Answer, user_id: int) -> None:
         """Let an answer be told that the card which it was to show or to point to is not to be found there."""
-        await self.notify(attempt.user_id, Topic.RETIRED, place=Place(lane=Lane.ANSWER), answer=attempt.answer)
+        await self.notify(user_id, Topic.RETIRED, place=answer.place, answer=answer)
 
     async def _take(self, attempt: Attempt) -> None:
         """Let an attempt's messages be its alone: ends that were still to be shown there are not, nor that it moved."""
@@ -189,31 +189,43 @@ class Change:
         told = [notice for message_id in messages + answers for notice in await self.tx.notices.drawn_in(message_id)]
         await self.tx.notices.remove([notice.id for notice in told if notice.topic is Topic.RETIRED])
 
-    async def outdate(self, message_id: int | None) -> Attempt | None:
-        """Let that be drawn again over which something else was drawn; return the attempt which has the message."""
+    async def outdate(self, message_id: int | None, *, through: Answer | None = None) -> Attempt | None:
+        """Let that be drawn again over which something else was drawn; return the attempt which has the message.
+
+        An answer in which an end was told is forgotten: it is drawn again `through` another way to it.
+        """
         if message_id is None:
             return None
         for notice in await self.tx.notices.drawn_in(message_id):
             await self.keep(replace(notice, shown=None))
         attempt = await self.tx.attempts.shown_in(message_id)
+        if attempt is not None and attempt.place.lane is Lane.ANSWER and attempt.answer is None:
+            if through is None:
+                return attempt
+            attempt = replace(attempt, answer=through)
         return None if attempt is None else await self.surface(replace(attempt, shown_state=None))
 
+    async def drawn_over(self, place: Place, answer: Answer | None, user_id: int) -> Attempt | None:
+        """Let a message be true again in which was drawn what has left it; return the attempt that has it.
+
+        An answer of which nothing more is known is told that its card is elsewhere.
+        """
+        message_id = cards.message_at(place, answer)
+        holder = await self.outdate(message_id, through=answer)
+        is_known = holder is not None or message_id is None or await self.tx.notices.drawn_in(message_id)
+        if not is_known and place.lane is not Lane.DM and answer is not None:
+            await self._retire(answer, user_id)
+        return holder
+
     async def undo_drawing(self, drawn: Attempt, place: Place) -> None:
-        """Let that be true again over which an attempt was drawn, by a process that knew too little to commit it."""
-        message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
-        is_told_of = message_id is not None and bool(await self.tx.notices.drawn_in(message_id))
-        holder = await self.outdate(message_id)
+        """Let that be true again over which an attempt was drawn by a process that knew too little to commit it.
+
+        A direct message of which nobody else knows is the attempt's.
+        """
+        holder = await self.drawn_over(place, drawn.answer, drawn.user_id)
         newest = await self.newest(drawn.id)
-        if newest is None or (holder is not None and holder.id == drawn.id):
-            return
-        is_left_there = holder is None and not is_told_of and place.lane is not Lane.DM and drawn.answer is not None
-        if newest.place.lane is Lane.ANSWER and newest.answer is None:  # its end was told in an answer, to be forgotten
-            if is_left_there:
-                await self.surface(replace(newest, answer=drawn.answer, shown_state=None))
-            return
-        if is_left_there:
-            await self._retire(drawn)
-        await self.redraw(newest)
+        if holder is None and place.lane is Lane.DM and newest is not None and newest.place.lane is not Lane.DM:
+            await self.surface(replace(newest, place=place, shown_state=None))
 
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""
@@ -244,10 +256,16 @@ class Change:
         former = await self.newest(attempt_id)
         if former is not None:
             if former.place.lane is Lane.DM and former.answer is not None:
-                await self._retire(former)
+                await self._retire(former.answer, former.user_id)
             card = cards.card_for(former, self._clock.now())
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
         return former
+
+    async def _leave(self, answer: Answer) -> None:
+        """Leave an answer to something else in which the end of an attempt was told."""
+        for former in await self.tx.attempts.with_card_in([answer.message_id]):
+            if former.place.lane is Lane.ANSWER and flow.is_over(former):
+                await self.part_from_card(former.id)
 
     async def forget_attempts(self, user_id: int) -> None:
         """End the member's open attempt, and delete all of them, those with a card as soon as it tells nothing more.
@@ -299,6 +317,8 @@ class Change:
     async def end_link(self, link: Link, reason: Reason, *, place: Place, answer: Answer | None) -> None:
         """Erase a link as `remove_link` does, and tell at `place` how signing it out goes."""
         sign_out_id = await self.remove_link(link, reason)
+        if answer is not None:
+            await self._leave(answer)
         await self.notify(
             link.user_id,
             Topic.UNLINKING,
@@ -455,6 +475,11 @@ class Change:
         await self.tx.sign_outs.add(sign_out)
         self.tell(sign_out)
         return sign_out.id
+
+
+def _in_answer(attempt: Attempt, answer: Answer) -> Attempt:
+    """Return an attempt whose card, or the way to it, is in an answer."""
+    return replace(attempt, answer=answer, place=answer.place if attempt.place.lane is Lane.ANSWER else attempt.place)
 
 
 def _given_up(attempt: Attempt) -> GivenUp | None:

@@ -161,8 +161,7 @@ class Ledger:
             newest = await change.newest(drawn.id)
             if newest is not None and not cards.has_left(newest):
                 return await change.surface(see(newest))
-            message_id = place.message_id or (drawn.answer.message_id if drawn.answer else None)
-            return await change.outdate(message_id) or newest or drawn
+            return await change.drawn_over(place, drawn.answer, drawn.user_id) or newest or drawn
 
     async def drawable(self, attempt_id: str) -> Drawable | None:
         """Return an attempt as it is now, with what stands on its card besides."""

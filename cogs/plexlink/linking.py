@@ -120,7 +120,7 @@ class Linking:
 
         """
         async with self._ledger.change() as change:
-            await change.outdate(wish.answer.message_id)
+            await change.outdate(wish.answer.message_id, through=wish.answer)
 
     async def _begin_or_find(self, decide: Callable[[Change], Awaitable[_T]]) -> _T:
         try:

@@ -151,7 +151,10 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a card is: nowhere yet, in a direct message, or in the ephemeral answer."""
+    """Where a card is: nowhere yet, in a direct message, or in the ephemeral answer.
+
+    Of an answer that an earlier release filled, the message is not known.
+    """
 
     lane: Lane | None = None
     channel_id: int | None = None
@@ -165,6 +168,11 @@ class Answer:
     message_id: int
     token: Secret
     at: datetime
+
+    @property
+    def place(self) -> Place:
+        """Return where a card is that fills this answer."""
+        return Place(lane=Lane.ANSWER, message_id=self.message_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -417,4 +425,4 @@ class Wish:
     @property
     def card(self) -> Place:
         """Return where a card is drawn that answers this wish."""
-        return self.place if self.origin is Origin.CARD else Place(lane=Lane.ANSWER)
+        return self.place if self.origin is Origin.CARD else self.answer.place

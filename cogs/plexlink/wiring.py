@@ -177,13 +177,13 @@ async def _work(
     hand = Hand()
 
     def begin(fence: Fence) -> AbstractAsyncContextManager[Worker]:
-        return _working(ground, store.fenced(fence), ledger, hand, may_work=keeper.may_work, fenced=keeper.fenced)
+        return _working(ground, store.fenced(fence), hand, may_work=keeper.may_work, fenced=keeper.fenced)
 
     shards = shards_of(ground.bot)
     line = database.line(host=socket.gethostname(), shards=str(shards), version=VERSION)
     if line is None:
         try:
-            async with _working(ground, store, ledger, hand) as worker:
+            async with _working(ground, store, hand) as worker:
                 yield worker
         finally:
             with suppress(PlexLinkError):  # the store has said what is wrong
@@ -212,7 +212,6 @@ async def _work(
 async def _working(
     ground: _Ground,
     store: Store,
-    unfenced: Ledger,
     hand: Hand,
     *,
     may_work: Callable[[], bool] = lambda: True,
@@ -224,7 +223,13 @@ async def _working(
     ledger = Ledger(store=store, clock=clock, bell=bell, observe=ground.observe)
     agenda, turns = Agenda(pace=ground.pace), Turns()
     presenter = Presenter(
-        ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, observe=ground.observe
+        ledger=ledger,
+        agenda=agenda,
+        notifier=notifier,
+        turns=turns,
+        clock=clock,
+        hand=hand,
+        observe=ground.observe,
     )
     worker = Worker(
         ledger=ledger,
@@ -241,7 +246,7 @@ async def _working(
         presenter=presenter,
         sign_outs=SignOuts(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
         given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock, hand=hand),
-        notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
+        notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, hand=hand),
         health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         access=AccessCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         roles=Roles(
@@ -249,6 +254,7 @@ async def _working(
             agenda=agenda,
             keeper=DiscordRoles(guilds=guilds),
             clock=clock,
+            hand=hand,
             grace=settings.role_grace,
         ),
         audits=Audits(ledger=ledger, agenda=agenda, channel=DiscordAudits(guilds=guilds), clock=clock),
@@ -256,7 +262,6 @@ async def _working(
         clock=clock,
         audit_days=settings.audit_days,
         may_work=may_work,
-        unfenced=unfenced,
         fenced=fenced,
     )
     stop_hearing = bell.listen(worker.hear)

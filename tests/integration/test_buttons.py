@@ -144,6 +144,25 @@ def _replace(parts: object, old: str, new: str) -> None:
             _replace(part, old, new)
 
 
+async def test_presses_that_come_late_bring_no_card_back_into_an_answer_that_another_one_has(world: World) -> None:
+    world.close_dms()
+    card = (await world.plexlink()).response
+    await world.alice.click(card, label="Cancel")
+    await world.advance(1)
+    await world.alice.click(card, label="Start again")
+    await world.advance(4)
+    world.approve()
+    await world.advance(6)
+    assert "Linked as alice" in Card(card).text
+    first, second = (row["id"] for row in world.rows("attempts"))
+    await _forge(world, world.alice, card, "Status", f"plexlink:new:{first}")
+    await world.advance(4)
+    assert f"`{world.pin().code}`" in Card(card).text
+    await _forge(world, world.alice, card, "I've approved it", f"plexlink:check:{second}")
+    await world.advance(4)
+    assert f"`{world.pin().code}`" in Card(card).text, "the one that is linked does not come back"
+
+
 @pytest.mark.parametrize("label", ["New code", "I've approved it"])
 async def test_a_press_that_comes_after_the_approval_shows_what_is_true(world: World, label: str) -> None:
     await world.plexlink()

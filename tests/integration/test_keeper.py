@@ -16,7 +16,7 @@ from plexlink import keeper as keepers
 from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.community import Cause, ServerTouched, Standing
-from plexlink.errors import DatabaseInUseError, FencedError, StoreError, UnknownKeyError
+from plexlink.errors import DatabaseInUseError, FencedError, StoreError, StoreUnavailableError, UnknownKeyError
 from plexlink.events import (
     AccessWanted,
     Checked,
@@ -589,39 +589,29 @@ async def test_a_line_that_breaks_is_made_anew_and_what_was_missed_is_looked_for
 
 
 class Drawing:
-    """Somebody who draws; with `is_late` for so long that another process works by the time it is done."""
+    """Somebody who draws."""
 
-    def __init__(self, *, is_late: bool = False) -> None:
-        self._is_late = is_late
+    def __init__(self) -> None:
         self.is_drawn = asyncio.Event()
-        self.drawn: Any = None
-
-    def uncommitted(self, _: object) -> Any:
-        return self.drawn
 
     async def draw(self, _: str) -> None:
-        if self._is_late:
-            raise FencedError("Another process has begun to work.")
         self.is_drawn.set()
 
-    tell = work_off = draw
 
-
-def a_worker(drawing: Any, *, unfenced: Any = None, may_work: Callable[[], bool] = lambda: True) -> Worker:
+def a_worker(drawing: Any, *, may_work: Callable[[], bool]) -> Worker:
     """Return one who can draw and nothing else."""
     nobody: Any = None
     return Worker(
         ledger=nobody,
-        unfenced=unfenced,
         agenda=Agenda(pace=Pace(1.0)),
         asker=nobody,
         presenter=drawing,
         sign_outs=nobody,
         given_up=nobody,
-        notices=drawing,
+        notices=nobody,
         health=nobody,
         access=nobody,
-        roles=drawing,
+        roles=nobody,
         audits=nobody,
         panels=nobody,
         clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0),
@@ -633,67 +623,92 @@ def a_worker(drawing: Any, *, unfenced: Any = None, may_work: Callable[[], bool]
 
 async def test_what_was_drawn_while_another_process_began_is_drawn_again_by_that_one(url: str) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
-        attempt = begun(shown_state=Card.QUEUED, answer=Answer(message_id=1, token=Secret("interaction"), at=NOW))
+        attempt = begun(shown_state=Card.QUEUED, answer=ANSWER)
         notice = replace(a_notice(), shown=Phase.SIGNING_OUT)
         async with worker.ledger.change() as change:
             await change.add(attempt)
             await change.tx.notices.add(notice)
-        late = a_worker(Drawing(is_late=True), unfenced=overtaken.ledger)
         worker.heard.clear()
-        await late.work(Key(Kind.CARD, attempt.id))
-        await late.work(Key(Kind.NOTICE, notice.id))
+        hand = Hand(cards={attempt.id: (attempt, Card.QUEUED, Place())}, notices={notice.id: notice})
+        await hand.put_down(overtaken.ledger)
+        assert hand == Hand()
         await worker.until(lambda: len(worker.heard) >= 2)
         assert worker.heard == [replace(attempt, shown_state=None), replace(notice, shown=None)]
 
 
-async def test_what_was_drawn_where_no_row_tells_of_it_is_drawn_over(url: str) -> None:
-    """It was frozen; the one that worked gave the card to a message, the answer its word, and the member cancelled."""
+ANSWER = Answer(message_id=1, token=Secret("interaction"), at=NOW)
+DM = Place(lane=Lane.DM, channel_id=1, message_id=2)
+DRAWN = begun(answer=ANSWER)
+ENDED = replace(DRAWN, state=State.CANCELLED, ended_at=NOW, shown_state=Card.CANCELLED)
+LEFT = replace(ENDED, answer=None)
+SUCCESSOR = begun(shown_state=Card.WAITING, answer=ANSWER)
+TOLD_IN_ANSWER = replace(LEFT, place=ANSWER.place)
+LINKED = begun(state=State.LINKED, ended_at=NOW, shown_state=Card.LINKED, place=ANSWER.place)
+UNLINKING = replace(a_notice(), place=ANSWER.place, answer=ANSWER, shown=Phase.SIGNING_OUT)
+
+
+@pytest.mark.parametrize(
+    ("rows", "place", "redrawn"),
+    [
+        ([LEFT, SUCCESSOR], ANSWER.place, replace(SUCCESSOR, shown_state=None)),
+        ([TOLD_IN_ANSWER], ANSWER.place, replace(TOLD_IN_ANSWER, shown_state=None, answer=ANSWER)),
+        ([LEFT, LINKED], ANSWER.place, replace(LINKED, shown_state=None, answer=ANSWER)),
+        ([LEFT, UNLINKING], ANSWER.place, replace(UNLINKING, shown=None)),
+        ([LEFT], DM, replace(LEFT, shown_state=None, place=DM)),
+        ([replace(DRAWN, place=DM)], DM, replace(DRAWN, place=DM, shown_state=None)),
+        ([TOLD_IN_ANSWER], DM, replace(TOLD_IN_ANSWER, shown_state=None, place=DM)),
+    ],
+    ids=["its successor", "its own end", "another end", "a notice", "nothing", "itself", "its end elsewhere"],
+)
+async def test_a_message_that_was_drawn_over_by_a_process_that_knew_too_little_is_true_again(
+    url: str, rows: list[Attempt | Notice], place: Place, redrawn: Happened
+) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
-        answer = Answer(message_id=1, token=Secret("interaction"), at=NOW)
-        drawn = begun(state=State.PENDING, answer=answer)
-        gone = replace(drawn, state=State.CANCELLED, ended_at=NOW, shown_state=Card.CANCELLED, answer=None)
-        holder = begun(43, shown_state=Card.QUEUED, place=Place(lane=Lane.DM, message_id=2))
-        async with worker.ledger.change() as change:
-            await change.add(gone)
-            await change.add(holder)
-        drawing = Drawing(is_late=True)
-        late = a_worker(drawing, unfenced=overtaken.ledger)
-        worker.heard.clear()
-        drawing.drawn = drawn, Place(lane=Lane.ANSWER)
-        await late.work(Key(Kind.CARD, drawn.id))
+        await keep(worker, rows)
+        await Hand(cards={DRAWN.id: (DRAWN, Card.WAITING, place)}).put_down(overtaken.ledger)
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [redrawn]
+
+
+async def test_an_answer_of_which_no_row_tells_says_after_a_late_drawing_that_its_card_is_elsewhere(url: str) -> None:
+    async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
+        await keep(worker, [LEFT])
+        await Hand(cards={DRAWN.id: (DRAWN, Card.WAITING, ANSWER.place)}).put_down(overtaken.ledger)
         await worker.until(lambda: worker.heard)
         (notice,) = worker.heard
         assert isinstance(notice, Notice)
-        assert (notice.topic, notice.answer, notice.place) == (Topic.RETIRED, answer, Place(lane=Lane.ANSWER))
-        await settle(worker, told=notice)
-        async with worker.ledger.change() as change:
-            await change.surface(replace(gone, place=Place(lane=Lane.ANSWER)))
-        worker.heard.clear()
-        drawing.drawn = drawn, Place(lane=Lane.ANSWER)
-        await late.work(Key(Kind.CARD, drawn.id))
-        await worker.until(lambda: worker.heard)
-        assert worker.heard == [replace(gone, place=Place(lane=Lane.ANSWER), answer=answer, shown_state=None)], (
-            "its end had been told there"
-        )
-        unlinking = replace(a_notice(), answer=answer, place=Place(lane=Lane.ANSWER), shown=Phase.SIGNING_OUT)
-        async with worker.ledger.change() as change:
-            await change.surface(gone)
-            await change.tx.notices.add(unlinking)
-        worker.heard.clear()
-        await late.work(Key(Kind.CARD, drawn.id))
-        await worker.until(lambda: worker.heard)
-        assert worker.heard == [replace(unlinking, shown=None)], "what is told there meanwhile is told again"
-        worker.heard.clear()
-        drawing.drawn = drawn, Place(lane=Lane.DM, message_id=2)
-        await late.work(Key(Kind.CARD, drawn.id))
-        await worker.until(lambda: worker.heard)
-        assert worker.heard == [replace(holder, shown_state=None)]
+        assert (notice.topic, notice.answer, notice.place) == (Topic.RETIRED, ANSWER, ANSWER.place)
 
 
-async def settle(worker: Process, *, told: Notice) -> None:
-    """Let a notice have been told."""
+async def test_a_notice_whose_end_was_told_is_not_left_over_what_has_its_message(url: str) -> None:
+    async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
+        await keep(worker, [SUCCESSOR])
+        await Hand(notices={UNLINKING.id: UNLINKING}).put_down(overtaken.ledger)
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [replace(SUCCESSOR, shown_state=None)]
+
+
+async def test_what_cannot_be_undone_now_is_undone_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
+        await keep(worker, [LEFT, SUCCESSOR])
+        hand = Hand(cards={DRAWN.id: (DRAWN, Card.WAITING, ANSWER.place)})
+        with monkeypatch.context() as patch:
+
+            def fail(*_: object, **__: object) -> None:
+                raise StoreUnavailableError("The database does not answer.")
+
+            patch.setattr(overtaken.ledger, "change", fail)
+            with pytest.raises(StoreUnavailableError):
+                await hand.put_down(overtaken.ledger)
+        await hand.put_down(overtaken.ledger)
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [replace(SUCCESSOR, shown_state=None)]
+
+
+async def keep(worker: Process, rows: list[Attempt | Notice]) -> None:
     async with worker.ledger.change() as change:
-        await change.tx.notices.remove([told.id])
+        for row in rows:
+            await (change.tx.attempts if isinstance(row, Attempt) else change.tx.notices).add(row)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("is_wanted", [True, False])
@@ -708,11 +723,8 @@ async def test_a_role_that_was_given_or_taken_while_another_process_began_is_loo
                 await roles.unwant_in(7, 42, Cause.UNLINKED, NOW)
             (membership,) = await roles.of(42)
             await roles.settle(membership, Standing.SETTLED, NOW)
-        drawing = Drawing(is_late=True)
-        drawing.drawn = membership
-        late = a_worker(drawing, unfenced=overtaken.ledger)
         worker.heard.clear()
-        await late.work(Key(Kind.ROLES, "7"))
+        await Hand(roles={7: membership}).put_down(overtaken.ledger)
         await worker.until(lambda: worker.heard)
         assert worker.heard == [ServerTouched(7)]
         async with worker.ledger.change() as change:

@@ -141,12 +141,12 @@ async def test_a_second_new_code_finds_the_first_one_done(ledger: Ledger, store:
 
 
 async def test_a_press_on_an_answer_that_the_card_has_left_does_not_bring_it_back(ledger: Ledger) -> None:
-    moved = await bring(ledger, await waiting(ledger, Place(lane=Lane.ANSWER), an_answer(1)), an_answer(2))
+    moved = await bring(ledger, await waiting(ledger, an_answer(1).place, an_answer(1)), an_answer(2))
     assert (await press(ledger, moved, Origin.ANSWER, an_answer(1))).answer == an_answer(2)
 
 
 async def test_a_press_renews_the_answer_that_shows_the_card(ledger: Ledger) -> None:
-    attempt = await waiting(ledger, Place(lane=Lane.ANSWER), an_answer(1))
+    attempt = await waiting(ledger, an_answer(1).place, an_answer(1))
     newer = replace(an_answer(1), token=Secret("newer"))
     assert (await press(ledger, attempt, Origin.ANSWER, newer)).answer == newer
 
@@ -165,13 +165,12 @@ async def test_a_token_that_leads_to_no_link_is_signed_out_however_its_attempt_e
 
 
 async def test_a_card_drawn_while_it_moved_to_another_answer_is_drawn_again(ledger: Ledger) -> None:
-    place = Place(lane=Lane.ANSWER)
     drawn = await ledger.advance(await begun(ledger, Place(), an_answer(1)), PIN)
     await bring(ledger, drawn, an_answer(2))
-    seen = await ledger.shown(drawn, Card.WAITING, place)
+    seen = await ledger.shown(drawn, Card.WAITING, an_answer(1).place)
     assert seen.shown_state is None
     assert seen.answer == an_answer(2)
-    assert (await ledger.shown(seen, Card.WAITING, place)).shown_state is Card.WAITING
+    assert (await ledger.shown(seen, Card.WAITING, an_answer(2).place)).shown_state is Card.WAITING
 
 
 async def test_a_redraw_that_was_asked_for_during_a_draw_is_not_lost(ledger: Ledger) -> None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 RING = KeyRing({"a": Key("a", bytes(32))})
 DM = Place(lane=Lane.DM, channel_id=1, message_id=2)
+IN_ANSWER = Place(lane=Lane.ANSWER, message_id=1)
 ACCOUNT = Account(id=Secret("7"), name=Secret("alice"), is_managed=False)
 
 
@@ -70,17 +71,20 @@ class Desk:
         assert attempt is not None
         return attempt
 
-    async def waiting(self, place: Place = DM) -> Attempt:
-        """Bring a member's attempt to where a code is on the card."""
-        assert await self.linking.start(a_wish(1)) == Begun()
+    async def waiting(self, place: Place = DM, *, after: Attempt | None = None) -> Attempt:
+        """Bring a member's attempt to where a code is on the card, which may be that of another one."""
+        begins = self.linking.new_code(after.id, a_wish(1, Origin.ANSWER)) if after else self.linking.start(a_wish(1))
+        assert await begins == Begun()
         pin = flow.PinCreated(Secret("1"), Secret("CODE"), NOW + timedelta(minutes=15))
         attempt = await self.ledger.advance(await self.open_attempt(), pin)
         attempt = await self.ledger.shown(attempt, Card.WAITING, place)
         self.told()
         return attempt
 
-    async def linked(self) -> Attempt:
-        approved = await self.ledger.advance(await self.waiting(), flow.Granted(Secret("a-token-of-plex")))
+    async def linked(self, place: Place = DM, *, after: Attempt | None = None) -> Attempt:
+        approved = await self.ledger.advance(
+            await self.waiting(place, after=after), flow.Granted(Secret("a-token-of-plex"))
+        )
         after = await self.ledger.decide(approved, ACCOUNT)
         self.told()
         return after
@@ -157,6 +161,19 @@ async def test_what_comes_too_late_is_answered_by_the_card_as_it_is(desk: Desk) 
     (told,) = desk.told()
     assert isinstance(told, Attempt)
     assert (told.state, told.shown_state) == (State.LINKED, None)
+
+
+async def test_a_late_press_brings_no_card_back_into_an_answer_that_another_one_has(desk: Desk) -> None:
+    first = await desk.waiting(IN_ANSWER)
+    await desk.ledger.shown(await desk.ledger.advance(first, flow.RanOut()), Card.EXPIRED, IN_ANSWER)
+    second = await desk.linked(IN_ANSWER, after=first)
+    assert (await desk.ledger.shown(second, Card.LINKED, IN_ANSWER)).answer is None
+    assert await desk.linking.new_code(first.id, a_wish(1, Origin.ANSWER)) == Begun()
+    third = await desk.open_attempt()
+    desk.told()
+    assert await desk.linking.check_now(second.id, a_wish(1, Origin.ANSWER)) == Done()
+    (told,) = desk.told()
+    assert told == replace(third, shown_state=None)
 
 
 @pytest.mark.parametrize("end", ["undo", "unlink"])

@@ -87,20 +87,26 @@ class DiscordNotifier:
         """Bring something to its member and return where it is now; see `showing.Notifier`."""
         async with in_time():
             await self._guilds.recall(*_concerned(showing))
-            if await self._is_drawn(showing):
-                return showing.place
+            if (place := await self._drawn_at(showing)) is not None:
+                return place
             if showing.nonce is None:
                 return None
             if showing.place.lane is None and showing.answer is not None:
                 return await self._send_soon(showing, showing.answer, nonce=showing.nonce)
             return await self._send(showing, nonce=showing.nonce)
 
-    async def _is_drawn(self, showing: Showing) -> bool:
-        """Draw where there is something to be drawn on; tell whether there still was."""
-        if showing.place.lane is Lane.DM:
-            return await self._edit_message(showing)
-        is_in_answer = showing.place.lane is Lane.ANSWER or showing.prefers_answer
-        return is_in_answer and showing.answer is not None and await self._draw_in(showing.answer, showing)
+    async def _drawn_at(self, showing: Showing) -> Place | None:
+        """Draw where there is something to be drawn on, and return where that is; nothing where there is none left.
+
+        What only waits in the answer for a direct message is nowhere yet.
+        """
+        place, answer = showing.place, showing.answer
+        if place.lane is Lane.DM:
+            return place if await self._edit_message(showing) else None
+        is_in_answer = place.lane is Lane.ANSWER or showing.prefers_answer
+        if answer is None or not is_in_answer or not await self._draw_in(answer, showing):
+            return None
+        return place if place.lane is None else answer.place
 
     async def take_away(self, user_id: int, attempt_id: str) -> None:
         """Delete the direct message of an attempt whose card is in an answer; see `showing.Notifier`."""
@@ -128,7 +134,7 @@ class DiscordNotifier:
             return sent
         if not await self._draw_in(answer, showing) and trouble is not None:
             raise trouble
-        return Place(lane=Lane.ANSWER)
+        return answer.place
 
     async def _adopted_soon(self, showing: Showing) -> Place | None:
         """Look for a message whose sending failed; where Discord does not let us look, there is none."""

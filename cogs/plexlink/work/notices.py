@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from .. import cards
 from ..community import Cause, Standing
 from ..errors import NotifyError
 from ..models import Phase, Showing, Topic
 from .agenda import Key, Kind
 from .shares import Purpose
-from .showing import message_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..models import Notice
     from .agenda import Agenda
+    from .hand import Hand
     from .showing import Notifier, Turns
 
 _log = logging.getLogger(__name__)
@@ -62,12 +63,15 @@ class _Current:
 class Notices:
     """Bring notices to their members."""
 
-    def __init__(self, *, ledger: Ledger, agenda: Agenda, notifier: Notifier, turns: Turns, clock: Clock) -> None:
+    def __init__(
+        self, *, ledger: Ledger, agenda: Agenda, notifier: Notifier, turns: Turns, clock: Clock, hand: Hand
+    ) -> None:
         self._ledger = ledger
         self._agenda = agenda
         self._notifier = notifier
         self._turns = turns
         self._clock = clock
+        self._on_their_way = hand.notices
         self._next_at = 0.0
 
     def hear(self, notice: Notice) -> None:
@@ -107,15 +111,18 @@ class Notices:
             if notice.topic is Topic.RETIRED and not await self._has_moved(notice):
                 self._agenda.retry(Key(Kind.NOTICE, notice_id), Purpose.FREE, first_seconds=0.5)
                 return
-            try:
-                place = None if current.is_covered else await self._notifier.show(self._showing(current))
-            except NotifyError as error:
-                if self._tries_again(notice, error):
-                    return
-                place = None
+            place = None
+            if not current.is_covered:
+                self._on_their_way[notice_id] = notice
+                try:
+                    place = await self._notifier.show(self._showing(current))
+                except NotifyError as error:
+                    if self._tries_again(notice, error):
+                        return
             self._agenda.succeeded(Key(Kind.NOTICE, notice_id))
             async with self._ledger.change() as change:
                 await self._told(change, notice, has_arrived=place is not None)
+            self._on_their_way.pop(notice_id, None)
 
     async def _current(self, notice_id: str) -> _Current | None:
         """Return a notice if it is to be told; an unlinking that has been under way for long says so."""
@@ -123,7 +130,7 @@ class Notices:
             notice = await change.tx.notices.get(notice_id)
             if notice is None or notice.is_held:
                 return None
-            message_id = message_at(notice.place, notice.answer)
+            message_id = cards.message_at(notice.place, notice.answer)
             is_covered = message_id is not None and await change.tx.attempts.shown_in(message_id) is not None
             is_unlinking = notice.topic is Topic.UNLINKING
             roles = _gone_with(await change.tx.memberships.of(notice.user_id), notice) if is_unlinking else ()

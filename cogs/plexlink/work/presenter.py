@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..models import Answer, Attempt
     from ..observations import Observe
     from .agenda import Agenda
+    from .hand import Hand
     from .showing import Notifier, Turns
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Presenter:
         notifier: Notifier,
         turns: Turns,
         clock: Clock,
+        hand: Hand,
         observe: Observe = unobserved,
     ) -> None:
         self._ledger = ledger
@@ -71,8 +73,8 @@ class Presenter:
         self._notes: dict[str, tuple[Note, Attempt]] = {}
         self._drawing: set[str] = set()
         self._heard_meanwhile: set[str] = set()
-        self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
-        self._may_come_late: dict[str, Attempt] = {}
+        self._drawn = hand.cards
+        self._may_come_late = hand.late_cards
         self._given_up: dict[str, Card] = {}
         self._looked_after_at: dict[str, float] = {}
         self._approved_after: dict[str, float] = {}
@@ -132,14 +134,6 @@ class Presenter:
         """Note after which monotonic instant an attempt was approved: before it, plex.tv was asked in vain."""
         self._approved_after[attempt.id] = after
 
-    def uncommitted(self, attempt_id: str) -> tuple[Attempt, Place] | None:
-        """Return what was, or may have been, drawn of an attempt and where, as long as that is not committed."""
-        if attempt_id in self._drawn:
-            drawn, _, place = self._drawn[attempt_id]
-            return drawn, place
-        late = self._may_come_late.get(attempt_id)
-        return None if late is None else (late, late.place)
-
     async def draw(self, attempt_id: str) -> None:
         """Bring one card up to date; try again later if Discord does not take it.
 
@@ -191,7 +185,6 @@ class Presenter:
         try:
             shown = await self._show(drawable)
         except NotifyError as error:
-            self._may_come_late[attempt.id] = attempt
             self._failed(key, attempt, error)
         else:
             self._may_come_late.pop(attempt.id, None)
@@ -210,6 +203,7 @@ class Presenter:
         if late is not None and cards.has_left(attempt):
             # What was given up may have been drawn all the same, over the successor.
             return await self._ledger.shown(late, cards.card_for(attempt, self._clock.now()), late.place)
+        self._may_come_late[attempt.id] = attempt
         await self._draw_what_differs(drawable)
         if attempt.id in self._drawn:
             # Where this fails, the card is out all the same: the next try commits it and does not send it again.
@@ -337,6 +331,4 @@ def _nonce(attempt: Attempt, card: Card) -> str | None:
 
 
 def _pointer(attempt: Attempt, answer: Answer) -> Showing:
-    return Showing(
-        user_id=attempt.user_id, content=Pointer(attempt.place), place=Place(lane=Lane.ANSWER), answer=answer
-    )
+    return Showing(user_id=attempt.user_id, content=Pointer(attempt.place), place=answer.place, answer=answer)

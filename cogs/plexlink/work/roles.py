@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..ledger import Ledger
     from .agenda import Agenda
+    from .hand import Hand
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ class RoleKeeper(Protocol):
 class Roles:
     """Give and take what is owed."""
 
-    def __init__(self, *, ledger: Ledger, agenda: Agenda, keeper: RoleKeeper, clock: Clock, grace: timedelta) -> None:
+    def __init__(
+        self, *, ledger: Ledger, agenda: Agenda, keeper: RoleKeeper, clock: Clock, hand: Hand, grace: timedelta
+    ) -> None:
         self._ledger = ledger
         self._agenda = agenda
         self._keeper = keeper
@@ -76,16 +79,12 @@ class Roles:
         self._objected: defaultdict[int, set[int]] = defaultdict(set)
         self._looks_at: dict[int, float] = {}
         self._next_look_at = 0.0
-        self._seen_to: dict[int, Membership] = {}
+        self._seen_to = hand.roles
 
     def hear(self, guild_id: int) -> None:
         """Plan what a server is owed."""
         self._objected.pop(guild_id, None)
         self._agenda.put_sooner(_key(guild_id), Purpose.FREE)
-
-    def uncommitted(self, guild_id: int) -> Membership | None:
-        """Return whose role was, or may have been, given or taken without that being committed."""
-        return self._seen_to.get(guild_id)
 
     async def find(self, change: Change) -> None:
         """Plan what all servers are owed, and let go what is too old."""

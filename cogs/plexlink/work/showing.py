@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
+from .. import cards
+
 if TYPE_CHECKING:
     from ..models import Answer, Place, Showing
 
@@ -43,10 +45,5 @@ class Turns:
 
         It lasts for as long as somebody holds it.
         """
-        what = message_at(place, answer) or otherwise
+        what = cards.message_at(place, answer) or otherwise
         return self._locks.setdefault(what, asyncio.Lock())
-
-
-def message_at(place: Place, answer: Answer | None) -> int | None:
-    """Return the id of the message that is drawn on, if there is one."""
-    return place.message_id or (answer.message_id if answer else None)

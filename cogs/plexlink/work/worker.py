@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -77,7 +75,6 @@ class Worker:
         clock: Clock,
         audit_days: int,
         may_work: Callable[[], bool],
-        unfenced: Ledger,
         fenced: Callable[[], None],
     ) -> None:
         self._ledger = ledger
@@ -96,7 +93,6 @@ class Worker:
         self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
         self._may_work = may_work
-        self._unfenced = unfenced
         self._fenced = fenced
         self._pause_kept = 0.0
 
@@ -228,9 +224,7 @@ class Worker:
             await self._keep_pause()
         except FencedError:
             _log.info("worker.fenced kind=%s id=%s", key.kind, key.id)
-            self._fenced()
-            with suppress(StoreError):
-                await self._outdate(key)
+            self._fenced()  # with the work, what nobody has committed is put down
         except StoreUnavailableError:  # the store has said so, once for all
             self._again(key, longest_seconds=10.0)
         except StoreError as error:
@@ -239,19 +233,6 @@ class Worker:
         except Exception:  # noqa: BLE001 - logged and planned again; one bad row must not stop the others
             _log.exception("worker.job_failed kind=%s id=%s", key.kind, key.id)
             self._again(key, longest_seconds=_SWEEP_SECONDS)
-
-    async def _outdate(self, key: Key) -> None:
-        """Let that be done again, by whoever works now, over which this process may have done something old."""
-        async with self._unfenced.change() as change:
-            if key.kind is Kind.CARD and (drawn := self._presenter.uncommitted(key.id)) is not None:
-                await change.undo_drawing(*drawn)
-            elif key.kind is Kind.CARD and (attempt := await change.newest(key.id)) is not None:
-                await change.redraw(attempt)
-            if key.kind is Kind.NOTICE and (notice := await change.tx.notices.get(key.id)) is not None:
-                await change.keep(replace(notice, shown=None))
-            if key.kind is Kind.ROLES and (seen_to := self._roles.uncommitted(int(key.id))) is not None:
-                await change.tx.memberships.doubt_settled(seen_to.id)
-                change.tell(ServerTouched(int(key.id)))
 
     async def _do(self, key: Key) -> None:
         match key.kind:
