@@ -92,7 +92,7 @@ def run() -> None:
 
     Settings are environment variables, or lines of a .env file in this folder; only DISCORD_TOKEN is required.
 
-    Exit status: 0 after a stop; 69 when Discord or the database could not be used for ten minutes, or another bot runs on it; 78 when a setting, the keys or the database need mending.
+    Exit status: 0 after a stop; 69 when Discord or the database could not be used for ten minutes, another bot runs on it, or Discord closed the connection; 78 when a setting, the keys or the database need mending.
     """  # noqa: E501 - the terminal wraps it
     # Imported here, so that --help need not wait for discord.py.
     from plexlink.settings import open_environment  # noqa: PLC0415

@@ -358,7 +358,8 @@ async def test_a_connection_to_what_has_become_a_replica_is_not_kept(
     postgres.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608 - ours
     with pytest.raises(StoreUnavailableError, match="read-only, or a replica"):
-        await keep(database, {"kept": "no"})
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))  # what it holds may be old
     postgres.sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     await keep(database, {"kept": "yes"})
     async with database.transaction() as connection:
