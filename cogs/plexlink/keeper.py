@@ -287,7 +287,8 @@ class Keeper:
                 beat = None
             if self._held is not None and beat is not None and beat.is_renewed:
                 self._held = Tenure(epoch, asked_at)
-                self._is_fenced &= not was_fenced  # a database that forgot the other one's tenure
+                self._is_fenced &= not was_fenced  # the database has forgotten the other one's tenure since
+                self._has_missed_some |= was_fenced
             self._others_work = beat is not None and not beat.is_vacant
             if beat is not None:
                 await self._make_way(asked_at, was_away=beat.was_away)

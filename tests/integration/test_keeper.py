@@ -442,6 +442,7 @@ async def test_who_was_fenced_works_on_where_a_fail_over_has_forgotten_the_other
             first.keeper.fenced()
         await first.keeper._look()
         assert first.keeper.may_work()
+        assert first.is_resumed > 1, "what it was kept from is planned again"
 
 
 async def test_a_lease_that_a_clock_has_put_far_ahead_holds_nobody_up(url: str, postgres: Server) -> None:
