@@ -192,40 +192,43 @@ class Change:
     async def outdate(self, message_id: int | None, *, through: Answer | None = None) -> Attempt | None:
         """Let that be drawn again over which something else was drawn; return the attempt which has the message.
 
-        An answer in which an end was told is forgotten: it is drawn again `through` another way to it.
+        An answer in which an end was told is forgotten: it is drawn again `through` an interaction that is still open.
         """
         if message_id is None:
             return None
         for notice in await self.tx.notices.drawn_in(message_id):
-            await self.keep(replace(notice, shown=None))
+            await self.tell_again(notice)
         attempt = await self.tx.attempts.shown_in(message_id)
         if attempt is not None and attempt.place.lane is Lane.ANSWER and attempt.answer is None:
-            if through is None:
+            if through is None or not self._is_open(through):
                 return attempt
             attempt = replace(attempt, answer=through)
         return None if attempt is None else await self.surface(replace(attempt, shown_state=None))
 
-    async def drawn_over(self, place: Place, answer: Answer | None, user_id: int) -> Attempt | None:
-        """Let a message be true again in which was drawn what has left it; return the attempt that has it.
-
-        An answer of which nothing more is known is told that its card is elsewhere.
-        """
-        message_id = cards.message_at(place, answer)
-        holder = await self.outdate(message_id, through=answer)
-        is_known = holder is not None or message_id is None or await self.tx.notices.drawn_in(message_id)
-        if not is_known and place.lane is not Lane.DM and answer is not None:
-            await self._retire(answer, user_id)
-        return holder
-
     async def undo_drawing(self, drawn: Attempt, place: Place) -> None:
-        """Let that be true again over which an attempt was drawn by a process that knew too little to commit it.
+        """Let that be true again over which an attempt was drawn, or may have been, by a process that knew too little.
 
-        A direct message of which nobody else knows is the attempt's.
+        Where nothing else is known to be, the attempt itself is told as it is, or where it is.
         """
-        holder = await self.drawn_over(place, drawn.answer, drawn.user_id)
+        message_id, answer = cards.message_at(place, drawn.answer), drawn.answer
+        holder = await self.outdate(message_id, through=answer)
+        if message_id is None or holder is not None or await self.tx.notices.drawn_in(message_id):
+            return
         newest = await self.newest(drawn.id)
-        if holder is None and place.lane is Lane.DM and newest is not None and newest.place.lane is not Lane.DM:
-            await self.surface(replace(newest, place=place, shown_state=None))
+        if place.lane is Lane.DM:
+            if newest is not None and newest.place.lane is not Lane.DM:
+                await self.surface(replace(newest, place=place, shown_state=None))
+        elif answer is None or not self._is_open(answer):
+            return
+        elif newest is None or newest.answer is not None:
+            await self._retire(answer, drawn.user_id)
+        elif newest.place.lane is Lane.DM:
+            await self.surface(replace(newest, answer=answer))
+        else:
+            await self.surface(replace(newest, answer=answer, place=answer.place, shown_state=None))
+
+    def _is_open(self, answer: Answer) -> bool:
+        return self._clock.now() < answer.at + cards.ANSWER_CLOSES
 
     async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
         """Cancel an open attempt whose card its successor takes over."""
@@ -261,7 +264,7 @@ class Change:
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
         return former
 
-    async def _leave(self, answer: Answer) -> None:
+    async def _part_ended_from(self, answer: Answer) -> None:
         """Leave an answer to something else in which the end of an attempt was told."""
         for former in await self.tx.attempts.with_card_in([answer.message_id]):
             if former.place.lane is Lane.ANSWER and flow.is_over(former):
@@ -318,7 +321,7 @@ class Change:
         """Erase a link as `remove_link` does, and tell at `place` how signing it out goes."""
         sign_out_id = await self.remove_link(link, reason)
         if answer is not None:
-            await self._leave(answer)
+            await self._part_ended_from(answer)
         await self.notify(
             link.user_id,
             Topic.UNLINKING,
@@ -450,6 +453,11 @@ class Change:
         )
         await self.tx.notices.add(notice)
         self._touched[notice.id] = notice
+
+    async def tell_again(self, notice: Notice) -> None:
+        """Let a notice be told again that is thought to be told as it is."""
+        if notice.shown is notice.phase:
+            await self.keep(replace(notice, shown=None))
 
     async def keep(self, notice: Notice) -> None:
         """Keep how far a notice has come."""

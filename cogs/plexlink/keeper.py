@@ -105,6 +105,7 @@ class Keeper:
         self._seen_at = clocks.now()
         self._looks_out_until = -inf
         self._held: Tenure | None = None
+        self._last = Tenure(0, -inf)
         self._is_fenced = False
         self._worker: Work | None = None
         self._work = AsyncExitStack()
@@ -131,7 +132,11 @@ class Keeper:
 
     def may_work(self) -> bool:
         """Tell whether no other process may have begun to work, by a clock that runs while this one sleeps."""
-        return self._held is not None and not self._is_fenced and self._held.is_good(clocks.now())
+        return self._held is not None and not self.is_overtaken()
+
+    def is_overtaken(self) -> bool:
+        """Tell whether another process may have begun to work since this one did, which may be ending its work."""
+        return self._is_fenced or not self._last.is_good(clocks.now())
 
     def fenced(self) -> None:
         """Take note that another process works, as a commit has found: begin nothing more, whatever the clock says."""
@@ -286,7 +291,7 @@ class Keeper:
             except StoreError:
                 beat = None
             if self._held is not None and beat is not None and beat.is_renewed:
-                self._held = Tenure(epoch, asked_at)
+                self._held = self._last = Tenure(epoch, asked_at)
                 self._is_fenced &= not was_fenced  # the database has forgotten the other one's tenure since
                 self._has_missed_some |= was_fenced
             self._others_work = beat is not None and not beat.is_vacant
@@ -338,7 +343,7 @@ class Keeper:
         epoch = await self._line.claim()
         if epoch is None:
             return
-        self._held = Tenure(epoch, asked_at)
+        self._held = self._last = Tenure(epoch, asked_at)
         self._is_fenced = False
         if self._is_closed:  # whoever stops this process gives it back
             return

@@ -153,15 +153,18 @@ class Ledger:
                 return replace(newest, shown_state=None)
             is_final = flow.is_over(newest) and cards.card_for(newest, self._clock.now()) == card
             is_elsewhere = newest.answer != drawn.answer and place.lane is not Lane.DM
-            is_outdated = is_elsewhere or (newest.shown_state is None and drawn.shown_state is not None)
-            answer = None if is_final and not is_outdated and place.lane is not Lane.DM else newest.answer
-            return replace(newest, shown_state=None if is_outdated else card, place=place, answer=answer)
+            if is_elsewhere or (newest.shown_state is None and drawn.shown_state is not None):
+                is_wanted_in = newest.answer if place.lane is Lane.ANSWER else None
+                return replace(newest, shown_state=None, place=is_wanted_in.place if is_wanted_in else place)
+            answer = None if is_final and place.lane is not Lane.DM else newest.answer
+            return replace(newest, shown_state=card, place=place, answer=answer)
 
         async with self.change(must_last=False) as change:
             newest = await change.newest(drawn.id)
             if newest is not None and not cards.has_left(newest):
                 return await change.surface(see(newest))
-            return await change.drawn_over(place, drawn.answer, drawn.user_id) or newest or drawn
+            message_id = cards.message_at(place, drawn.answer)
+            return await change.outdate(message_id, through=drawn.answer) or newest or drawn
 
     async def drawable(self, attempt_id: str) -> Drawable | None:
         """Return an attempt as it is now, with what stands on its card besides."""

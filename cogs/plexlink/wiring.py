@@ -46,6 +46,7 @@ from .work.audits import Audits
 from .work.given_up import GivenUpCodes
 from .work.hand import Hand
 from .work.health import HealthCheck
+from .work.noted import NotedNotifier, NotedRoles
 from .work.notices import Notices
 from .work.panels import Panels
 from .work.presenter import Presenter
@@ -177,7 +178,14 @@ async def _work(
     hand = Hand()
 
     def begin(fence: Fence) -> AbstractAsyncContextManager[Worker]:
-        return _working(ground, store.fenced(fence), hand, may_work=keeper.may_work, fenced=keeper.fenced)
+        return _working(
+            ground,
+            store.fenced(fence),
+            hand,
+            may_work=keeper.may_work,
+            fenced=keeper.fenced,
+            is_overtaken=keeper.is_overtaken,
+        )
 
     shards = shards_of(ground.bot)
     line = database.line(host=socket.gethostname(), shards=str(shards), version=VERSION)
@@ -216,20 +224,16 @@ async def _working(
     *,
     may_work: Callable[[], bool] = lambda: True,
     fenced: Callable[[], None] = lambda: None,
+    is_overtaken: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[Worker]:
     """Do for a while what exactly one process does."""
-    bell, clock, plex, notifier, guilds = ground.bell, ground.clock, ground.plex, ground.notifier, ground.guilds
-    settings, panels = ground.settings, DiscordPanels(bot=ground.bot, guilds=guilds)
+    bell, clock, plex, guilds, settings = ground.bell, ground.clock, ground.plex, ground.guilds, ground.settings
+    notifier = NotedNotifier(ground.notifier)
+    panels = DiscordPanels(bot=ground.bot, guilds=guilds)
     ledger = Ledger(store=store, clock=clock, bell=bell, observe=ground.observe)
     agenda, turns = Agenda(pace=ground.pace), Turns()
     presenter = Presenter(
-        ledger=ledger,
-        agenda=agenda,
-        notifier=notifier,
-        turns=turns,
-        clock=clock,
-        hand=hand,
-        observe=ground.observe,
+        ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, observe=ground.observe
     )
     worker = Worker(
         ledger=ledger,
@@ -246,15 +250,14 @@ async def _working(
         presenter=presenter,
         sign_outs=SignOuts(ledger=ledger, plex=plex, agenda=agenda, clock=clock),
         given_up=GivenUpCodes(ledger=ledger, plex=plex, agenda=agenda, clock=clock, hand=hand),
-        notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, hand=hand),
+        notices=Notices(ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock),
         health=HealthCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         access=AccessCheck(ledger=ledger, plex=plex, agenda=agenda, bell=bell, clock=clock),
         roles=Roles(
             ledger=ledger,
             agenda=agenda,
-            keeper=DiscordRoles(guilds=guilds),
+            keeper=NotedRoles(DiscordRoles(guilds=guilds)),
             clock=clock,
-            hand=hand,
             grace=settings.role_grace,
         ),
         audits=Audits(ledger=ledger, agenda=agenda, channel=DiscordAudits(guilds=guilds), clock=clock),
@@ -263,6 +266,8 @@ async def _working(
         audit_days=settings.audit_days,
         may_work=may_work,
         fenced=fenced,
+        is_overtaken=is_overtaken,
+        hand=hand,
     )
     stop_hearing = bell.listen(worker.hear)
     try:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plexlink import flow, tenure
+from plexlink import carrying, flow, tenure
 from plexlink import keeper as keepers
 from plexlink.bell import Bell
 from plexlink.clock import Clock
-from plexlink.community import Cause, ServerTouched, Standing
+from plexlink.community import Cause, Kept, ServerTouched, Standing
 from plexlink.errors import DatabaseInUseError, FencedError, StoreError, StoreUnavailableError, UnknownKeyError
 from plexlink.events import (
     AccessWanted,
@@ -34,6 +34,7 @@ from plexlink.ledger import Ledger
 from plexlink.models import (
     Answer,
     Attempt,
+    AttemptCard,
     Card,
     Finding,
     Health,
@@ -42,6 +43,8 @@ from plexlink.models import (
     Phase,
     Place,
     PlexServer,
+    Pointer,
+    Showing,
     State,
     Topic,
     Verdict,
@@ -56,6 +59,7 @@ from plexlink.tenure import Tenure
 from plexlink.vitals import STUCK_AFTER_SECONDS, Jobs
 from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.hand import Hand
+from plexlink.work.noted import NotedNotifier, NotedRoles
 from plexlink.work.shares import Purpose
 from plexlink.work.worker import Worker
 from rows import NOW, a_given_up_code, a_link, a_notice, a_sign_out, a_vault, begun
@@ -589,110 +593,137 @@ async def test_a_line_that_breaks_is_made_anew_and_what_was_missed_is_looked_for
         assert worker.epochs == [1], "it went on with its tenure"
 
 
-class Drawing:
-    """Somebody who draws."""
-
-    def __init__(self) -> None:
-        self.is_drawn = asyncio.Event()
-
-    async def draw(self, _: str) -> None:
-        self.is_drawn.set()
-
-
-def a_worker(drawing: Any, *, may_work: Callable[[], bool]) -> Worker:
-    """Return one who can draw and nothing else."""
-    nobody: Any = None
+def a_worker(
+    *, may_work: Callable[[], bool] = lambda: True, is_overtaken: Callable[[], bool] = lambda: True, **hands: Any
+) -> Worker:
+    """Return one who has these hands and no others."""
+    names = "asker presenter sign_outs given_up notices health access roles audits panels ledger"
     return Worker(
-        ledger=nobody,
+        **{**dict.fromkeys(names.split()), **hands},
         agenda=Agenda(pace=Pace(1.0)),
-        asker=nobody,
-        presenter=drawing,
-        sign_outs=nobody,
-        given_up=nobody,
-        notices=nobody,
-        health=nobody,
-        access=nobody,
-        roles=nobody,
-        audits=nobody,
-        panels=nobody,
         clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0),
         audit_days=1,
         may_work=may_work,
         fenced=lambda: None,
+        is_overtaken=is_overtaken,
     )
-
-
-async def test_what_was_drawn_while_another_process_began_is_drawn_again_by_that_one(url: str) -> None:
-    async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
-        attempt = begun(shown_state=Card.QUEUED, answer=ANSWER)
-        notice = replace(a_notice(), shown=Phase.SIGNING_OUT)
-        async with worker.ledger.change() as change:
-            await change.add(attempt)
-            await change.tx.notices.add(notice)
-        worker.heard.clear()
-        hand = Hand(cards={attempt.id: (attempt, Card.QUEUED, Place())}, notices={notice.id: notice})
-        await hand.put_down(overtaken.ledger)
-        assert hand == Hand()
-        await worker.until(lambda: len(worker.heard) >= 2)
-        assert worker.heard == [replace(attempt, shown_state=None), replace(notice, shown=None)]
 
 
 ANSWER = Answer(message_id=1, token=Secret("interaction"), at=NOW)
 DM = Place(lane=Lane.DM, channel_id=1, message_id=2)
 DRAWN = begun(answer=ANSWER)
-ENDED = replace(DRAWN, state=State.CANCELLED, ended_at=NOW, shown_state=Card.CANCELLED)
-LEFT = replace(ENDED, answer=None)
+LEFT = replace(DRAWN, state=State.CANCELLED, ended_at=NOW, shown_state=Card.CANCELLED, answer=None)
 SUCCESSOR = begun(shown_state=Card.WAITING, answer=ANSWER)
-TOLD_IN_ANSWER = replace(LEFT, place=ANSWER.place)
+TOLD = replace(LEFT, place=ANSWER.place)
 LINKED = begun(state=State.LINKED, ended_at=NOW, shown_state=Card.LINKED, place=ANSWER.place)
 UNLINKING = replace(a_notice(), place=ANSWER.place, answer=ANSWER, shown=Phase.SIGNING_OUT)
+IN_DM = replace(DRAWN, place=DM, shown_state=Card.QUEUED, answer=None)
+CARD = Showing(user_id=42, content=AttemptCard(attempt=DRAWN, card=Card.WAITING), place=Place(), answer=ANSWER)
+POINTER = Showing(user_id=42, content=Pointer(DM), place=ANSWER.place, answer=ANSWER)
+NOTICE = Showing(user_id=42, content=UNLINKING, place=ANSWER.place, answer=ANSWER)
+
+
+class Discord:
+    """Discord takes everything."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    async def show(self, _: Showing) -> Place:
+        return self._place
+
+    async def see_to(self, **_: object) -> Kept:
+        return Kept.CHANGED
+
+    async def take_away(self, user_id: int, attempt_id: str) -> None: ...
+
+
+@dataclass
+class Hands:
+    """Do a job as whoever works does; with `is_fenced`, its commit is refused."""
+
+    doing: Callable[[], Any]
+    is_fenced: bool = False
+    is_done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def draw(self, _: str) -> None:
+        await self.doing()
+        self.is_done.set()
+        if self.is_fenced:
+            raise FencedError("Another process has begun to work.")
+
+
+async def do(hand: Hand, doing: Callable[[], Any], *, is_overtaken: bool = True, is_fenced: bool = False) -> None:
+    """Let a worker do something outside."""
+    hands = Hands(doing, is_fenced=is_fenced)
+    await a_worker(presenter=hands, hand=hand, is_overtaken=lambda: is_overtaken).work(Key(Kind.CARD, "attempt"))
+
+
+async def show_late(overtaken: Process, shown: Showing, place: Place) -> None:
+    await do(overtaken.hand, lambda: NotedNotifier(Discord(place)).show(shown))
+    await overtaken.hand.put_down(overtaken.ledger)
 
 
 @pytest.mark.parametrize(
-    ("rows", "place", "redrawn"),
+    ("shown", "place", "rows", "redrawn"),
     [
-        ([LEFT, SUCCESSOR], ANSWER.place, replace(SUCCESSOR, shown_state=None)),
-        ([TOLD_IN_ANSWER], ANSWER.place, replace(TOLD_IN_ANSWER, shown_state=None, answer=ANSWER)),
-        ([LEFT, LINKED], ANSWER.place, replace(LINKED, shown_state=None, answer=ANSWER)),
-        ([LEFT, UNLINKING], ANSWER.place, replace(UNLINKING, shown=None)),
-        ([LEFT], DM, replace(LEFT, shown_state=None, place=DM)),
-        ([replace(DRAWN, place=DM)], DM, replace(DRAWN, place=DM, shown_state=None)),
-        ([TOLD_IN_ANSWER], DM, replace(TOLD_IN_ANSWER, shown_state=None, place=DM)),
+        (CARD, ANSWER.place, [LEFT, SUCCESSOR], replace(SUCCESSOR, shown_state=None)),
+        (CARD, ANSWER.place, [LEFT, LINKED], replace(LINKED, shown_state=None, answer=ANSWER)),
+        (CARD, ANSWER.place, [LEFT, UNLINKING], replace(UNLINKING, shown=None)),
+        (CARD, ANSWER.place, [TOLD], replace(TOLD, shown_state=None, answer=ANSWER)),
+        (CARD, ANSWER.place, [LEFT], replace(TOLD, shown_state=None, answer=ANSWER)),
+        (CARD, ANSWER.place, [IN_DM], replace(IN_DM, answer=ANSWER)),
+        (CARD, DM, [IN_DM], replace(IN_DM, shown_state=None)),
+        (CARD, DM, [TOLD], replace(TOLD, shown_state=None, place=DM)),
+        (CARD, DM, [LEFT], replace(LEFT, shown_state=None, place=DM)),
+        (POINTER, ANSWER.place, [SUCCESSOR], replace(SUCCESSOR, shown_state=None)),
+        (NOTICE, ANSWER.place, [UNLINKING], replace(UNLINKING, shown=None)),
+        (NOTICE, ANSWER.place, [LINKED], replace(LINKED, shown_state=None, answer=ANSWER)),
     ],
-    ids=["its successor", "its own end", "another end", "a notice", "nothing", "itself", "its end elsewhere"],
+    ids=[
+        *("over its successor", "over the end of another", "over a notice", "over its own end"),
+        *("where nothing is known of", "where the way to it was", "in its message"),
+        *("by message though it is told elsewhere", "by message though it is over"),
+        *("a pointer over a card", "a notice over its newer word", "a notice over a card"),
+    ],
 )
-async def test_a_message_that_was_drawn_over_by_a_process_that_knew_too_little_is_true_again(
-    url: str, rows: list[Attempt | Notice], place: Place, redrawn: Happened
+async def test_what_was_shown_while_another_process_began_makes_way_for_what_is_true(
+    url: str, shown: Showing, place: Place, rows: list[Attempt | Notice], redrawn: Happened
 ) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
         await keep(worker, rows)
-        await Hand(cards={DRAWN.id: (DRAWN, Card.WAITING, place)}).put_down(overtaken.ledger)
+        await show_late(overtaken, shown, place)
         await worker.until(lambda: worker.heard)
         assert worker.heard == [redrawn]
+        assert overtaken.hand == Hand()
 
 
-async def test_an_answer_of_which_no_row_tells_says_after_a_late_drawing_that_its_card_is_elsewhere(url: str) -> None:
+@pytest.mark.parametrize("newest", [None, replace(IN_DM, answer=replace(ANSWER, message_id=3))], ids=["gone", "moved"])
+async def test_an_answer_that_no_row_tells_of_says_that_its_card_is_elsewhere(url: str, newest: Attempt | None) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
-        await keep(worker, [LEFT])
-        await Hand(cards={DRAWN.id: (DRAWN, Card.WAITING, ANSWER.place)}).put_down(overtaken.ledger)
+        await keep(worker, [] if newest is None else [newest])
+        await show_late(overtaken, CARD, ANSWER.place)
         await worker.until(lambda: worker.heard)
         (notice,) = worker.heard
         assert isinstance(notice, Notice)
         assert (notice.topic, notice.answer, notice.place) == (Topic.RETIRED, ANSWER, ANSWER.place)
 
 
-async def test_a_notice_whose_end_was_told_is_not_left_over_what_has_its_message(url: str) -> None:
+async def test_an_answer_that_discord_takes_nothing_for_any_more_is_left_as_it_is(url: str) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
-        await keep(worker, [SUCCESSOR])
-        await Hand(notices={UNLINKING.id: UNLINKING}).put_down(overtaken.ledger)
+        await keep(worker, [LINKED])
+        old = replace(ANSWER, at=NOW - timedelta(minutes=15))
+        card = AttemptCard(attempt=replace(DRAWN, answer=old), card=Card.WAITING)
+        await show_late(overtaken, replace(CARD, content=card), ANSWER.place)
+        await show_late(overtaken, replace(NOTICE, answer=old), ANSWER.place)
+        await overtaken.keeper._line.ring(f"overtaken {carrying.written(Unsure(), a_vault())}")
         await worker.until(lambda: worker.heard)
-        assert worker.heard == [replace(SUCCESSOR, shown_state=None)]
+        assert worker.heard == [Unsure()]
 
 
 async def test_what_cannot_be_undone_now_is_undone_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
         await keep(worker, [LEFT, SUCCESSOR])
-        hand = Hand(cards={DRAWN.id: (DRAWN, Card.WAITING, ANSWER.place)})
         with monkeypatch.context() as patch:
 
             def fail(*_: object, **__: object) -> None:
@@ -700,10 +731,27 @@ async def test_what_cannot_be_undone_now_is_undone_later(url: str, monkeypatch: 
 
             patch.setattr(overtaken.ledger, "change", fail)
             with pytest.raises(StoreUnavailableError):
-                await hand.put_down(overtaken.ledger)
-        await hand.put_down(overtaken.ledger)
+                await show_late(overtaken, CARD, ANSWER.place)
+        await overtaken.hand.put_down(overtaken.ledger)
         await worker.until(lambda: worker.heard)
         assert worker.heard == [replace(SUCCESSOR, shown_state=None)]
+
+
+@pytest.mark.parametrize(
+    ("is_overtaken", "is_fenced", "kept"), [(False, False, 0), (True, False, 1), (False, True, 1)], ids=str
+)
+async def test_what_is_committed_by_the_one_that_works_is_not_undone(
+    *, is_overtaken: bool, is_fenced: bool, kept: int
+) -> None:
+    hand = Hand()
+    see_to = NotedRoles(Discord(DM)).see_to
+    await do(
+        hand,
+        lambda: see_to(guild_id=7, user_id=42, role_id=70, has=True),
+        is_overtaken=is_overtaken,
+        is_fenced=is_fenced,
+    )
+    assert len(hand.done) == kept
 
 
 async def keep(worker: Process, rows: list[Attempt | Notice]) -> None:
@@ -725,7 +773,9 @@ async def test_a_role_that_was_given_or_taken_while_another_process_began_is_loo
             (membership,) = await roles.of(42)
             await roles.settle(membership, Standing.SETTLED, NOW)
         worker.heard.clear()
-        await Hand(roles={7: membership}).put_down(overtaken.ledger)
+        see_to = NotedRoles(Discord(DM)).see_to
+        await do(overtaken.hand, lambda: see_to(guild_id=7, user_id=42, role_id=70, has=not is_wanted))
+        await overtaken.hand.put_down(overtaken.ledger)
         await worker.until(lambda: worker.heard)
         assert worker.heard == [ServerTouched(7)]
         async with worker.ledger.change() as change:
@@ -734,9 +784,9 @@ async def test_a_role_that_was_given_or_taken_while_another_process_began_is_loo
 
 
 async def test_what_was_due_while_a_process_slept_is_done_when_it_turns_out_that_it_works_on() -> None:
-    drawing, answers = Drawing(), iter([False, False])
-    worker = a_worker(drawing, may_work=lambda: next(answers, True))
+    hands, answers = Hands(lambda: asyncio.sleep(0)), iter([False, False])
+    worker = a_worker(presenter=hands, hand=Hand(), may_work=lambda: next(answers, True))
     worker._agenda.start(worker.work)
     worker._agenda.put(Key(Kind.CARD, "attempt"), Purpose.FREE)
-    await drawing.is_drawn.wait()
+    await hands.is_done.wait()
     await worker._agenda.stop()

@@ -110,6 +110,18 @@ async def test_a_late_edit_of_an_attempt_has_its_successor_drawn_again(ledger: L
     assert (outdated.id, outdated.shown_state) == (successor.id, None)
 
 
+async def test_a_late_edit_of_an_answer_has_the_end_drawn_again_that_was_told_there(ledger: Ledger) -> None:
+    stale = await waiting(ledger, an_answer(1).place, an_answer(1))
+    successor = flow.begin(user_id=42, guild_id=None, device_name="d", place=Place(), answer=an_answer(1), now=NOW)
+    async with ledger.change() as change:
+        await change.hand_over(stale, successor)
+    ended = await ledger.advance(successor, flow.Failed(Reason.PLEX_REFUSED))
+    told = await ledger.shown(ended, Card.FAILED, an_answer(1).place)
+    assert told.answer is None
+    outdated = await ledger.shown(stale, Card.WAITING, an_answer(1).place)
+    assert (outdated.id, outdated.shown_state, outdated.answer) == (successor.id, None, an_answer(1))
+
+
 async def test_a_card_that_was_drawn_where_it_is_no_more_stays_where_it_is(ledger: Ledger) -> None:
     drawn = await begun(ledger, Place())
     elsewhere = replace(DM, message_id=3)
@@ -169,7 +181,7 @@ async def test_a_card_drawn_while_it_moved_to_another_answer_is_drawn_again(ledg
     await bring(ledger, drawn, an_answer(2))
     seen = await ledger.shown(drawn, Card.WAITING, an_answer(1).place)
     assert seen.shown_state is None
-    assert seen.answer == an_answer(2)
+    assert (seen.answer, seen.place) == (an_answer(2), an_answer(2).place)
     assert (await ledger.shown(seen, Card.WAITING, an_answer(2).place)).shown_state is Card.WAITING
 
 

@@ -202,9 +202,10 @@ class MembershipRows:
             .values(standing=Standing.DOUBTED)
         )
 
-    async def doubt_settled(self, membership_id: int) -> None:
-        """Let one be looked at again that is thought to be settled, given or taken."""
-        is_meant = and_(memberships.c.id == membership_id, memberships.c.standing == Standing.SETTLED)
+    async def doubt_settled(self, guild_id: int, user_id: int) -> None:
+        """Let a member be looked at again of whom all is thought to be settled, given or taken."""
+        is_theirs = and_(memberships.c.guild_id == guild_id, memberships.c.user_id == user_id)
+        is_meant = and_(is_theirs, _IS_ROLE, memberships.c.standing == Standing.SETTLED)
         await self._connection.execute(update(memberships).where(is_meant).values(standing=Standing.DOUBTED))
 
     async def owe_again(self, membership: Membership) -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..models import Notice
     from .agenda import Agenda
-    from .hand import Hand
     from .showing import Notifier, Turns
 
 _log = logging.getLogger(__name__)
@@ -63,15 +62,12 @@ class _Current:
 class Notices:
     """Bring notices to their members."""
 
-    def __init__(
-        self, *, ledger: Ledger, agenda: Agenda, notifier: Notifier, turns: Turns, clock: Clock, hand: Hand
-    ) -> None:
+    def __init__(self, *, ledger: Ledger, agenda: Agenda, notifier: Notifier, turns: Turns, clock: Clock) -> None:
         self._ledger = ledger
         self._agenda = agenda
         self._notifier = notifier
         self._turns = turns
         self._clock = clock
-        self._on_their_way = hand.notices
         self._next_at = 0.0
 
     def hear(self, notice: Notice) -> None:
@@ -111,18 +107,15 @@ class Notices:
             if notice.topic is Topic.RETIRED and not await self._has_moved(notice):
                 self._agenda.retry(Key(Kind.NOTICE, notice_id), Purpose.FREE, first_seconds=0.5)
                 return
-            place = None
-            if not current.is_covered:
-                self._on_their_way[notice_id] = notice
-                try:
-                    place = await self._notifier.show(self._showing(current))
-                except NotifyError as error:
-                    if self._tries_again(notice, error):
-                        return
+            try:
+                place = None if current.is_covered else await self._notifier.show(self._showing(current))
+            except NotifyError as error:
+                if self._tries_again(notice, error):
+                    return
+                place = None
             self._agenda.succeeded(Key(Kind.NOTICE, notice_id))
             async with self._ledger.change() as change:
                 await self._told(change, notice, has_arrived=place is not None)
-            self._on_their_way.pop(notice_id, None)
 
     async def _current(self, notice_id: str) -> _Current | None:
         """Return a notice if it is to be told; an unlinking that has been under way for long says so."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..models import Answer, Attempt
     from ..observations import Observe
     from .agenda import Agenda
-    from .hand import Hand
     from .showing import Notifier, Turns
 
 _log = logging.getLogger(__name__)
@@ -60,7 +59,6 @@ class Presenter:
         notifier: Notifier,
         turns: Turns,
         clock: Clock,
-        hand: Hand,
         observe: Observe = unobserved,
     ) -> None:
         self._ledger = ledger
@@ -73,8 +71,8 @@ class Presenter:
         self._notes: dict[str, tuple[Note, Attempt]] = {}
         self._drawing: set[str] = set()
         self._heard_meanwhile: set[str] = set()
-        self._drawn = hand.cards
-        self._may_come_late = hand.late_cards
+        self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
+        self._may_come_late: dict[str, Attempt] = {}
         self._given_up: dict[str, Card] = {}
         self._looked_after_at: dict[str, float] = {}
         self._approved_after: dict[str, float] = {}
@@ -185,6 +183,7 @@ class Presenter:
         try:
             shown = await self._show(drawable)
         except NotifyError as error:
+            self._may_come_late[attempt.id] = attempt
             self._failed(key, attempt, error)
         else:
             self._may_come_late.pop(attempt.id, None)
@@ -199,11 +198,10 @@ class Presenter:
 
     async def _show(self, drawable: Drawable) -> Attempt:
         attempt = drawable.attempt
-        late = self._may_come_late.get(attempt.id)
-        if late is not None and cards.has_left(attempt):
-            # What was given up may have been drawn all the same, over the successor.
-            return await self._ledger.shown(late, cards.card_for(attempt, self._clock.now()), late.place)
-        self._may_come_late[attempt.id] = attempt
+        if cards.has_left(attempt) and (over := self._perhaps_drawn(attempt)) is not None:
+            outdated = await self._ledger.shown(*over)
+            self._drawn.pop(attempt.id, None)
+            return outdated
         await self._draw_what_differs(drawable)
         if attempt.id in self._drawn:
             # Where this fails, the card is out all the same: the next try commits it and does not send it again.
@@ -218,6 +216,13 @@ class Presenter:
         if attempt.place.lane is Lane.ANSWER:
             await self._look_after(attempt)
         return attempt
+
+    def _perhaps_drawn(self, attempt: Attempt) -> tuple[Attempt, Card, Place] | None:
+        """Return what was drawn of an attempt, or may have been though it was given up, over what has its card now."""
+        late = self._may_come_late.get(attempt.id)
+        if attempt.id in self._drawn or late is None:
+            return self._drawn.get(attempt.id)
+        return late, cards.card_for(attempt, self._clock.now()), late.place
 
     async def _look_after(self, attempt: Attempt) -> None:
         """See that the direct message did not come after all: it would keep a dead code."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..ledger import Ledger
     from .agenda import Agenda
-    from .hand import Hand
 
 _log = logging.getLogger(__name__)
 
@@ -68,9 +67,7 @@ class RoleKeeper(Protocol):
 class Roles:
     """Give and take what is owed."""
 
-    def __init__(
-        self, *, ledger: Ledger, agenda: Agenda, keeper: RoleKeeper, clock: Clock, hand: Hand, grace: timedelta
-    ) -> None:
+    def __init__(self, *, ledger: Ledger, agenda: Agenda, keeper: RoleKeeper, clock: Clock, grace: timedelta) -> None:
         self._ledger = ledger
         self._agenda = agenda
         self._keeper = keeper
@@ -79,7 +76,6 @@ class Roles:
         self._objected: defaultdict[int, set[int]] = defaultdict(set)
         self._looks_at: dict[int, float] = {}
         self._next_look_at = 0.0
-        self._seen_to = hand.roles
 
     def hear(self, guild_id: int) -> None:
         """Plan what a server is owed."""
@@ -147,7 +143,6 @@ class Roles:
         if wait > 0:
             self._agenda.put(_key(guild_id), Purpose.FREE, wait)
             return
-        self._seen_to[guild_id] = membership
         try:
             kept = await self._keeper.see_to(
                 guild_id=guild_id,
@@ -163,7 +158,6 @@ class Roles:
                 await self._object(change, membership, kept)
             else:
                 await self._settle(change, membership, kept)
-        self._seen_to.pop(guild_id, None)
         self._agenda.put(_key(guild_id), Purpose.FREE)
 
     def _turn(self, membership: Membership) -> float:

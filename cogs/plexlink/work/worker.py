@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .asker import Asker
     from .audits import Audits
     from .given_up import GivenUpCodes
+    from .hand import Hand
     from .health import HealthCheck
     from .notices import Notices
     from .panels import Panels
@@ -76,6 +77,8 @@ class Worker:
         audit_days: int,
         may_work: Callable[[], bool],
         fenced: Callable[[], None],
+        is_overtaken: Callable[[], bool],
+        hand: Hand,
     ) -> None:
         self._ledger = ledger
         self._agenda = agenda
@@ -94,6 +97,8 @@ class Worker:
         self._audit_kept = timedelta(days=audit_days)
         self._may_work = may_work
         self._fenced = fenced
+        self._is_overtaken = is_overtaken
+        self._hand = hand
         self._pause_kept = 0.0
 
     async def start(self) -> None:
@@ -220,11 +225,12 @@ class Worker:
             self._agenda.put_sooner(key, _purpose(key), _RENEWED_SECONDS)
             return
         try:
-            await self._do(key)
+            with self._hand.noting(key, is_overtaken=self._is_overtaken):
+                await self._do(key)
             await self._keep_pause()
         except FencedError:
             _log.info("worker.fenced kind=%s id=%s", key.kind, key.id)
-            self._fenced()  # with the work, what nobody has committed is put down
+            self._fenced()
         except StoreUnavailableError:  # the store has said so, once for all
             self._again(key, longest_seconds=10.0)
         except StoreError as error:
