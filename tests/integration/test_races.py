@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import Card, a_world
+from plexlink import models
+from plexlink.errors import StoreUnavailableError
+from plexlink.ledger import Ledger
+from plexlink.surface.notifier import DiscordNotifier
+from plexlink.work.hand import Hand
 from plexlink_bot.sandbox.plex_tv import BOB
 
 if TYPE_CHECKING:
@@ -157,4 +162,33 @@ async def test_nothing_is_kept_in_mind_of_an_attempt_that_has_ended(world: World
     asker = worker._asker
     minds = (worker._agenda, worker._presenter, worker._given_up, asker, asker._inquiries, asker._accounts)
     kept = {name: value for mind in minds for name, value in vars(mind).items() if row["id"] in repr(value)}
-    assert kept == {}
+    assert (kept, worker._hand) == ({}, Hand())
+
+
+async def test_a_card_whose_commit_failed_is_not_drawn_again_over_its_successor(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown, failed = Ledger.shown, []
+
+    async def fail_once(ledger: Ledger, drawn: models.Attempt, card: models.Card, place: models.Place) -> Any:
+        if card is models.Card.WAITING and not failed:
+            failed.append(drawn)
+            raise StoreUnavailableError("The disk is full.")
+        return await shown(ledger, drawn, card, place)
+
+    monkeypatch.setattr(Ledger, "shown", fail_once)
+    await world.plexlink()
+    await world.press("New code")
+    code = world.pin().code
+    drawn = []
+    show = DiscordNotifier.show
+
+    async def note(notifier: DiscordNotifier, showing: models.Showing) -> models.Place | None:
+        drawn.append(showing)
+        return await show(notifier, showing)
+
+    monkeypatch.setattr(DiscordNotifier, "show", note)
+    await world.advance(30)
+    assert f"`{code}`" in world.card().text
+    worker = desk(world).resume.__self__
+    assert failed[0].id not in repr((worker._presenter._drawn, worker._hand, drawn))
