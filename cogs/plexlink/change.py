@@ -166,14 +166,14 @@ class Change:
     async def bring(self, attempt: Attempt, answer: Answer) -> None:
         """Let an open attempt's card, or the way to it, be in a newer answer, and tell so in the older one."""
         if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
-            await self._retire(attempt.answer, attempt.user_id)
+            await self._retire(attempt.user_id, attempt.answer.place, attempt.answer)
         brought = replace(_in_answer(attempt, answer), shown_state=None)
         await self._take(brought)
         await self.surface(brought)
 
-    async def _retire(self, answer: Answer, user_id: int) -> None:
-        """Let an answer be told that the card which it was to show or to point to is not to be found there."""
-        await self.notify(user_id, Topic.RETIRED, place=answer.place, answer=answer)
+    async def _retire(self, user_id: int, place: Place, answer: Answer | None) -> None:
+        """Let a message say that the card which it was to show or to point to is not to be found there."""
+        await self.notify(user_id, Topic.RETIRED, place=place, answer=answer)
 
     async def _take(self, attempt: Attempt) -> None:
         """Let an attempt's messages be its alone: ends that were still to be shown there are not, nor that it moved."""
@@ -215,14 +215,17 @@ class Change:
         if message_id is None or holder is not None or await self.tx.notices.drawn_in(message_id):
             return
         newest = await self.newest(drawn.id)
+        is_in_message = newest is not None and newest.place.lane is Lane.DM
         if place.lane is Lane.DM:
-            if newest is not None and newest.place.lane is not Lane.DM:
+            if newest is None or is_in_message:
+                await self._retire(drawn.user_id, place, None)
+            else:
                 await self.surface(replace(newest, place=place, shown_state=None))
         elif answer is None or not self._is_open(answer):
             return
         elif newest is None or newest.answer is not None:
-            await self._retire(answer, drawn.user_id)
-        elif newest.place.lane is Lane.DM:
+            await self._retire(drawn.user_id, answer.place, answer)
+        elif is_in_message:
             await self.surface(replace(newest, answer=answer))
         else:
             await self.surface(replace(newest, answer=answer, place=answer.place, shown_state=None))
@@ -259,7 +262,7 @@ class Change:
         former = await self.newest(attempt_id)
         if former is not None:
             if former.place.lane is Lane.DM and former.answer is not None:
-                await self._retire(former.answer, former.user_id)
+                await self._retire(former.user_id, former.answer.place, former.answer)
             card = cards.card_for(former, self._clock.now())
             await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
         return former

@@ -698,15 +698,27 @@ async def test_what_was_shown_while_another_process_began_makes_way_for_what_is_
         assert overtaken.hand == Hand()
 
 
-@pytest.mark.parametrize("newest", [None, replace(IN_DM, answer=replace(ANSWER, message_id=3))], ids=["gone", "moved"])
-async def test_an_answer_that_no_row_tells_of_says_that_its_card_is_elsewhere(url: str, newest: Attempt | None) -> None:
+@pytest.mark.parametrize(
+    ("place", "newest"),
+    [
+        (ANSWER.place, None),
+        (ANSWER.place, replace(IN_DM, answer=replace(ANSWER, message_id=3))),
+        (replace(DM, message_id=4), None),
+        (replace(DM, message_id=4), IN_DM),
+    ],
+    ids=["answer", "answer, it has moved to another", "message", "message, the second"],
+)
+async def test_what_nobody_else_knows_of_says_that_its_card_is_elsewhere(
+    url: str, place: Place, newest: Attempt | None
+) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
         await keep(worker, [] if newest is None else [newest])
-        await show_late(overtaken, CARD, ANSWER.place)
+        await show_late(overtaken, CARD, place)
         await worker.until(lambda: worker.heard)
         (notice,) = worker.heard
         assert isinstance(notice, Notice)
-        assert (notice.topic, notice.answer, notice.place) == (Topic.RETIRED, ANSWER, ANSWER.place)
+        assert (notice.topic, notice.place) == (Topic.RETIRED, place)
+        assert notice.answer == (ANSWER if place == ANSWER.place else None)
 
 
 async def test_an_answer_that_discord_takes_nothing_for_any_more_is_left_as_it_is(url: str) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import discord
 import pytest
 
 from harness import Card
+from plexlink.models import Lane, Place
 from plexlink_bot.sandbox.plex_tv import Operation, ServerError
 
 if TYPE_CHECKING:
@@ -63,13 +65,30 @@ async def test_a_message_that_came_after_all_is_taken_away(world: World, until: 
     assert world.messages() == []
 
 
-async def send_card(world: World, attempt_id: str) -> None:
-    """Send a message as if an earlier try had."""
+async def test_a_second_message_that_an_overtaken_process_has_sent_leads_to_the_first(world: World) -> None:
+    await world.plexlink()
+    (row,) = world.rows("attempts")
+    second = await send_card(world, row["id"])
+    ledger = world.env.bot.get_cog("PlexLink").desk.links._ledger  # type: ignore[attr-defined] # the plugin's
+    with world.env._bot_scope():
+        async with ledger.change() as change:
+            attempt = await change.newest(row["id"])
+            place = Place(lane=Lane.DM, channel_id=second.channel.id, message_id=second.id)
+            await change.undo_drawing(replace(attempt, place=Place()), place)
+    await world.advance(2)
+    first, second = world.messages()
+    assert f"`{world.pin().code}`" in Card(first).text
+    assert "This card has moved to another message" in Card(second).text
+    assert Card(second).buttons == {}
+
+
+async def send_card(world: World, attempt_id: str) -> Any:
+    """Send a message as if an earlier try had, and return it."""
     view = discord.ui.LayoutView()
     button = discord.ui.Button(label="Cancel", custom_id=f"plexlink:cancel:{attempt_id}")
     view.add_item(discord.ui.ActionRow(button))
     channel = await world.env.bot.create_dm(discord.Object(world.alice.id))
-    await channel.send(view=view)
+    return await channel.send(view=view)
 
 
 async def test_in_the_bots_own_conversation_the_answer_makes_way_for_the_card(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from discord.utils import format_dt
 
-from ..models import Finding, Note, Phase, Reason, Topic, Trouble
+from ..models import Finding, Lane, Note, Phase, Reason, Topic, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -292,6 +292,8 @@ def url_of(guild_id: int, channel_id: int, message_id: int) -> str:
 
 def notice(notice: Notice, roles: Sequence[RoleLine] = (), server: str | None = None) -> str:
     """Return what a member is told besides the card of an attempt; `server` is the name of the one it is about."""
+    if notice.topic is Topic.RETIRED and notice.place.lane is Lane.DM:
+        return "-# This card has moved to another message."
     if notice.topic is Topic.SETUP_BROKEN:
         return _setup_broken(server)
     if notice.topic is Topic.LOSSES_HELD:
