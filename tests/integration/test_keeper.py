@@ -89,6 +89,7 @@ class Process:
     replaced: list[DatabaseInUseError] = field(default_factory=list)
     hand: Hand = field(default_factory=Hand)
     overdue_seconds: float = 0.0
+    was_overtaken: bool | None = None
     ends: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -125,6 +126,7 @@ class Process:
         try:
             yield self
         finally:
+            self.was_overtaken = self.keeper.is_overtaken()
             self.ends += 1
             self.news.set()
 
@@ -438,6 +440,17 @@ async def test_a_commit_that_finds_another_tenure_ends_the_work_whatever_the_clo
         first.keeper.fenced()
         assert not first.keeper.may_work()
         await first.until(lambda: first.ends)
+        assert first.was_overtaken
+
+
+async def test_what_is_under_way_when_the_work_is_given_back_is_in_its_time(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = tenure.now()
+    monkeypatch.setattr(tenure, "now", lambda: now)
+    async with process(url, "first") as first:
+        await first.keeper.stop()
+        assert first.was_overtaken is False
 
 
 async def test_who_was_fenced_works_on_where_a_fail_over_has_forgotten_the_other_tenure(url: str) -> None:

@@ -196,6 +196,16 @@ async def test_the_end_of_a_link_is_told_with_its_sign_out_and_its_notice(desk: 
     assert unlinked.reason == notice.reason
 
 
+async def test_an_unlinking_is_told_where_the_end_of_an_attempt_was_told(desk: Desk) -> None:
+    attempt = await desk.ledger.shown(await desk.linked(IN_ANSWER), Card.LINKED, IN_ANSWER)
+    assert (attempt.place, attempt.answer) == (IN_ANSWER, None)
+    assert await desk.links.unlink(a_wish(1, Origin.ANSWER)) == Done()
+    async with desk.ledger.change() as change:
+        assert await change.tx.attempts.shown_in(1) is None
+        (notice,) = await change.tx.notices.drawn_in(1)
+    assert notice.phase is Phase.SIGNING_OUT
+
+
 async def test_a_link_is_told_to_other_code_when_it_is_there(desk: Desk) -> None:
     approved = await desk.ledger.advance(await desk.waiting(), flow.Granted(Secret("a-token-of-plex")))
     desk.told()
