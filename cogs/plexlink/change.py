@@ -12,7 +12,7 @@ from .audit import SOMEBODY, AuditEntry, Deed
 from .community import Cause, ServerTouched
 from .errors import StaleAttemptError, UnknownKeyError
 from .events import AccessWanted, Linked, Unlinked
-from .models import GivenUp, Lane, Link, Notice, Origin, Phase, Place, Reason, SignOut, State, Topic, Trouble
+from .models import GivenUp, Lane, Link, Notice, Phase, Place, Reason, SignOut, State, Topic, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .bell import Happened
     from .clock import Clock
     from .community import Membership, Objection, Server
-    from .models import Account, Answer, Attempt, Wish
+    from .models import Account, Answer, Attempt
     from .secret import Secret
     from .store import Transaction
 
@@ -53,7 +53,7 @@ class Change:
     def __init__(self, *, tx: Transaction, clock: Clock) -> None:
         self.tx = tx
         self.moved: list[Attempt] = []
-        self._clock = clock
+        self.clock = clock
         self._touched: dict[str, Attempt | Notice] = {}
         self._happened: list[Happened] = []
 
@@ -68,14 +68,13 @@ class Change:
 
     async def add(self, attempt: Attempt) -> None:
         """Keep a new attempt."""
-        await self._take(attempt)
         await self.tx.attempts.add(attempt)
         self.moved.append(attempt)
         self._touched[attempt.id] = attempt
 
     async def unfinished(self) -> list[Attempt]:
         """Return all attempts that something is still to be done about; forget what is long over."""
-        now = self._clock.now()
+        now = self.clock.now()
         await self.tx.attempts.prune(seen_before=now - _KEPT, unseen_before=now - _KEPT_UNSEEN)
         return [attempt for attempt in await self.tx.attempts.unfinished() if not cards.is_settled(attempt)]
 
@@ -97,7 +96,7 @@ class Change:
             raise StaleAttemptError(f"attempt {attempt.id} is gone")
         if newest.trouble is Trouble.UNAVAILABLE:
             raise UnknownKeyError(f"attempt {newest.id} needs a key that is not in the ring")
-        after = flow.advance(newest, event, self._clock.now())
+        after = flow.advance(newest, event, self.clock.now())
         await self.tx.attempts.move(after)
         self.moved.append(after)
         self._touched[after.id] = after
@@ -134,20 +133,10 @@ class Change:
             return newest or attempt
         return await self.surface(replace(newest, shown_state=None))
 
-    async def pressed(self, attempt: Attempt, wish: Wish) -> Attempt:
-        """Keep what a press tells of the card's place: a newer interaction with it, or where the message is."""
-        if wish.origin is Origin.ANSWER and attempt.place.lane is not Lane.DM:
-            has_moved = attempt.answer is not None and attempt.answer.message_id != wish.answer.message_id
-            return attempt if has_moved else await self.surface(_in_answer(attempt, wish.answer))
-        if wish.origin is Origin.CARD and attempt.place.lane is None:
-            # The message was sent, but its place was not committed before a crash.
-            return await self.surface(replace(attempt, place=wish.place))
-        return attempt
-
     async def redraw_news(self, user_id: int) -> None:
         """Let the card of a new link tell what has become of a role."""
         link = await self.tx.links.of(user_id)
-        if link is None or link.linked_at < self._clock.now() - _IS_NEWS:
+        if link is None or link.linked_at < self.clock.now() - _IS_NEWS:
             return
         attempt = await self.newest(link.attempt_id)
         if attempt is not None and attempt.state is State.LINKED and (attempt.answer or attempt.place.lane is Lane.DM):
@@ -160,118 +149,8 @@ class Change:
             return
         link = await self.tx.links.of(membership.user_id)
         if link is not None and await self.tx.access.get(server.id, link.user_id) is None:
-            is_news = link.linked_at >= self._clock.now() - _IS_NEWS
+            is_news = link.linked_at >= self.clock.now() - _IS_NEWS
             self.tell(AccessWanted(link.id, is_waited_for=is_news))
-
-    async def bring(self, attempt: Attempt, answer: Answer) -> None:
-        """Let an open attempt's card, or the way to it, be in a newer answer, and tell so in the older one."""
-        if attempt.answer is not None and attempt.answer.message_id != answer.message_id:
-            await self._retire(attempt.user_id, attempt.answer.place, attempt.answer)
-        brought = replace(_in_answer(attempt, answer), shown_state=None)
-        await self._take(brought)
-        await self.surface(brought)
-
-    async def _retire(self, user_id: int, place: Place, answer: Answer | None) -> None:
-        """Let a message say that the card which it was to show or to point to is not to be found there."""
-        await self.notify(user_id, Topic.RETIRED, place=place, answer=answer)
-
-    async def _take(self, attempt: Attempt) -> None:
-        """Let an attempt's messages be its alone: ends that were still to be shown there are not, nor that it moved."""
-        answers = [attempt.answer.message_id] if attempt.answer else []
-        messages = [attempt.place.message_id] if attempt.place.message_id else []
-        for former in await self.tx.attempts.with_card_in(messages + answers):
-            if former.id == attempt.id:
-                continue
-            if former.place.lane is Lane.DM and former.place.message_id not in messages:
-                await self.surface(replace(former, answer=None))  # only the way to its card was to be shown here
-            else:
-                await self.part_from_card(former.id)
-        told = [notice for message_id in messages + answers for notice in await self.tx.notices.drawn_in(message_id)]
-        await self.tx.notices.remove([notice.id for notice in told if notice.topic is Topic.RETIRED])
-
-    async def outdate(self, message_id: int | None, *, through: Answer | None = None) -> Attempt | None:
-        """Let that be drawn again over which something else was drawn; return the attempt which has the message.
-
-        An answer in which an end was told is forgotten: it is drawn again `through` an interaction that is still open.
-        """
-        if message_id is None:
-            return None
-        for notice in await self.tx.notices.drawn_in(message_id):
-            await self.tell_again(notice)
-        attempt = await self.tx.attempts.shown_in(message_id)
-        if attempt is not None and attempt.place.lane is Lane.ANSWER and attempt.answer is None:
-            if through is None or not self._is_open(through):
-                return attempt
-            attempt = replace(attempt, answer=through)
-        return None if attempt is None else await self.surface(replace(attempt, shown_state=None))
-
-    async def undo_drawing(self, drawn: Attempt, place: Place) -> None:
-        """Let that be true again over which an attempt was drawn, or may have been, by a process that knew too little.
-
-        Where nothing else is known to be, the attempt itself is told as it is, or where it is.
-        """
-        message_id, answer = cards.message_at(place, drawn.answer), drawn.answer
-        holder = await self.outdate(message_id, through=answer)
-        if message_id is None or holder is not None or await self.tx.notices.drawn_in(message_id):
-            return
-        newest = await self.newest(drawn.id)
-        is_in_message = newest is not None and newest.place.lane is Lane.DM
-        if place.lane is Lane.DM:
-            if newest is None or is_in_message:
-                await self._retire(drawn.user_id, place, None)
-            else:
-                await self.surface(replace(newest, place=place, shown_state=None))
-        elif answer is None or not self._is_open(answer):
-            return
-        elif newest is None or newest.answer is not None:
-            await self._retire(drawn.user_id, answer.place, answer)
-        elif is_in_message:
-            await self.surface(replace(newest, answer=answer))
-        else:
-            await self.surface(replace(newest, answer=answer, place=answer.place, shown_state=None))
-
-    def _is_open(self, answer: Answer) -> bool:
-        return self._clock.now() < answer.at + cards.ANSWER_CLOSES
-
-    async def hand_over(self, attempt: Attempt, successor: Attempt) -> None:
-        """Cancel an open attempt whose card its successor takes over."""
-        await self.give_up(attempt)
-        await self.add_in_place_of(attempt.id, successor)
-
-    async def add_in_place_of(self, attempt_id: str, successor: Attempt) -> None:
-        """Part an ended attempt from its card, and keep the new one which takes over both card and owed answer.
-
-        Where the card has moved to another answer since its button was pressed, it is wanted there.
-        """
-        former = await self.part_from_card(attempt_id)
-        if former is not None:
-            successor = replace(successor, answer=self._newer_answer(former, successor.answer))
-        await self.add(successor)
-
-    def _newer_answer(self, former: Attempt, pressed: Answer | None) -> Answer | None:
-        if former.answer is None or pressed is None:
-            return former.answer or pressed
-        has_moved = former.answer.message_id != pressed.message_id
-        return former.answer if has_moved and not cards.is_answer_closed(former, self._clock.now()) else pressed
-
-    async def part_from_card(self, attempt_id: str) -> Attempt | None:
-        """Leave an ended attempt's card to something else; return the attempt as it was.
-
-        A command may still wait to be pointed to a direct message: that is owed, whatever stands there now.
-        """
-        former = await self.newest(attempt_id)
-        if former is not None:
-            if former.place.lane is Lane.DM and former.answer is not None:
-                await self._retire(former.user_id, former.answer.place, former.answer)
-            card = cards.card_for(former, self._clock.now())
-            await self.surface(replace(former, shown_state=card, place=Place(), answer=None))
-        return former
-
-    async def _part_ended_from(self, answer: Answer) -> None:
-        """Leave an answer to something else in which the end of an attempt was told."""
-        for former in await self.tx.attempts.with_card_in([answer.message_id]):
-            if former.place.lane is Lane.ANSWER and flow.is_over(former):
-                await self.part_from_card(former.id)
 
     async def forget_attempts(self, user_id: int) -> None:
         """End the member's open attempt, and delete all of them, those with a card as soon as it tells nothing more.
@@ -305,7 +184,7 @@ class Change:
             account_name=account.name,
             client_identifier=client_identifier,
             token=token,
-            linked_at=self._clock.now(),
+            linked_at=self.clock.now(),
         )
         await self.tx.links.add(link)
         await self.tx.notices.remove_about(link.user_id, Topic.LINK_MOVED)
@@ -323,8 +202,6 @@ class Change:
     async def end_link(self, link: Link, reason: Reason, *, place: Place, answer: Answer | None) -> None:
         """Erase a link as `remove_link` does, and tell at `place` how signing it out goes."""
         sign_out_id = await self.remove_link(link, reason)
-        if answer is not None:
-            await self._part_ended_from(answer)
         await self.notify(
             link.user_id,
             Topic.UNLINKING,
@@ -356,7 +233,7 @@ class Change:
         if reason is not Reason.REPLACED:  # a newer one follows
             await self.tx.access.forget(link.user_id)
             await self.disentitle(link.user_id, _CAUSES.get(reason, Cause.UNLINKED))
-        self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self._clock.now(), reason=str(reason)))
+        self.tell(Unlinked(user_id=link.user_id, link_id=link.id, at=self.clock.now(), reason=str(reason)))
         if not (link.token.reveal() and link.client_identifier.reveal()):  # of a broken row, these may still be whole
             await self.notify(link.user_id, Topic.NOT_SIGNED_OUT)
             return None
@@ -364,11 +241,11 @@ class Change:
 
     async def entitle(self, user_id: int, *, cause: Cause = Cause.LINKED, seen_in: int | None = None) -> None:
         """Let a member who has linked, perhaps in a server, have the roles that come with it."""
-        self._touch(await entitlements.entitle(self.tx, user_id, self._clock.now(), cause=cause, seen_in=seen_in))
+        self._touch(await entitlements.entitle(self.tx, user_id, self.clock.now(), cause=cause, seen_in=seen_in))
 
     async def disentitle(self, user_id: int, cause: Cause) -> None:
         """Let a member lose the roles that came with the link."""
-        self._touch(await entitlements.disentitle(self.tx, user_id, cause, self._clock.now()))
+        self._touch(await entitlements.disentitle(self.tx, user_id, cause, self.clock.now()))
 
     async def object(self, server: Server, objection: Objection, *, user_id: int | None = None) -> None:
         """Note why a server's role cannot be given, and let whoever chose it know."""
@@ -378,7 +255,7 @@ class Change:
 
     async def close_channel(self, server: Server) -> None:
         """Note that Discord lets nothing be written into the audit's channel, and let whoever chose it know once."""
-        await self.tx.servers.keep(replace(server, closed_at=self._clock.now()))
+        await self.tx.servers.keep(replace(server, closed_at=self.clock.now()))
         if server.closed_at is None:
             await self._tell_owner(server)
 
@@ -408,7 +285,7 @@ class Change:
     async def note_where_known(self, deed: Deed, user_id: int) -> None:
         """Write what became of a link into the audit of the servers where its member is."""
         there = {each.guild_id for each in await self.tx.memberships.of(user_id) if each.is_there}
-        await entitlements.note(self.tx, there, deed, user_id, self._clock.now())
+        await entitlements.note(self.tx, there, deed, user_id, self.clock.now())
         self._touch(sorted(there))
 
     async def note_for(
@@ -416,7 +293,7 @@ class Change:
     ) -> None:
         """Write what was done into the audit of a server."""
         await entitlements.note(
-            self.tx, [guild_id], deed, user_id or SOMEBODY, self._clock.now(), actor_id=actor_id, detail=detail
+            self.tx, [guild_id], deed, user_id or SOMEBODY, self.clock.now(), actor_id=actor_id, detail=detail
         )
         self.tell(ServerTouched(guild_id))
 
@@ -427,7 +304,7 @@ class Change:
     async def note(self, deed: Deed, user_id: int, *, actor_id: int | None = None, detail: str | None = None) -> None:
         """Write what was done into the audit."""
         await self.tx.audit.add(
-            AuditEntry(at=self._clock.now(), actor_id=actor_id, deed=deed, user_id=user_id, detail=detail)
+            AuditEntry(at=self.clock.now(), actor_id=actor_id, deed=deed, user_id=user_id, detail=detail)
         )
 
     async def notify(
@@ -447,7 +324,7 @@ class Change:
             id=notice_id or secrets.token_urlsafe(16),
             user_id=user_id,
             topic=topic,
-            at=self._clock.now(),
+            at=self.clock.now(),
             reason=reason,
             phase=phase,
             place=place or Place(),
@@ -481,16 +358,11 @@ class Change:
             user_id=user_id,
             token=token,
             client_identifier=client_identifier,
-            requested_at=self._clock.now(),
+            requested_at=self.clock.now(),
         )
         await self.tx.sign_outs.add(sign_out)
         self.tell(sign_out)
         return sign_out.id
-
-
-def _in_answer(attempt: Attempt, answer: Answer) -> Attempt:
-    """Return an attempt whose card, or the way to it, is in an answer."""
-    return replace(attempt, answer=answer, place=answer.place if attempt.place.lane is Lane.ANSWER else attempt.place)
 
 
 def _given_up(attempt: Attempt) -> GivenUp | None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from . import cards, flow
+from . import cards, flow, whereabouts
 from .change import Change
 from .community import Standing
 from .errors import StoreError
@@ -164,7 +164,7 @@ class Ledger:
             if newest is not None and not cards.has_left(newest):
                 return await change.surface(see(newest))
             message_id = cards.message_at(place, drawn.answer)
-            return await change.outdate(message_id, through=drawn.answer) or newest or drawn
+            return await whereabouts.outdate(change, message_id, through=drawn.answer) or newest or drawn
 
     async def drawable(self, attempt_id: str) -> Drawable | None:
         """Return an attempt as it is now, with what stands on its card besides."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from . import cards, flow
+from . import cards, flow, whereabouts
 from .errors import ConflictError, IllegalTransitionError, StaleAttemptError, UnknownKeyError
 from .events import Pressed
 from .links import Done, Status
@@ -120,7 +120,7 @@ class Linking:
 
         """
         async with self._ledger.change() as change:
-            await change.outdate(wish.answer.message_id, through=wish.answer)
+            await whereabouts.outdate(change, wish.answer.message_id, through=wish.answer)
 
     async def _begin_or_find(self, decide: Callable[[Change], Awaitable[_T]]) -> _T:
         try:
@@ -139,9 +139,9 @@ class Linking:
             return obstacle
         begun = self._begin(wish)
         if card_of is None:
-            await change.add(begun)
+            await whereabouts.begin(change, begun)
         else:
-            await change.add_in_place_of(card_of.id, begun)
+            await whereabouts.begin_in_place_of(change, card_of.id, begun)
         return Begun()
 
     async def _show_again(self, change: Change, attempt: Attempt, wish: Wish) -> Begun | AlreadyOpen:
@@ -151,7 +151,7 @@ class Linking:
         if wish.owed is None:
             await change.redraw(attempt)
             return AlreadyOpen(attempt.place)
-        await change.bring(attempt, wish.owed)
+        await whereabouts.bring(change, attempt, wish.owed)
         return Begun()
 
     async def _new_code(self, change: Change, attempt_id: str, wish: Wish) -> StartOutcome | NotYours:
@@ -174,7 +174,7 @@ class Linking:
         if await self._is_full(change) and await self._has_renewed_often(change, wish.user_id):
             await change.give_up(attempt)
             return await self._too_busy(change)
-        await change.hand_over(attempt, self._begin(wish))
+        await whereabouts.hand_over(change, attempt, self._begin(wish))
         return Begun()
 
     async def _press(
@@ -193,7 +193,7 @@ class Linking:
                 if successor is None:
                     return Done() if attempt.reason is Reason.UNDONE else Gone()
                 attempt = successor
-            attempt = await change.pressed(attempt, wish)
+            attempt = await whereabouts.learn_from_press(change, attempt, wish)
             try:
                 await do(change, attempt, wish)
             except (IllegalTransitionError, StaleAttemptError):
@@ -217,7 +217,7 @@ class Linking:
         # A card that was drawn just now may not be known to be there yet: then it is where it was pressed.
         place = attempt.place if attempt.place.lane else wish.card
         await change.end_link(link, Reason.UNDONE, place=place, answer=attempt.answer or wish.owed)
-        await change.part_from_card(attempt.id)
+        await whereabouts.part_from_card(change, attempt.id)
 
     async def _move_here(self, change: Change, attempt: Attempt, _: Wish) -> None:
         await change.move(attempt, flow.Claimed())

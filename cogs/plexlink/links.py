@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from . import whereabouts
 from .audit import AuditEntry, Deed
 from .events import Checked, CheckWanted
 from .models import Finding, Reason
@@ -130,6 +131,7 @@ class Links:
                 # The second press of a double click: the card tells already how it goes.
                 return Done() if await change.tx.notices.drawn_in(wish.answer.message_id) else NotLinked()
             await change.end_link(link, Reason.UNLINKED, place=wish.card, answer=wish.answer)
+            await whereabouts.part_ended_from(change, wish.answer)
         return Done()
 
     async def export(self, user_id: int) -> dict[str, Any]:
@@ -180,6 +182,7 @@ class Links:
             await tx.notices.forget(user_id)
             if link is not None:
                 await change.end_link(link, Reason.FORGOTTEN, place=wish.card, answer=wish.answer)
+                await whereabouts.part_ended_from(change, wish.answer)
             await change.forget_attempts(user_id)
             await tx.memberships.forget(user_id)
             await tx.servers.forget_chooser(user_id)

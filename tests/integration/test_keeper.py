@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plexlink import carrying, flow, tenure
+from plexlink import carrying, flow, tenure, whereabouts
 from plexlink import keeper as keepers
 from plexlink.bell import Bell
 from plexlink.clock import Clock
@@ -287,7 +287,7 @@ async def test_a_standby_learns_discords_time_from_what_the_fronts_begin(url: st
         assert (worker.learned, front.learned) == ([NOW], [])
         later = Answer(message_id=2, token=Secret("another"), at=NOW + timedelta(minutes=12))
         async with front.ledger.change() as change:
-            await change.bring(began, later)
+            await whereabouts.bring(change, began, later)
         await worker.until(lambda: any(isinstance(each, Attempt) and each.answer == later for each in worker.heard))
         assert worker.learned == [NOW], "that it began a while ago is no news"
 

@@ -7,6 +7,7 @@ import discord
 import pytest
 
 from harness import Card
+from plexlink import whereabouts
 from plexlink.models import Lane, Place
 from plexlink_bot.sandbox.plex_tv import Operation, ServerError
 
@@ -74,7 +75,7 @@ async def test_a_second_message_that_an_overtaken_process_has_sent_leads_to_the_
         async with ledger.change() as change:
             attempt = await change.newest(row["id"])
             place = Place(lane=Lane.DM, channel_id=second.channel.id, message_id=second.id)
-            await change.undo_drawing(replace(attempt, place=Place()), place)
+            await whereabouts.undo_drawing(change, replace(attempt, place=Place()), place)
     await world.advance(2)
     first, second = world.messages()
     assert f"`{world.pin().code}`" in Card(first).text

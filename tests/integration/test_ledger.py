@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plexlink import flow
+from plexlink import flow, whereabouts
 from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.errors import IllegalTransitionError, UnknownKeyError
@@ -64,7 +64,7 @@ async def waiting(ledger: Ledger, place: Place = DM, answer: Answer | None = Non
 async def successor_of(ledger: Ledger, attempt: Attempt) -> Attempt:
     successor = flow.begin(user_id=42, guild_id=None, device_name="d", place=DM, answer=None, now=NOW)
     async with ledger.change() as change:
-        await change.hand_over(attempt, successor)
+        await whereabouts.hand_over(change, attempt, successor)
     return successor
 
 
@@ -82,14 +82,14 @@ async def redraw(ledger: Ledger, attempt: Attempt) -> Attempt:
 
 async def bring(ledger: Ledger, attempt: Attempt, answer: Answer) -> Attempt:
     async with ledger.change() as change:
-        await change.bring(attempt, answer)
+        await whereabouts.bring(change, attempt, answer)
         return replace(attempt, answer=answer, shown_state=None)
 
 
 async def press(ledger: Ledger, attempt: Attempt, origin: Origin, answer: Answer, place: Place = DM) -> Attempt:
     wish = Wish(user_id=42, guild_id=None, device_name="d", origin=origin, answer=answer, place=place)
     async with ledger.change() as change:
-        return await change.pressed(attempt, wish)
+        return await whereabouts.learn_from_press(change, attempt, wish)
 
 
 @pytest.mark.parametrize("what", ["redraw", "shown"])
@@ -114,7 +114,7 @@ async def test_a_late_edit_of_an_answer_has_the_end_drawn_again_that_was_told_th
     stale = await waiting(ledger, an_answer(1).place, an_answer(1))
     successor = flow.begin(user_id=42, guild_id=None, device_name="d", place=Place(), answer=an_answer(1), now=NOW)
     async with ledger.change() as change:
-        await change.hand_over(stale, successor)
+        await whereabouts.hand_over(change, stale, successor)
     ended = await ledger.advance(successor, flow.Failed(Reason.PLEX_REFUSED))
     told = await ledger.shown(ended, Card.FAILED, an_answer(1).place)
     assert told.answer is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .. import cards
+from .. import cards, whereabouts
 from ..community import ServerTouched
 from ..models import AttemptCard, Notice
 from .hand import note
@@ -58,13 +58,13 @@ class NotedRoles:
 async def _undo_showing(change: Change, *, showing: Showing, place: Place) -> None:
     """Let that be true again over which something was shown."""
     if isinstance(showing.content, AttemptCard):
-        await change.undo_drawing(showing.content.attempt, place)
+        await whereabouts.undo_drawing(change, showing.content.attempt, place)
         return
     if isinstance(showing.content, Notice):
         notice = await change.tx.notices.get(showing.content.id)
         if notice is not None:
             await change.tell_again(notice)
-    await change.outdate(cards.message_at(place, showing.answer), through=showing.answer)
+    await whereabouts.outdate(change, cards.message_at(place, showing.answer), through=showing.answer)
 
 
 async def _look_again(change: Change, *, guild_id: int, user_id: int) -> None:
