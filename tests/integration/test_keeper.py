@@ -7,6 +7,7 @@ import re
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -383,6 +384,8 @@ async def test_of_two_who_were_away_the_one_that_came_first_makes_way(
     async with process(url, "first", shards) as first:
         await forget(postgres, url, "first")
         async with process(url, "second", shards) as second:
+            for each in (first, second):
+                each.keeper._timer.cancel()  # type: ignore[union-attr] # it is looked when the test wants it
             await forget(postgres, url, "second")
             await first.keeper._look()
             assert first.replaced == [], "the second one is not there yet"
@@ -410,7 +413,9 @@ async def test_that_it_was_away_is_not_forgotten_with_the_one_answer_that_says_s
         postgres.sql("DELETE FROM plexlink_tenure", url.rpartition("/")[2])
         await forget(postgres, url, "first")
         async with process(url, "second", shards) as second:
-            await second.keeper._leave_it(second.epochs[0], 0.0)
+            second.keeper._leaves_it_until = inf
+            await second.keeper._end_work()
+            await second.keeper._line.release(second.epochs[0])  # and nobody is told
             beat = first.keeper._line.beat
             with monkeypatch.context() as outage, suppress(StoreError):
                 if lost == "the answer":
