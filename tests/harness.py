@@ -50,6 +50,14 @@ class PatientEnv(simcord.Env):
     for all that it does before. The first must be short, and the second is the machine's affair.
     """
 
+    async def advance_time(self, seconds: float) -> None:
+        """Let virtual time pass; while it does, no timer costs real time, so a busy machine is given enough of it."""
+        settle, self.settle_timeout = self.settle_timeout, PATIENCE_SECONDS
+        try:
+            await super().advance_time(seconds)
+        finally:
+            self.settle_timeout = settle
+
     async def _settle_internal(self, **options: Any) -> None:
         deadline = time.time() + PATIENCE_SECONDS
         while True:
@@ -134,12 +142,8 @@ class World:
         ).reveal()
 
     async def advance(self, seconds: float) -> None:
-        """Let virtual time pass; while it does, no timer costs real time, so a busy machine is given enough of it."""
-        settle, self.env.settle_timeout = self.env.settle_timeout, PATIENCE_SECONDS
-        try:
-            await self.env.advance_time(seconds)
-        finally:
-            self.env.settle_timeout = settle
+        """Let virtual time pass."""
+        await self.env.advance_time(seconds)
 
     async def restart(self) -> None:
         await self.stop()
