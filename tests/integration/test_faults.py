@@ -8,6 +8,9 @@ import discord
 import pytest
 
 from harness import Card
+from plexlink.errors import StoreUnavailableError
+from plexlink.ledger import Ledger
+from plexlink.links import Links
 from plexlink_bot.sandbox.plex_tv import BOB, JsonError, Operation, ServerError
 
 if TYPE_CHECKING:
@@ -127,6 +130,20 @@ async def test_a_start_that_seemed_to_fail_gets_its_card_over_what_was_said(
     await world.advance(30)
     assert len(lost) == 1
     assert f"`{world.pin().code}`" in Card(result.response).text
+
+
+def fail(*_: object, **__: object) -> None:
+    raise StoreUnavailableError("The database does not answer.")
+
+
+async def test_who_is_told_that_nothing_can_be_saved_does_not_wait_for_the_database_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not answer takes its time to fail, and others are in line for it by then."""
+    monkeypatch.setattr(Links, "held_for", lambda *_: asyncio.sleep(60))
+    monkeypatch.setattr(Ledger, "change", fail)
+    result = await world.plexlink()
+    assert "I could not save that" in Card(result.response).text
 
 
 async def test_what_seemed_to_fail_is_not_told_any_more_once_its_card_is_there(world: World) -> None:

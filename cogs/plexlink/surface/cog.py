@@ -360,9 +360,9 @@ class PlexLink(commands.Cog):
     async def _apologise(
         self, interaction: discord.Interaction[Any], wish: Wish, view: views.CardView, *, is_in_place: bool
     ) -> None:
-        """Say what failed; a card that there is all the same is drawn over it."""
+        """Say what failed, without asking the database for more; a card that there is all the same is drawn over it."""
         fills_answer = _fills_answer(wish, is_in_place=is_in_place)
-        await self._say_with_notices(interaction, wish, view, fills_answer=fills_answer)
+        await self._say(interaction, wish, view, fills_answer=fills_answer)
         if fills_answer and self._desk is not None:
             with suppress(StoreError):
                 await self._desk.linking.seemed_to_fail(wish)
