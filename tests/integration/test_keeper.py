@@ -767,6 +767,20 @@ async def test_what_cannot_be_undone_now_is_undone_later(url: str, monkeypatch: 
         assert worker.heard == [replace(SUCCESSOR, shown_state=None)]
 
 
+async def test_what_cannot_be_undone_at_all_keeps_nobody_from_working(url: str) -> None:
+    async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
+        await keep(worker, [LEFT, SUCCESSOR])
+
+        async def break_down(_: object) -> None:
+            raise ZeroDivisionError
+
+        overtaken.hand.done[Key(Kind.CARD, "attempt")] = [break_down]
+        await show_late(overtaken, CARD, ANSWER.place)
+        await worker.until(lambda: worker.heard)
+        assert worker.heard == [replace(SUCCESSOR, shown_state=None)]
+        assert overtaken.hand == Hand()
+
+
 @pytest.mark.parametrize(
     ("is_overtaken", "is_fenced", "kept"), [(False, False, 0), (True, False, 1), (False, True, 1)], ids=str
 )

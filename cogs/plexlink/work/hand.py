@@ -60,24 +60,29 @@ class Hand:
 
         """
         for attempt, token in list(self.of_attempts.values()):
-            with _one_by_itself(f"attempt {attempt.id}"):
+            with _one_by_itself(attempt.id):
                 try:
                     await ledger.advance(attempt, flow.Granted(token))
                 except (StaleAttemptError, IllegalTransitionError):
                     await ledger.disown(attempt, token)
                 self.of_attempts.pop(attempt.id, None)
         for given_up, token in list(self.of_given_up.values()):
-            with _one_by_itself(f"given-up {given_up.id}"):
+            with _one_by_itself(given_up.id):
                 async with ledger.change() as change:
                     await change.tx.given_up.remove(given_up.id)
                     await change.disown(given_up.id, given_up.user_id, token, given_up.client_identifier)
                 self.of_given_up.pop(given_up.id, None)
         for key, noted in list(self.done.items()):
             while noted:
-                with _one_by_itself(f"{key.kind} {key.id}"):
+                undo = noted.pop(0)
+                try:
                     async with ledger.change() as change:
-                        await noted[0](change)
-                del noted[0]
+                        await undo(change)
+                except StoreUnavailableError:
+                    noted.insert(0, undo)
+                    raise
+                except Exception:  # noqa: BLE001 - logged; what cannot be undone must not keep this process from working
+                    _log.exception("hand.not_undone kind=%s id=%s", key.kind, key.id)
             del self.done[key]
 
 
@@ -87,11 +92,11 @@ def note(undo: Undo) -> None:
 
 
 @contextmanager
-def _one_by_itself(what: str) -> Iterator[None]:
+def _one_by_itself(attempt_id: str) -> Iterator[None]:
     """Let what cannot be committed, for its key is missing or its row a newer release's, hold up nothing else."""
     try:
         yield
     except StoreUnavailableError:
         raise
     except (StoreError, VaultError) as error:
-        _log.warning("hand.not_put_down %s: %s", what, error)
+        _log.warning("hand.not_put_down attempt=%s: %s", attempt_id, error)
