@@ -301,7 +301,8 @@ class Witness:
         books = Books.read(self.place)
         rows = [*books.attempts.values(), *books.links, *books.sign_outs, *books.notices]
         own = [_without_secrets(row) for row in rows if row["user_id"] == user_id]
-        names = [str(user_id), *(row["id"] for row in own)]
+        asked = [str(one.id) for one in self.place.discord.interactions if one.user.id == user_id]
+        names = [str(user_id), *(row["id"] for row in own), *asked]
         steps = sorted([*self._seen_by(user_id), *((stop.at, "the process was killed") for stop in self.stops)])
         return "\n".join(
             [
