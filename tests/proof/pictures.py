@@ -182,6 +182,8 @@ def notices(now: datetime, _: str) -> Iterator[Shot]:
     others = [Notice(id="n", user_id=USER_ID, topic=topic, at=now) for topic in Topic if topic is not Topic.UNLINKING]
     for notice in others:
         yield Shot(f"notice-{notice.topic}", views.notice(notice))
+    in_dm = Notice(id="n", user_id=USER_ID, topic=Topic.RETIRED, place=Place(lane=Lane.DM), at=now)
+    yield Shot("notice-retired-in-dm", views.notice(in_dm))
     yield Shot("notice-before-an-answer", views.headed_by(others[1:2], views.not_linked(USER_ID)))
 
 
