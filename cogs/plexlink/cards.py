@@ -51,7 +51,7 @@ def card_for(attempt: Attempt, now: datetime) -> Card:
 
 
 def _card_while_pending(attempt: Attempt, now: datetime) -> Card:
-    if attempt.place.lane is Lane.ANSWER and is_answer_closed(attempt, now):
+    if attempt.place.lane is Lane.ANSWER and is_answer_closed(attempt.answer, now):
         return Card.EXPIRED
     if attempt.deadline_at is not None and now >= attempt.deadline_at + LATE:
         return Card.UNSURE
@@ -62,9 +62,9 @@ def _card_of_end(state: State, reason: Reason | None) -> Card:
     return next(card for ended, why, card in OF_ENDS if ended in {None, state} and why in {None, reason})
 
 
-def is_answer_closed(attempt: Attempt, now: datetime) -> bool:
-    """Tell whether the ephemeral answer is too old to carry a card."""
-    return attempt.answer is None or now >= attempt.answer.at + ANSWER_CLOSES
+def is_answer_closed(answer: Answer | None, now: datetime) -> bool:
+    """Tell whether there is no ephemeral answer, or it is too old to carry a card."""
+    return answer is None or now >= answer.at + ANSWER_CLOSES
 
 
 def changes_at(attempt: Attempt, now: datetime) -> datetime | None:

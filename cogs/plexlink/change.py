@@ -199,19 +199,6 @@ class Change:
         await self.remove_link(link, Reason.MOVED, actor_id=to)
         await self.notify(link.user_id, Topic.LINK_MOVED)
 
-    async def end_link(self, link: Link, reason: Reason, *, place: Place, answer: Answer | None) -> None:
-        """Erase a link as `remove_link` does, and tell at `place` how signing it out goes."""
-        sign_out_id = await self.remove_link(link, reason)
-        await self.notify(
-            link.user_id,
-            Topic.UNLINKING,
-            notice_id=sign_out_id or link.id,
-            reason=reason,
-            phase=Phase.UNREADABLE if sign_out_id is None else Phase.SIGNING_OUT,
-            place=place,
-            answer=answer,
-        )
-
     async def remove_link(self, link: Link, reason: Reason, *, actor_id: int | None = None) -> str | None:
         """Erase a link, queue its credential, and note on the card it came with what became of it.
 

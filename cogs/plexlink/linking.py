@@ -216,7 +216,7 @@ class Linking:
             return
         # A card that was drawn just now may not be known to be there yet: then it is where it was pressed.
         place = attempt.place if attempt.place.lane else wish.card
-        await change.end_link(link, Reason.UNDONE, place=place, answer=attempt.answer or wish.owed)
+        await whereabouts.end_link(change, link, Reason.UNDONE, place=place, answer=attempt.answer or wish.owed)
         await whereabouts.part_from_card(change, attempt.id)
 
     async def _move_here(self, change: Change, attempt: Attempt, _: Wish) -> None:

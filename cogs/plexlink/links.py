@@ -130,8 +130,7 @@ class Links:
             if link is None:
                 # The second press of a double click: the card tells already how it goes.
                 return Done() if await change.tx.notices.drawn_in(wish.answer.message_id) else NotLinked()
-            await change.end_link(link, Reason.UNLINKED, place=wish.card, answer=wish.answer)
-            await whereabouts.part_ended_from(change, wish.answer)
+            await whereabouts.end_link(change, link, Reason.UNLINKED, place=wish.card, answer=wish.answer)
         return Done()
 
     async def export(self, user_id: int) -> dict[str, Any]:
@@ -181,8 +180,7 @@ class Links:
             is_known = link is not None or await tx.attempts.all_of(user_id) or await tx.notices.of(user_id)
             await tx.notices.forget(user_id)
             if link is not None:
-                await change.end_link(link, Reason.FORGOTTEN, place=wish.card, answer=wish.answer)
-                await whereabouts.part_ended_from(change, wish.answer)
+                await whereabouts.end_link(change, link, Reason.FORGOTTEN, place=wish.card, answer=wish.answer)
             await change.forget_attempts(user_id)
             await tx.memberships.forget(user_id)
             await tx.servers.forget_chooser(user_id)

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import cards, flow
-from .models import Lane, Origin, Place, Topic
+from .models import Lane, Origin, Phase, Place, Topic
 
 if TYPE_CHECKING:
     from .change import Change
-    from .models import Answer, Attempt, Wish
+    from .models import Answer, Attempt, Link, Reason, Wish
 
 
 async def begin(change: Change, attempt: Attempt) -> None:
@@ -74,11 +74,20 @@ async def part_from_card(change: Change, attempt_id: str) -> Attempt | None:
     return former
 
 
-async def part_ended_from(change: Change, answer: Answer) -> None:
-    """Leave an answer to something else in which the end of an attempt was told."""
-    for former in await change.tx.attempts.with_card_in([answer.message_id]):
-        if former.place.lane is Lane.ANSWER and flow.is_over(former):
-            await part_from_card(change, former.id)
+async def end_link(change: Change, link: Link, reason: Reason, *, place: Place, answer: Answer | None) -> None:
+    """Erase a link, and tell at `place` how signing it out goes, over the end of an attempt that was told there."""
+    sign_out_id = await change.remove_link(link, reason)
+    if answer is not None:
+        await _part_ended_from(change, answer)
+    await change.notify(
+        link.user_id,
+        Topic.UNLINKING,
+        notice_id=sign_out_id or link.id,
+        reason=reason,
+        phase=Phase.UNREADABLE if sign_out_id is None else Phase.SIGNING_OUT,
+        place=place,
+        answer=answer,
+    )
 
 
 async def outdate(change: Change, message_id: int | None, *, through: Answer | None = None) -> Attempt | None:
@@ -92,7 +101,7 @@ async def outdate(change: Change, message_id: int | None, *, through: Answer | N
         await change.tell_again(notice)
     attempt = await change.tx.attempts.shown_in(message_id)
     if attempt is not None and attempt.place.lane is Lane.ANSWER and attempt.answer is None:
-        if through is None or not _is_open(change, through):
+        if cards.is_answer_closed(through, change.clock.now()):
             return attempt
         attempt = replace(attempt, answer=through)
     return None if attempt is None else await change.surface(replace(attempt, shown_state=None))
@@ -114,7 +123,7 @@ async def undo_drawing(change: Change, drawn: Attempt, place: Place) -> None:
             await _retire(change, drawn.user_id, place, None)
         else:
             await change.surface(replace(newest, place=place, shown_state=None))
-    elif answer is None or not _is_open(change, answer):
+    elif answer is None or cards.is_answer_closed(answer, change.clock.now()):
         return
     elif newest is None or newest.answer is not None:
         await _retire(change, drawn.user_id, answer.place, answer)
@@ -122,6 +131,13 @@ async def undo_drawing(change: Change, drawn: Attempt, place: Place) -> None:
         await change.surface(replace(newest, answer=answer))
     else:
         await change.surface(replace(newest, answer=answer, place=answer.place, shown_state=None))
+
+
+async def _part_ended_from(change: Change, answer: Answer) -> None:
+    """Leave an answer to something else in which the end of an attempt was told."""
+    for former in await change.tx.attempts.with_card_in([answer.message_id]):
+        if former.place.lane is Lane.ANSWER and flow.is_over(former):
+            await part_from_card(change, former.id)
 
 
 async def _take(change: Change, attempt: Attempt) -> None:
@@ -148,13 +164,9 @@ def _newer_answer(change: Change, former: Attempt, pressed: Answer | None) -> An
     if former.answer is None or pressed is None:
         return former.answer or pressed
     has_moved = former.answer.message_id != pressed.message_id
-    return former.answer if has_moved and not cards.is_answer_closed(former, change.clock.now()) else pressed
+    return former.answer if has_moved and not cards.is_answer_closed(former.answer, change.clock.now()) else pressed
 
 
 def _in_answer(attempt: Attempt, answer: Answer) -> Attempt:
     """Return an attempt whose card, or the way to it, is in an answer."""
     return replace(attempt, answer=answer, place=answer.place if attempt.place.lane is Lane.ANSWER else attempt.place)
-
-
-def _is_open(change: Change, answer: Answer) -> bool:
-    return change.clock.now() < answer.at + cards.ANSWER_CLOSES

@@ -249,7 +249,7 @@ def test_pending_attempt_long_past_its_deadline_is_unsure(
 def test_ephemeral_card_ends_itself_14_minutes_20_seconds_after_the_interaction(age: timedelta, card: Card) -> None:
     attempt = attempt_in(State.PENDING, lane=Lane.ANSWER, answer=an_answer())
     assert cards.card_for(attempt, NOW + age) is card
-    assert cards.is_answer_closed(attempt, NOW + age) == (card is Card.EXPIRED)
+    assert cards.is_answer_closed(attempt.answer, NOW + age) == (card is Card.EXPIRED)
     assert flow.next_call(attempt) is flow.Call.ASK, "plex.tv is asked all the same"
 
 
@@ -261,7 +261,7 @@ def test_renewed_interaction_keeps_the_ephemeral_card_open() -> None:
 
 def test_ephemeral_card_without_an_interaction_is_over() -> None:
     attempt = attempt_in(State.PENDING, lane=Lane.ANSWER)
-    assert cards.is_answer_closed(attempt, NOW)
+    assert cards.is_answer_closed(attempt.answer, NOW)
     assert cards.card_for(attempt, NOW) is Card.EXPIRED
 
 

@@ -74,15 +74,14 @@ class Hand:
                 self.of_given_up.pop(given_up.id, None)
         for key, noted in list(self.done.items()):
             while noted:
-                undo = noted.pop(0)
                 try:
                     async with ledger.change() as change:
-                        await undo(change)
+                        await noted[0](change)
                 except StoreUnavailableError:
-                    noted.insert(0, undo)
                     raise
                 except Exception:  # noqa: BLE001 - logged; what cannot be undone must not keep this process from working
                     _log.exception("hand.not_undone kind=%s id=%s", key.kind, key.id)
+                del noted[0]
             del self.done[key]
 
 
