@@ -104,61 +104,44 @@ async def running(bot: commands.Bot, settings: PlexLinkSettings) -> AsyncIterato
     async with AsyncExitStack() as resources:
         database = await resources.enter_async_context(Database.open(settings.database_place, observe=observe))
         plex = await resources.enter_async_context(client)
-        bell = Bell()
         vault = await open_vault(database, settings)
         store = Store(database=database, vault=vault)
-        _warn_of_others(database, settings)
-        ledger = Ledger(store=store, clock=clock, bell=bell, observe=observe)
-        guilds = Guilds(bot=bot)
-        notifier = DiscordNotifier(
-            bot=bot, guilds=guilds, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
-        )
+        bell, guilds = Bell(), Guilds(bot=bot)
         bell.listen(_publisher(bot))
+        _warn_of_others(database, settings)
         ground = _Ground(
             bot=bot,
             settings=settings,
+            database=database,
+            vault=vault,
+            store=store,
+            ledger=Ledger(store=store, clock=clock, bell=bell, observe=observe),
             bell=bell,
             clock=clock,
             plex=plex,
             pace=pace,
             pin_style=pin_style,
             guilds=guilds,
-            notifier=notifier,
-            reach=reach,
-            observe=reach.observe,
-        )
-        work = await resources.enter_async_context(_work(ground, database, store, vault, ledger))
-        tokens = Tokens(store=store, clock=clock)
-        resources.push_async_callback(tokens.stop)
-        links = Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days)
-        yield Desk(
-            linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
-            links=links,
-            servers=Servers(ledger=ledger, clock=clock, grace=settings.role_grace),
-            ownership=Ownership(ledger=ledger, bell=bell, clock=clock, grace=settings.role_grace),
-            members=Members(ledger=ledger, links=links, clock=clock),
-            tokens=tokens,
-            vitals=Vitals(
-                store=store,
-                clock=clock,
-                pace=pace,
-                working=work,
-                check_keys=vault.check,
-                are_keys_backed_up=lambda numbers: keys.are_backed_up(settings, numbers),
-                folder=database.folder,
+            notifier=DiscordNotifier(
+                bot=bot, guilds=guilds, clock=clock, plex_url=settings.plex_url, pin_style=pin_style, product=product
             ),
-            notifier=notifier,
-            clock=clock,
-            resume=work.resume,
+            reach=reach,
         )
+        desk = _desk(ground, await resources.enter_async_context(_work(ground)))
+        resources.push_async_callback(desk.tokens.stop)
+        yield desk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ground:
-    """What the work stands on, whenever this process does it."""
+    """What the use cases and the work stand on."""
 
     bot: commands.Bot
     settings: PlexLinkSettings
+    database: Database
+    vault: Vault
+    store: Store
+    ledger: Ledger
     bell: Bell
     clock: Clock
     plex: PlexClient
@@ -167,20 +150,43 @@ class _Ground:
     guilds: Guilds
     notifier: DiscordNotifier
     reach: Reach
-    observe: Observe
+
+
+def _desk(ground: _Ground, work: Worker | Keeper) -> Desk:
+    """Return what members, owners and other extensions ask for."""
+    ledger, bell, clock, settings = ground.ledger, ground.bell, ground.clock, ground.settings
+    links = Links(ledger=ledger, bell=bell, clock=clock, audit_days=settings.audit_days)
+    return Desk(
+        linking=Linking(ledger=ledger, clock=clock, max_pending=settings.max_pending),
+        links=links,
+        servers=Servers(ledger=ledger, clock=clock, grace=settings.role_grace),
+        ownership=Ownership(ledger=ledger, bell=bell, clock=clock, grace=settings.role_grace),
+        members=Members(ledger=ledger, links=links, clock=clock),
+        tokens=Tokens(store=ground.store, clock=clock),
+        vitals=Vitals(
+            store=ground.store,
+            clock=clock,
+            pace=ground.pace,
+            working=work,
+            check_keys=ground.vault.check,
+            are_keys_backed_up=lambda numbers: keys.are_backed_up(settings, numbers),
+            folder=ground.database.folder,
+        ),
+        notifier=ground.notifier,
+        clock=clock,
+        resume=work.resume,
+    )
 
 
 @asynccontextmanager
-async def _work(
-    ground: _Ground, database: Database, store: Store, vault: Vault, ledger: Ledger
-) -> AsyncIterator[Worker | Keeper]:
+async def _work(ground: _Ground) -> AsyncIterator[Worker | Keeper]:
     """Work, or keep ready to where several processes could, for as long as the block lasts."""
     hand = Hand()
 
     def begin(fence: Fence) -> AbstractAsyncContextManager[Worker]:
         return _working(
             ground,
-            store.fenced(fence),
+            ground.store.fenced(fence),
             hand,
             may_work=keeper.may_work,
             fenced=keeper.fenced,
@@ -188,24 +194,24 @@ async def _work(
         )
 
     shards = shards_of(ground.bot)
-    line = database.line(host=socket.gethostname(), shards=str(shards), version=VERSION)
+    line = ground.database.line(host=socket.gethostname(), shards=str(shards), version=VERSION)
     if line is None:
         try:
-            async with _working(ground, store, hand) as worker:
+            async with _working(ground, ground.store, hand) as worker:
                 yield worker
         finally:
             with suppress(PlexLinkError):  # the store has said what is wrong
-                await hand.put_down(ledger)
+                await hand.put_down(ground.ledger)
         return
     keeper = Keeper(
         line=line,
-        store=store,
+        store=ground.store,
         bell=ground.bell,
-        vault=vault,
+        vault=ground.vault,
         shards=shards,
         reach=ground.reach,
         begin=begin,
-        rest=lambda: hand.put_down(ledger),
+        rest=lambda: hand.put_down(ground.ledger),
         learn=ground.clock.observe,
         replaced=lambda error: ground.bot.dispatch("plexlink_replaced", error),
     )
@@ -230,10 +236,10 @@ async def _working(
     bell, clock, plex, guilds, settings = ground.bell, ground.clock, ground.plex, ground.guilds, ground.settings
     notifier = NotedNotifier(ground.notifier)
     panels = DiscordPanels(bot=ground.bot, guilds=guilds)
-    ledger = Ledger(store=store, clock=clock, bell=bell, observe=ground.observe)
+    ledger = Ledger(store=store, clock=clock, bell=bell, observe=ground.reach.observe)
     agenda, turns = Agenda(pace=ground.pace), Turns()
     presenter = Presenter(
-        ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, observe=ground.observe
+        ledger=ledger, agenda=agenda, notifier=notifier, turns=turns, clock=clock, observe=ground.reach.observe
     )
     worker = Worker(
         ledger=ledger,
