@@ -739,9 +739,12 @@ async def test_what_nobody_else_knows_of_says_that_its_card_is_elsewhere(
         assert notice.answer == (ANSWER if place == ANSWER.place else None)
 
 
-async def test_an_answer_that_discord_takes_nothing_for_any_more_is_left_as_it_is(url: str) -> None:
+@pytest.mark.parametrize("known", [[LINKED], []], ids=["an end was told there", "nothing is known there"])
+async def test_an_answer_that_discord_takes_nothing_for_any_more_is_left_as_it_is(
+    url: str, known: list[Attempt]
+) -> None:
     async with process(url, "worker") as worker, process(url, "overtaken") as overtaken:
-        await keep(worker, [LINKED])
+        await keep(worker, known)
         old = replace(ANSWER, at=NOW - timedelta(minutes=15))
         card = AttemptCard(attempt=replace(DRAWN, answer=old), card=Card.WAITING)
         await show_late(overtaken, replace(CARD, content=card), ANSWER.place)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plexlink import flow, whereabouts
+from plexlink import cards, flow, whereabouts
 from plexlink.bell import Bell
 from plexlink.clock import Clock
 from plexlink.errors import IllegalTransitionError, UnknownKeyError
@@ -120,6 +120,17 @@ async def test_a_late_edit_of_an_answer_has_the_end_drawn_again_that_was_told_th
     assert told.answer is None
     outdated = await ledger.shown(stale, Card.WAITING, an_answer(1).place)
     assert (outdated.id, outdated.shown_state, outdated.answer) == (successor.id, None, an_answer(1))
+
+
+async def test_a_late_edit_does_not_bring_back_the_end_over_which_its_link_was_ended(ledger: Ledger) -> None:
+    stale = await waiting(ledger, an_answer(1).place, an_answer(1))
+    approved = await ledger.advance(stale, flow.Granted(Secret("a-token-of-plex")))
+    await ledger.shown(await ledger.decide(approved, ACCOUNT), Card.LINKED, an_answer(1).place)
+    async with ledger.change() as change:
+        link = await change.tx.links.of(42)
+        assert link is not None
+        await whereabouts.end_link(change, link, Reason.UNLINKED, place=an_answer(1).place, answer=an_answer(1))
+    assert cards.has_left(await ledger.shown(stale, Card.WAITING, an_answer(1).place))
 
 
 async def test_a_card_that_was_drawn_where_it_is_no_more_stays_where_it_is(ledger: Ledger) -> None:
