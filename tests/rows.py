@@ -175,4 +175,4 @@ async def write_everything(tx: Transaction) -> None:
     await tx.given_up.add(a_given_up_code())
     await tx.notices.add(a_notice())
     await tx.servers.keep(Server(id=7))
-    await tx.servers.choose_plex_server(7, PlexServer(id=planted("machine"), name=planted("name"), is_owned=True))
+    await tx.servers.choose_plex_server(7, PlexServer(id=planted("machine"), name=planted("name")))

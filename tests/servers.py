@@ -14,6 +14,7 @@ from simcord.backend.models import Overwrite
 from simcord.backend.serializers import guild_create_payload
 from simcord.enums import OverwriteType
 
+from accounts import account_of
 from harness import EPHEMERAL, Card
 from plexlink_bot.sandbox.plex_tv import Server
 
@@ -186,14 +187,20 @@ def in_another_server(world: World) -> Iterator[None]:
         world.guild, world.channel, world.owner = here
 
 
-def share(world: World, account: Account, name: str = "Basement", *, owned: bool = False) -> None:
-    """Let an account reach a Plex server, or own it."""
+HOST = account_of("host")
+"""Whoever owns the Plex servers that others reach."""
+
+
+def share(
+    world: World, account: Account, name: str = "Basement", *, owned: bool = False, owner: Account = HOST
+) -> None:
+    """Let an account reach a Plex server of another one, or own it."""
     server = Server(
         name=name,
         client_identifier=machine_of(name),
         access_token=f"of-{name}",
         connections=(),
-        owned=owned,
+        owner_id=None if owned else owner.id,
     )
     world.plex.share(server, account)
 

@@ -95,7 +95,7 @@ class Server:
     """A media server as plex.tv tells one account of it.
 
     `access_token` opens the server for that account, and nothing else. `is_near`: whoever asks plex.tv comes from the
-    server's own public address. `owned`: it is the account's own, and not shared with it.
+    server's own public address. `owner_id` is the account that shares it; nothing where it is the account's own.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Server:
     access_token: str = field(repr=False)
     connections: tuple[Connection, ...]
     is_near: bool = True
-    owned: bool = True
+    owner_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +288,11 @@ def _server_members(server: Server, now: datetime) -> dict[str, object]:
         "createdAt": "2021-01-01T12:12:24Z",
         "lastSeenAt": _instant(now),
         "provides": "server",
-        "ownerId": None if server.owned else _ANOTHER,
-        "sourceTitle": None if server.owned else "somebody-else",
+        "ownerId": server.owner_id,
+        "sourceTitle": None if server.owner_id is None else "somebody-else",
         "publicAddress": _PUBLIC_ADDRESS,
         "accessToken": server.access_token,
-        "owned": server.owned,
+        "owned": server.owner_id is None,
         "home": False,
         "synced": False,
         "relay": any(connection.relay for connection in server.connections),
@@ -372,9 +372,6 @@ def _instant(moment: datetime) -> str:
 
 
 _PUBLIC_ADDRESS = "192.0.2.1"
-
-_ANOTHER = 4711
-"""Whose server it is that is shared with an account."""
 
 # plex.tv tells where the caller is, so where the bot's host is. This place is easy to find in a log that
 # should not have it.

@@ -42,6 +42,9 @@ _LONGEST = 7000
 
 _SILENT = "-"
 
+_SOMEBODY_ELSE = Secret("somebody else's")
+"""Whoever waits chooses among their own; whose the others are stays behind."""
+
 
 def is_for_all(happened: Happened) -> bool:
     """Tell whether all processes are to hear something, and not only the one that works."""
@@ -162,4 +165,7 @@ def _opened(link_id: str, sealed: str, vault: Sealer) -> tuple[PlexServer, ...] 
         plain = json.loads(vault.decrypt(sealed, _cell(link_id)).reveal())
     except VaultError:
         return None
-    return tuple(PlexServer(id=Secret(key), name=Secret(name), is_owned=is_owned) for key, name, is_owned in plain)
+    return tuple(
+        PlexServer(id=Secret(key), name=Secret(name), owner_id=None if is_owned else _SOMEBODY_ELSE)
+        for key, name, is_owned in plain
+    )

@@ -347,11 +347,19 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlexServer:
-    """A Plex Media Server that an account can reach; `id` is its machine identifier."""
+    """A Plex Media Server that an account can reach; `id` is its machine identifier.
+
+    `owner_id` is the account that shares it; nothing where it is the account's own.
+    """
 
     id: Secret
     name: Secret
-    is_owned: bool
+    owner_id: Secret | None = None
+
+    @property
+    def is_owned(self) -> bool:
+        """Tell whether it is the account's own."""
+        return self.owner_id is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,7 +124,7 @@ class Ownership:
             handles = {change.tx.servers.handle_of(each.id, guild_id, user_id): each for each in owned}
         if handle not in handles:
             return NotTheirs()
-        await self._keep(guild_id, handles[handle], actor_id=user_id)
+        await self._keep(guild_id, replace(handles[handle], owner_id=link.account_id), actor_id=user_id)
         return Chosen()
 
     async def open_to_all(self, guild_id: int, user_id: int) -> None:
@@ -136,12 +136,9 @@ class Ownership:
         async with self._ledger.change() as change:
             tx = change.tx
             before = await tx.servers.get(guild_id) or Server(id=guild_id)
-            former = await tx.servers.plex_server(guild_id)
-            is_same = chosen is None and not before.is_for_plex_members
-            if is_same or (chosen is not None and former is not None and chosen.id == former.id):
-                return
             await tx.servers.keep(replace(before, chosen_by=actor_id))
-            await tx.servers.choose_plex_server(guild_id, chosen)
+            if not await tx.servers.choose_plex_server(guild_id, chosen):
+                return
             await tx.access.forget_server(guild_id)
             await change.settle_losses(guild_id)
             detail = None if chosen is None else _MEMBERS_ONLY

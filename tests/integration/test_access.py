@@ -10,6 +10,7 @@ from accounts import account_of
 from harness import Card
 from plexlink_bot.sandbox.plex_tv import ALICE, Operation, RateLimited, ServerError
 from servers import (
+    HOST,
     ask_for_plex_servers,
     backdate,
     deeds,
@@ -32,7 +33,6 @@ from servers import (
 if TYPE_CHECKING:
     from harness import World
 
-HOST = account_of("host")
 HOUR = 3600
 
 
@@ -116,6 +116,34 @@ async def test_who_is_no_member_of_it_does_not_and_only_their_own_card_says_why(
     assert "Role *Plex*: for members of the Plex server *Basement* only" in world.card().text
     assert "this member is not a member of the Plex server" in await find(world)
     assert deeds(world)[-1] == "linked"
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_who_gives_its_identifier_to_another_plex_server_is_no_member_of_it(
+    world: World, *, is_own: bool
+) -> None:
+    role = await hosted(world)
+    share(world, ALICE, owned=is_own, owner=account_of("mallory"))
+    await world.link()
+    assert roles_of(world, world.alice) == []
+    share(world, ALICE)
+    await check_daily(world)
+    assert roles_of(world, world.alice) == [role.id], "plex.tv tells of both"
+
+
+async def test_a_plex_server_that_was_chosen_before_its_owner_was_kept_is_told_by_its_identifier_until_then(
+    world: World,
+) -> None:
+    role = await hosted(world)
+    world.write("UPDATE plexlink_guilds SET plex_server_owner = NULL")
+    share(world, ALICE, owner=account_of("mallory"))
+    await world.link()
+    assert roles_of(world, world.alice) == [role.id]
+    await reserve(world)
+    assert access(world)["lost_at"] is not None, "everybody is asked about anew"
+    await world.advance(301 + HOUR)
+    await check_daily(world)
+    assert roles_of(world, world.alice) == []
 
 
 async def test_who_is_invited_later_gains_the_role_with_the_daily_check(world: World) -> None:
@@ -583,13 +611,14 @@ async def test_a_name_of_a_plex_server_can_do_no_harm(world: World) -> None:
 
 
 async def test_two_servers_with_different_plex_servers_do_not_disturb_each_other(world: World) -> None:
-    share(world, ALICE, "Attic")
+    other_host = account_of("other host")
+    share(world, ALICE, "Attic", owner=other_host)
     role = await hosted(world)
     with in_another_server(world):
-        share(world, account_of("other host"), "Attic", owned=True)
+        share(world, other_host, "Attic", owned=True)
         there = make_role(world)
         await set_up(world, there)
-        await world.link(world.owner, account_of("other host"))
+        await world.link(world.owner, other_host)
         await reserve(world, "Attic")
         alice = world.guild.add_member(world.alice.user)
         other = world.guild

@@ -524,7 +524,7 @@ async def test_one_token_that_cannot_be_put_down_holds_up_no_other(url: str, mon
 
 async def test_who_works_hears_what_the_others_have_committed_and_they_what_is_for_all(url: str) -> None:
     at = datetime(2026, 11, 29, tzinfo=UTC)
-    servers = (PlexServer(id=Secret("machine"), name=Secret("Home Cinema"), is_owned=True),)
+    servers = (PlexServer(id=Secret("machine"), name=Secret("Home Cinema")),)
     for_the_work = [
         CheckWanted("link"),
         AccessWanted("link", is_waited_for=True),
@@ -580,7 +580,7 @@ async def test_who_works_tells_the_others_no_more_than_what_is_for_all(url: str)
 
 
 async def test_what_is_told_names_no_secret(url: str) -> None:
-    servers = (PlexServer(id=Secret("planted-machine"), name=Secret("planted-name"), is_owned=True),)
+    servers = (PlexServer(id=Secret("planted-machine"), name=Secret("planted-name")),)
     async with process(url, "worker") as worker, process(url, "front") as front:
         said: list[str] = []
         front.keeper._line.listen(said.append, lambda: None)

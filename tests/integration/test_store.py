@@ -23,9 +23,10 @@ import pytest
 from sqlalchemy import insert, inspect, text
 
 from plexlink import flow
+from plexlink.community import Server
 from plexlink.errors import DatabaseInUseError, SettingError, StoreError, StoreUnavailableError
 from plexlink.keys import open_vault
-from plexlink.models import Lane, Phase, Place, Reason, State, Topic
+from plexlink.models import Lane, Phase, Place, PlexServer, Reason, State, Topic
 from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 from plexlink.store import Database, Store, migrations, tables
@@ -750,6 +751,21 @@ async def test_an_interaction_token_that_a_newer_one_replaces_is_in_no_file(stor
     async with store.transaction() as tx:
         await tx.attempts.show(replace(attempt, answer=newer))
     assert left_of({former}, path) == []
+
+
+async def test_a_plex_server_that_another_one_replaces_or_nobody_is_asked_about_any_more_is_in_no_file(
+    store: Store, path: Path
+) -> None:
+    async with store.transaction() as tx:
+        await tx.servers.keep(Server(id=7))
+    for chosen in (PlexServer(id=planted("other-machine"), name=planted("other-name")), None):
+        async with store.transaction() as tx:
+            await tx.servers.choose_plex_server(7, PlexServer(id=planted("machine"), name=planted("name")))
+        names = "SELECT plex_server_name_envelope FROM plexlink_guilds"
+        (former,) = (row.encode() for (row,) in execute_on(path, names))
+        async with store.transaction() as tx:
+            await tx.servers.choose_plex_server(7, chosen)
+        assert left_of({former}, path) == []
 
 
 async def test_envelopes_of_an_attempt_that_has_ended_are_in_no_file(store: Store, path: Path) -> None:

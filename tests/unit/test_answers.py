@@ -296,6 +296,7 @@ def test_only_a_pong_says_that_the_token_is_alive(body: object, expected: object
 # --- the servers that an account reaches: section 5.3 ---
 
 SERVER = {"name": "Box", "clientIdentifier": "abc-1", "provides": "server", "owned": True, "accessToken": "planted"}
+SHARED = {"owned": False, "ownerId": 4711}
 PLAYER = {"name": "TV", "clientIdentifier": "tv", "provides": "player,pubsub-player"}
 
 
@@ -309,10 +310,11 @@ def test_recorded_servers_are_read(recording: str, expected: list[tuple[str, str
 
 
 def test_what_is_no_server_is_left_out_and_an_account_may_have_none() -> None:
-    shared = {**SERVER, "owned": False, "clientIdentifier": "abc-2", "provides": "player,server", "name": None}
-    servers = read_servers(answer(200, [PLAYER, SERVER, shared]))
-    assert [(server.id.reveal(), server.is_owned) for server in servers] == [("abc-1", True), ("abc-2", False)]
-    assert servers[1].name.reveal() == "a Plex server"
+    shared = {**SERVER, **SHARED, "clientIdentifier": "abc-2", "provides": "player,server", "name": None}
+    own, another = read_servers(answer(200, [PLAYER, SERVER, shared]))
+    assert (own.id.reveal(), own.is_owned, own.owner_id) == ("abc-1", True, None)
+    assert (another.id.reveal(), another.is_owned, another.owner_id) == ("abc-2", False, Secret("4711"))
+    assert another.name.reveal() == "a Plex server"
     assert read_servers(answer(200, [PLAYER])) == []
 
 
@@ -328,6 +330,7 @@ def test_what_is_no_server_is_left_out_and_an_account_may_have_none() -> None:
         [SERVER, "x"],
         [{**SERVER, "provides": None}],
         [{"name": "Box"}],
+        *([{**SERVER, **SHARED, "ownerId": wrong}] for wrong in (None, "4711", True)),
         *([{**SERVER, "clientIdentifier": wrong}] for wrong in (None, "", 7, "a b", "a" * 129, "../x", "a\n")),
     ],
 )

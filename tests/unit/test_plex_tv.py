@@ -279,7 +279,7 @@ def a_server(name: str = "Box", **others: object) -> Server:
 
 async def test_a_server_that_is_shared_is_told_as_somebody_elses(plex: PlexTV, client: Client, token: str) -> None:
     plex.share(a_server())
-    plex.share(a_server("Theirs", owned=False))
+    plex.share(a_server("Theirs", owner_id=4711))
     reply = await client.with_token(token, "GET", "/api/v2/resources")
     _, own, shared = json.loads(reply.raw)
     assert (own["owned"], own["ownerId"], own["sourceTitle"]) == (True, None, None)

@@ -169,7 +169,15 @@ def _server(entry: object) -> PlexServer | None:
     if not isinstance(machine_id, str) or not _MACHINE_ID.fullmatch(machine_id):
         raise PlexUnavailableError("plex.tv's server has no identifier")
     name = _shown(entry.get("name")) or "a Plex server"
-    return PlexServer(id=Secret(machine_id), name=Secret(name), is_owned=entry.get("owned") is True)
+    owner_id = None if entry.get("owned") is True else _owner_id(entry)
+    return PlexServer(id=Secret(machine_id), name=Secret(name), owner_id=owner_id)
+
+
+def _owner_id(entry: dict[str, object]) -> Secret:
+    owner_id = entry.get("ownerId")
+    if isinstance(owner_id, bool) or not isinstance(owner_id, int):
+        raise PlexUnavailableError("plex.tv's server has no owner")
+    return Secret(str(owner_id))
 
 
 def is_device_id(text: str) -> bool:

@@ -14,6 +14,7 @@ from .tables import audit, servers
 from .words import read_optional_word, readable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Row
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from .cells import Sealer
 
 _IS_THERE = servers.c.left_at.is_(None)
+
+_BEFORE_0012 = None
+"""What a release of before that revision kept of a Plex server's owner: its identifier alone counts, until it is chosen
+again."""
 
 
 class ServerRows:
@@ -86,29 +91,66 @@ class ServerRows:
 
     async def plex_server(self, guild_id: int) -> PlexServer | None:
         """Return the Plex server whose members a server's role is for; nothing where it cannot be read either."""
-        row = (await self._connection.execute(select(servers).where(servers.c.id == guild_id))).first()
-        if row is None or row.plex_server_id_envelope is None:
+        row = await self._row(guild_id)
+        return None if row is None else self._plex_server(row)
+
+    async def _row(self, guild_id: int) -> Row[Any] | None:
+        return (await self._connection.execute(select(servers).where(servers.c.id == guild_id))).first()
+
+    def _plex_server(self, row: Row[Any]) -> PlexServer | None:
+        if row.plex_server_id_envelope is None:
             return None
         opening = Opening(self._vault, servers, row, user_id=SOMEBODY)
         known = PlexServer(
-            id=opening.required("plex_server_id_envelope"),
-            name=opening.required("plex_server_name_envelope"),
-            is_owned=True,
+            id=opening.required("plex_server_id_envelope"), name=opening.required("plex_server_name_envelope")
         )
         return known if opening.trouble is None else None
 
-    async def choose_plex_server(self, guild_id: int, chosen: PlexServer | None) -> None:
-        """Write whose members a server's role is for: those of a Plex server, or everybody who has linked."""
+    async def is_reached(self, guild_id: int, reached: Iterable[PlexServer], account_id: Secret) -> bool | None:
+        """Tell whether an account reaches the Plex server whose members a server's role is for.
+
+        Its identifier is a text in a file, which anybody can give to a server of their own: it counts together with
+        whose it is. Nothing where none is chosen, or it cannot be read.
+        """
+        row = await self._row(guild_id)
+        chosen = None if row is None else self._plex_server(row)
+        if row is None or chosen is None:
+            return None
+        return any(
+            each.id == chosen.id
+            and row.plex_server_owner in {self._owner(guild_id, each.owner_id or account_id), _BEFORE_0012}
+            for each in reached
+        )
+
+    async def choose_plex_server(self, guild_id: int, chosen: PlexServer | None) -> bool:
+        """Write whose members a server's role is for, and tell whether that is new.
+
+        They are those of a Plex server, of which `owner_id` is known too, or everybody who has linked.
+        """
+        row = await self._row(guild_id)
+        if row is None:
+            return False
+        before = self._plex_server(row)
+        id_before, id_now = (None if each is None else each.id for each in (before, chosen))
+        owner = None if chosen is None or chosen.owner_id is None else self._owner(guild_id, chosen.owner_id)
+        was_readable = before is not None or row.plex_server_id_envelope is None
+        is_new = not was_readable or id_before != id_now or row.plex_server_owner != owner
         seal = Sealing(self._vault, servers, str(guild_id), SOMEBODY)
         await self._connection.execute(
             update(servers)
             .where(servers.c.id == guild_id)
+            .execution_options(erases=row.plex_server_id_envelope is not None)
             .values(
-                plex_server_id_envelope=seal("plex_server_id_envelope", None if chosen is None else chosen.id),
+                plex_server_id_envelope=seal("plex_server_id_envelope", id_now),
                 plex_server_name_envelope=seal("plex_server_name_envelope", None if chosen is None else chosen.name),
-                losses_believed_at=None,
+                plex_server_owner=owner,
+                losses_believed_at=None if is_new else row.losses_believed_at,
             )
         )
+        return is_new
+
+    def _owner(self, guild_id: int, account_id: Secret) -> str:
+        return self._vault.sign("plex_server_owner", guild_id, account_id.reveal())
 
     def handle_of(self, plex_server_id: Secret, guild_id: int, user_id: int) -> str:
         """Return what stands for a Plex server on the card of one owner of a server, and tells nobody which it is."""

@@ -184,6 +184,7 @@ servers = Table(
     Column("plex_server_id_envelope", Text),
     Column("plex_server_name_envelope", Text),
     Column("losses_believed_at", Instant),
+    Column("plex_server_owner", String(64)),
 )
 
 memberships = Table(

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ..ledger import Ledger
     from ..models import Link, PlexServer
     from ..plex import PlexClient
-    from ..secret import Secret
     from .agenda import Agenda
 
 _log = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ class AccessCheck:
             self._bell.ring(PlexServersTold(link_id, servers))
         if servers is not None:
             async with self._ledger.change() as change:
-                await self._conclude(change, link_id, {each.id for each in servers})
+                await self._conclude(change, link_id, servers)
             self._agenda.succeeded(key)
 
     async def _servers(self, key: Key, link: Link) -> tuple[PlexServer, ...] | None:
@@ -128,15 +127,16 @@ class AccessCheck:
             _log.info("access.no_answer link=%s, trying again in %.0f s: %s", link.id, delay, error)
         return None
 
-    async def _conclude(self, change: Change, link_id: str, reached: Collection[Secret]) -> None:
+    async def _conclude(self, change: Change, link_id: str, reached: Collection[PlexServer]) -> None:
         tx = change.tx
         link = await tx.links.get(link_id)
         if link is None or link.is_dead:
             return
         admitted = [
-            await self._follow(change, server, link.user_id, has_access=plex_server.id in reached)
-            for guild_id, plex_server in (await _concerned(change, link)).items()
+            await self._follow(change, server, link.user_id, has_access=has_access)
+            for guild_id in await _concerned(change, link)
             if (server := await tx.servers.get(guild_id)) is not None
+            and (has_access := await tx.servers.is_reached(guild_id, reached, link.account_id)) is not None
         ]
         if not all(admitted):  # a role that is given is told when it is
             await change.redraw_news(link.user_id)
@@ -196,8 +196,7 @@ class AccessCheck:
         )
 
 
-async def _concerned(change: Change, link: Link) -> dict[int, PlexServer]:
-    """Return the servers in which a member is whose role is for members of a Plex server, and those Plex servers."""
+async def _concerned(change: Change, link: Link) -> list[int]:
+    """Return the servers in which a member is whose role is for members of a Plex server that can be read."""
     guild_ids = await change.tx.access.concerning(link.user_id)
-    chosen = {guild_id: await change.tx.servers.plex_server(guild_id) for guild_id in guild_ids}
-    return {guild_id: plex_server for guild_id, plex_server in chosen.items() if plex_server is not None}
+    return [guild_id for guild_id in guild_ids if await change.tx.servers.plex_server(guild_id) is not None]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import Connection
 
-HEAD = "0011"
+HEAD = "0012"
 VERSION_TABLE = "plexlink_version"
 
 
