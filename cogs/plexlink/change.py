@@ -85,6 +85,8 @@ class Change:
     async def move(self, attempt: Attempt, event: flow.Event) -> Attempt:
         """Advance an attempt; a token that leads to no link is queued for signing out.
 
+        Of a code that ends before its time, what is needed to clean up is kept: it may be approved all the same.
+
         Raises:
             IllegalTransitionError: the event does not fit the state that the attempt has by now.
             StaleAttemptError: the attempt is gone.
@@ -94,7 +96,7 @@ class Change:
         newest = await self.newest(attempt.id)
         if newest is None:
             raise StaleAttemptError(f"attempt {attempt.id} is gone")
-        if newest.trouble is Trouble.UNAVAILABLE:
+        if newest.trouble is Trouble.UNAVAILABLE and not flow.is_lost(newest, self.clock.now()):
             raise UnknownKeyError(f"attempt {newest.id} needs a key that is not in the ring")
         after = flow.advance(newest, event, self.clock.now())
         await self.tx.attempts.move(after)
@@ -102,17 +104,7 @@ class Change:
         self._touched[after.id] = after
         if flow.is_over(after) and after.state is not State.LINKED and newest.token and newest.client_identifier:
             await self.disown(newest.id, newest.user_id, newest.token, newest.client_identifier)
-        return after
-
-    async def give_up(self, attempt: Attempt) -> Attempt:
-        """Cancel an attempt, and keep what is needed to clean up if its code is approved all the same.
-
-        Raise as `move` does.
-        """
-        newest = await self.newest(attempt.id)
-        after = await self.move(attempt, flow.Cancelled())
-        given_up = None if newest is None else _given_up(newest)
-        if given_up is not None:
+        if flow.is_over(after) and (given_up := _given_up(newest)) and self.clock.now() < given_up.deadline_at:
             await self.tx.given_up.add(given_up)
             self.tell(given_up)
         return after
@@ -165,7 +157,7 @@ class Change:
         if attempt is not None and attempt.state is State.APPROVED:
             await self.move(attempt, flow.Rejected(Reason.FORGOTTEN))
         elif attempt is not None:
-            await self.give_up(attempt)
+            await self.move(attempt, flow.Cancelled())
         await self.tx.attempts.forget(user_id)
         for left in await self.tx.attempts.all_of(user_id):
             self._touched[left.id] = left
@@ -353,7 +345,7 @@ class Change:
 
 
 def _given_up(attempt: Attempt) -> GivenUp | None:
-    """Return what a given-up attempt leaves behind at plex.tv, if there is a code."""
+    """Return what an attempt leaves behind at plex.tv that ends now, if there is a code."""
     if attempt.client_identifier is None or attempt.pin_id is None or attempt.deadline_at is None:
         return None
     return GivenUp(

@@ -41,6 +41,9 @@ NEEDS = {
 GRACE = timedelta(hours=1)
 """How long after its deadline plex.tv is still asked while it gives no answer."""
 
+TIME_FOR_KEY = timedelta(days=1)
+"""How long a token that cannot be read waits for its key to come back."""
+
 TIME_TO_DECIDE = timedelta(minutes=10)
 """How long a member has to say whether an account that another member linked is to be moved."""
 
@@ -205,6 +208,13 @@ def is_over(attempt: Attempt) -> bool:
 def left(attempt: Attempt, now: datetime) -> timedelta:
     """Return how much of the attempt's time is left by the clock; less than nothing once it is over."""
     return timedelta(0) if attempt.deadline_at is None else attempt.deadline_at - now
+
+
+def is_lost(attempt: Attempt, now: datetime) -> bool:
+    """Tell whether an attempt that cannot be read has waited for its key for so long that it is given up."""
+    if attempt.state is State.APPROVED:
+        return now >= attempt.requested_at + TIME_FOR_KEY
+    return now >= (attempt.deadline_at or attempt.requested_at) + GRACE
 
 
 def next_call(attempt: Attempt) -> Call | None:

@@ -30,7 +30,7 @@ CODE_LIVES = timedelta(minutes=15)
 
 MOST_RENEWALS = 2
 RENEWAL_WINDOW = timedelta(hours=1)
-"""Who has renewed a code so often in so long, and asks once more, gives the place to others when all are taken."""
+"""Who has asked for another code so often in so long, and asks once more, leaves the last place to others."""
 
 SHARE_OF_A_SERVER = 0.75
 """Of all places, where other servers use the bot too."""
@@ -171,8 +171,8 @@ class Linking:
         too_many = await self._too_many(change, wish.user_id)
         if too_many is not None:
             return too_many
-        if await self._is_full(change) and await self._has_renewed_often(change, wish.user_id):
-            await change.give_up(attempt)
+        if await self._is_full(change) and await self._has_begun_often(change, wish.user_id):
+            await change.move(attempt, flow.Cancelled())
             return await self._too_busy(change)
         await whereabouts.hand_over(change, attempt, self._begin(wish))
         return Begun()
@@ -207,7 +207,7 @@ class Linking:
             await change.redraw(attempt)
 
     async def _cancel(self, change: Change, attempt: Attempt, _: Wish) -> None:
-        await change.give_up(attempt)
+        await change.move(attempt, flow.Cancelled())
 
     async def _undo(self, change: Change, attempt: Attempt, wish: Wish) -> None:
         link = await change.tx.links.from_attempt(attempt)
@@ -237,12 +237,14 @@ class Linking:
             raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
         if link is not None and not wish.origin.is_card and link.trouble is None and not link.is_dead:
             return Status(link=link, last_use=await change.tx.audit.last_use(link.user_id, since=link.linked_at))
-        if await self._is_full(change) or await self._has_share(change, wish.guild_id):
+        spare = 1 if await self._has_begun_often(change, wish.user_id) else 0
+        if await self._is_full(change, spare=spare) or await self._has_share(change, wish.guild_id):
             return await self._too_busy(change)
         return await self._too_many(change, wish.user_id)
 
-    async def _is_full(self, change: Change) -> bool:
-        return await change.tx.attempts.open_count() >= self._max_pending
+    async def _is_full(self, change: Change, *, spare: int = 0) -> bool:
+        """Tell whether all places are taken but for so many, where there are more."""
+        return await change.tx.attempts.open_count() >= max(1, self._max_pending - spare)
 
     async def _has_share(self, change: Change, guild_id: int | None) -> bool:
         """Tell whether one server has as many places as it may, so that there are some for others."""
@@ -253,7 +255,7 @@ class Linking:
         now = self._clock.now()
         return TooBusy(await change.tx.attempts.first_deadline(now) or now + cards.ANSWER_CLOSES)
 
-    async def _has_renewed_often(self, change: Change, user_id: int) -> bool:
+    async def _has_begun_often(self, change: Change, user_id: int) -> bool:
         starts = await change.tx.attempts.requested_since(user_id, self._clock.now() - RENEWAL_WINDOW)
         return len(starts) > MOST_RENEWALS
 

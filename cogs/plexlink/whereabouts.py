@@ -25,7 +25,7 @@ async def begin(change: Change, attempt: Attempt) -> None:
 
 async def hand_over(change: Change, attempt: Attempt, successor: Attempt) -> None:
     """Cancel an open attempt whose card its successor takes over."""
-    await change.give_up(attempt)
+    await change.move(attempt, flow.Cancelled())
     await begin_in_place_of(change, attempt.id, successor)
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import discord
 import pytest
 
-from harness import Card
+from harness import Card, a_world
 from plexlink.errors import StoreUnavailableError
 from plexlink.ledger import Ledger
 from plexlink.links import Links
 from plexlink_bot.sandbox.plex_tv import BOB, JsonError, Operation, ServerError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness import World
     from plexlink_bot.sandbox.plex_tv import Fault
 
@@ -33,6 +35,19 @@ async def test_a_refusal_counts_when_plex_repeats_it_for_a_minute(world: World, 
     await world.advance(50)
     assert "Plex said no" in world.card().text
     assert list(world.card().buttons) == ["Try again"]
+
+
+async def test_two_refusals_with_silence_between_them_are_not_a_refusal_for_a_minute(world: World) -> None:
+    await world.plexlink()
+    for fault, seconds in ((JsonError(422, 7), 5), (ServerError(503), 70), (JsonError(422, 7), 5)):
+        world.plex.heal()
+        world.plex.fail(fault, calls=Operation.GET_PIN, times=None)
+        await world.advance(seconds)
+        await world.press("I've approved it")
+    world.plex.heal()
+    world.approve()
+    await world.advance(40)
+    assert "Linked as alice" in world.card().text
 
 
 @pytest.mark.parametrize("gone", [JsonError(404, 1020), JsonError(410, 0)], ids=repr)
@@ -109,6 +124,7 @@ async def test_an_end_whose_commit_nobody_heard_of_is_shown_soon(world: World, e
     await world.advance(20)
     assert len(lost) == 1
     assert "Nothing was stored" in world.card().text
+    await world.advance(20)
     asked = world.asked()
     await world.advance(30)
     assert world.asked() == asked
@@ -256,6 +272,21 @@ async def test_a_row_whose_key_is_missing_waits_for_its_key_and_disturbs_nobody(
     assert [row["state"] for row in world.rows("attempts")] == ["pending", "linked"]
 
 
+async def test_a_row_whose_key_does_not_come_back_gives_its_place_to_others(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_pending=1) as world:
+        await world.plexlink()
+        await world.stop()
+        world.write("UPDATE plexlink_attempts SET pin_id_envelope = replace(pin_id_envelope, 'plk1:', 'plk1:gone-')")
+        await world.start()
+        await world.advance(900 + 3300)
+        assert world.rows("attempts")[0]["state"] == "pending"
+        await world.advance(600)
+        assert "I can no longer read" in world.card().text
+        bob = world.join("bob")
+        await world.plexlink(bob)
+        assert f"`{world.pin().code}`" in world.card(bob).text
+
+
 async def test_a_discord_that_refuses_cards_is_asked_less_and_less(world: World) -> None:
     await world.plexlink()
     world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
@@ -267,9 +298,12 @@ async def test_a_discord_that_refuses_cards_is_asked_less_and_less(world: World)
     assert 4 <= len(edits) <= 7
 
 
-async def test_a_card_that_discord_never_takes_is_tried_by_the_sweep_alone(world: World) -> None:
+@pytest.mark.parametrize(("status", "code", "tries"), [(503, 0, 3), (403, 20026, 0)])
+async def test_a_card_that_discord_never_takes_is_tried_by_the_sweep_alone_unless_discord_said_no(
+    world: World, caplog: pytest.LogCaptureFixture, status: int, code: int, tries: int
+) -> None:
     await world.plexlink()
-    world.env.inject_error("PATCH", "/channels/*/messages/*", status=503, times=None)
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=status, code=code, times=None)
     world.plex.fail(ServerError(503), calls=Operation.USER, times=None)
     world.approve()
     await world.advance(900)
@@ -277,4 +311,5 @@ async def test_a_card_that_discord_never_takes_is_tried_by_the_sweep_alone(world
     asked = len(world.plex.requests)
     await world.advance(900)
     edits = [call for call in world.env.http_requests[before:] if call.method == "PATCH"]
-    assert len(world.plex.requests) - asked > len(edits) == 3
+    assert len(world.plex.requests) - asked > len(edits) == tries
+    assert caplog.text.count("card.given_up") == 1

@@ -145,14 +145,45 @@ async def test_a_given_up_code_is_not_kept_for_ever(world: World) -> None:
     assert world.rows("leftovers") == []
 
 
-async def test_a_refusal_of_plex_ends_the_matter(world: World) -> None:
+@pytest.mark.parametrize("said", [JsonError(401, 1001), JsonError(422, 7), JsonError(404, 1020)], ids=repr)
+async def test_whatever_is_said_before_its_end_a_code_is_looked_at_again(world: World, said: JsonError) -> None:
+    await world.plexlink()
+    await world.press("Cancel")
+    world.plex.fail(said, calls=Operation.GET_PIN, times=1)
+    await world.advance(120)
+    token = world.approve()
+    await world.advance(LONGER_THAN_A_CODE - 120)
+    assert not world.plex.is_alive(token)
+
+
+async def test_a_refusal_of_plex_costs_three_questions(world: World) -> None:
     await world.plexlink()
     await world.press("Cancel")
     world.plex.fail(JsonError(401, 1001), calls=Operation.GET_PIN, times=None)
     asked = world.asked()
     await world.advance(LONGER_THAN_A_CODE)
-    assert world.asked() == asked + 1
+    assert world.asked() == asked + 3
     assert world.rows("leftovers") == []
+
+
+@pytest.mark.parametrize("end", ["refused", "gone", "unreadable"])
+async def test_a_code_that_ends_before_its_time_is_looked_after_as_one_that_is_given_up(world: World, end: str) -> None:
+    await world.plexlink()
+    if end == "unreadable":
+        await world.stop()
+        world.write("UPDATE plexlink_attempts SET user_code_envelope = pin_id_envelope")
+        await world.start()
+    else:
+        said = JsonError(422, 7) if end == "refused" else JsonError(404, 1020)
+        world.plex.fail(said, calls=Operation.GET_PIN, times=None)
+        await world.advance(120)
+        world.plex.heal()
+    await world.advance(10)
+    assert world.rows("attempts")[0]["ended_at"]
+    token = world.approve()
+    await world.advance(LONGER_THAN_A_CODE)
+    assert not world.plex.is_alive(token)
+    assert world.rows("leftovers") == world.rows("sign_outs") == []
 
 
 @pytest.mark.parametrize("label", ["Cancel", "New code"])

@@ -49,6 +49,21 @@ async def test_whoever_waits_for_a_message_that_does_not_come_soon_has_the_card_
     assert world.messages() == []
 
 
+@pytest.mark.parametrize(("status", "code"), [(403, 20026), (400, 240000), (429, 0), (503, 0)])
+async def test_a_message_that_cannot_be_edited_leaves_the_card_to_the_next_answer(
+    world: World, status: int, code: int
+) -> None:
+    await world.plexlink()
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=status, code=code, times=None)
+    result = await world.plexlink()
+    await world.advance(9)
+    assert f"`{world.pin().code}`" in Card(result.response).text
+    world.approve()
+    await world.advance(10)
+    assert "Linked as alice" in Card(result.response).text
+    assert world.messages() == [], "what would go on showing the code is taken away"
+
+
 @pytest.mark.parametrize("until", ["a while", "the end", "a restart"])
 async def test_a_message_that_came_after_all_is_taken_away(world: World, until: str) -> None:
     """Discord was slow to store it: nobody could know of it when the card went into the answer."""

@@ -4,6 +4,8 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
+
 from harness import Card, a_world
 from plexlink_bot.sandbox.plex_tv import Operation, RateLimited, ServerError
 
@@ -66,6 +68,19 @@ async def test_who_renews_again_and_again_gives_the_place_to_others_when_all_are
         bob = world.join("bob")
         await world.plexlink(bob)
         assert f"`{world.pin().code}`" in world.card(bob).text
+
+
+async def test_who_cancels_and_begins_again_and_again_leaves_the_last_place_to_others(tmp_path: Path) -> None:
+    async with a_world(tmp_path, max_pending=2) as world:
+        bob, carol = world.join("bob"), world.join("carol")
+        await world.plexlink(bob)
+        for _ in range(3):
+            await world.plexlink()
+            await world.advance(210)
+            await world.press("Cancel")
+        assert "Many people are linking right now" in Card((await world.plexlink()).response).text
+        await world.plexlink(carol)
+        assert f"`{world.pin().code}`" in world.card(carol).text
 
 
 async def test_one_server_never_takes_all_places_where_others_use_the_bot_too(tmp_path: Path) -> None:
@@ -137,6 +152,22 @@ async def test_all_calls_share_one_pace_and_slow_down_together(tmp_path: Path) -
         assert len(world.plex.requests) == before
         await world.advance(30)
         assert 0 < len(world.plex.requests) - before < 30
+
+
+@pytest.mark.parametrize("is_pressed", [False, True])
+async def test_a_restart_in_an_hour_of_silence_costs_nobody_an_approval(world: World, *, is_pressed: bool) -> None:
+    await world.plexlink()
+    world.plex.fail(RateLimited(retry_after=3600), times=1)
+    await world.advance(4)
+    await world.restart()
+    token = world.approve()
+    if is_pressed:
+        await world.press("I've approved it")
+    asked = world.asked()
+    await world.advance(900)
+    assert world.asked() == asked + 1, "once, when it just helps"
+    await world.advance(2800)
+    assert await world.stored_token() == token
 
 
 async def test_an_hour_of_silence_that_plex_asks_for_costs_nobody_an_approval(world: World) -> None:

@@ -601,6 +601,17 @@ async def test_no_pause_is_so_long_that_a_last_chance_is_missed(bench: Bench) ->
 
 
 @at_a_bench
+async def test_last_chances_in_a_pause_come_as_late_as_the_pace_lets_them(bench: Bench) -> None:
+    bench.slow_down(3600)
+    for number in range(20):
+        asks_again(bench, f"ends {number}", last=100.0)
+    await bench.until(200)
+    apart = 1 / bench.agenda.pace.rate
+    assert len(bench.times) == 20
+    assert min(bench.times) == pytest.approx(100 - 19 * apart, abs=apart)
+
+
+@at_a_bench
 async def test_question_of_highest_gain_goes_first_when_the_pace_holds_them_up(bench: Bench) -> None:
     bench.slow_down(600)
     await bench.until(597)

@@ -48,8 +48,8 @@ After an error of Discord's, discord.py sends it again after one second and thre
 """
 
 _CLOCKS_DIFFER = timedelta(minutes=1)
-_NEWEST = 20
-"""How many messages of a conversation are looked at for one that is out though nobody told us so."""
+_NEWEST = 100
+"""How many messages of a conversation are looked at, all that one request brings, for one that may be out."""
 
 _MESSAGE_GONE = {
     10003,  # unknown channel
@@ -102,7 +102,7 @@ class DiscordNotifier:
         """
         place, answer = showing.place, showing.answer
         if place.lane is Lane.DM:
-            return place if await self._edit_message(showing) else None
+            return await self._edited(showing)
         is_in_answer = place.lane is Lane.ANSWER or showing.prefers_answer
         if answer is None or not is_in_answer or not await self._draw_in(answer, showing):
             return None
@@ -175,6 +175,19 @@ class DiscordNotifier:
         trying = self._filling.pop(answer.message_id, None)
         if trying is not None:
             trying.reschedule(0)
+
+    async def _edited(self, showing: Showing) -> Place | None:
+        """Edit a direct message, or draw in the answer that somebody is looking at where that does not go soon."""
+        try:
+            async with asyncio.timeout(None if showing.answer is None else _SOON_SECONDS):
+                return showing.place if await self._edit_message(showing) else None
+        except _MISTAKES:
+            raise
+        except Exception as error:
+            if showing.answer is None or not await self._draw_in(showing.answer, showing):
+                raise
+            _log.warning("message.not_edited user=%s: %s", showing.user_id, type(error).__name__)
+            return showing.answer.place
 
     async def _edit_message(self, showing: Showing) -> bool:
         """Edit a direct message; tell whether it was still there."""

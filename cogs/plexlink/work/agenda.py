@@ -291,9 +291,11 @@ class Agenda:
     def _next_last_chance(self) -> tuple[float, _Entry | None]:
         """Return when the next job goes for which it would be too late afterwards, and which it is.
 
-        Those that would go at the same time go one after the other until then, each once, and others in between.
+        Those that would go at the same time go one after the other until then, each once, and others in between, unless
+        a pause keeps those back.
         """
-        apart = _LAST_CHANCES_APART_REQUESTS / self.pace.rate
+        is_paused = self.pace.paused_until() > self._now()
+        apart = (1 if is_paused else _LAST_CHANCES_APART_REQUESTS) / self.pace.rate
         goes_at, first = self._earliest_last_chance() - len(self._last_chances) * apart, None
         if goes_at > self._now() + 1 / self.pace.rate:
             return goes_at, None  # not before then, however many there are

@@ -133,7 +133,9 @@ class Asker:
             now, known = self._clock.monotonic(), memory.question
             self._plan_question(attempt, known.shown_at if known else now, now)
         else:
-            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), Purpose.FREE if call is None else _PURPOSES[call])
+            purpose = Purpose.FREE if call is None else _PURPOSES[call]
+            last_chance = self._last_chance_seconds(attempt) if call is flow.Call.ASK else inf
+            self._agenda.put(Key(Kind.ATTEMPT, attempt.id), purpose, last_chance_seconds=last_chance)
         if call is flow.Call.CREATE_PIN:
             in_seconds = min(_MOSTLY_THERE_SECONDS, self._closes_in_seconds(attempt))
             self._agenda.put(Key(Kind.CLOSING, attempt.id), Purpose.FREE, in_seconds)
@@ -149,10 +151,19 @@ class Asker:
         memory.is_pressed = True
         if self._agenda.pace.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
-        last_chance = memory.deadline - LAST_CHANCE_SECONDS - now
-        key = Key(Kind.ATTEMPT, attempt.id)
+        key, last_chance = Key(Kind.ATTEMPT, attempt.id), self._last_chance_seconds(attempt)
         self._agenda.put(key, Purpose.PRESSED, memory.presses.next_at - now, last_chance_seconds=last_chance)
         self._inquiries.hurry(attempt.id)
+
+    def _last_chance_seconds(self, attempt: Attempt) -> float:
+        """Return how long a question can wait; of an earlier process's code, as far as its row tells."""
+        return self._left_seconds(attempt) - LAST_CHANCE_SECONDS
+
+    def _left_seconds(self, attempt: Attempt) -> float:
+        deadline = self._memory_of(attempt.id).deadline
+        if deadline < inf:
+            return deadline - self._clock.monotonic()
+        return flow.left(attempt, self._clock.now()).total_seconds()
 
     async def stop(self) -> None:
         """Wait a moment for late answers; the tokens that come with them are in the hand, which outlives the work."""
@@ -347,7 +358,7 @@ class Asker:
 
     async def _cannot_read(self, attempt: Attempt) -> None:
         """End an attempt whose secrets are broken; leave one whose key is missing to the operator."""
-        if attempt.trouble is Trouble.UNAVAILABLE:
+        if attempt.trouble is Trouble.UNAVAILABLE and not flow.is_lost(attempt, self._clock.now()):
             _log.error("link.key_missing attempt=%s: the key of its secrets is not in the ring", attempt.id)
             return
         _log.error("link.unreadable attempt=%s: its secrets do not open", attempt.id)
@@ -357,6 +368,8 @@ class Asker:
     async def _failed(self, attempt: Attempt, error: PlexError, *, was_pressed: bool) -> None:
         _log.info("plex.no_answer attempt=%s: %s", attempt.id, error)
         call = flow.next_call(attempt)
+        if not isinstance(error, PlexRefusedError):
+            self._memory_of(attempt.id).refused_since = inf
         if call is flow.Call.ASK and attempt.id in self._in_hand:
             await self._keep(attempt, tells=True)
         elif isinstance(error, PlexRefusedError) and call is not flow.Call.READ_ACCOUNT and self._is_refused(attempt):
@@ -385,8 +398,7 @@ class Asker:
         now = self._clock.monotonic()
         # Whoever brought on a pause does not go first after it: plex.tv may slow down one call and answer the others.
         pause = max(0.0, self._agenda.pace.paused_until() - now)
-        deadline = self._memory_of(attempt.id).deadline
-        left = deadline - now if call is flow.Call.ASK and deadline < inf else 0.0
+        left = self._left_seconds(attempt) if call is flow.Call.ASK else 0.0
         is_looked_at = self._clock.now() < attempt.requested_at + _IS_LOOKED_AT_FOR
         self._agenda.retry(
             key,

@@ -14,7 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from ..errors import PlexError, PlexRefusedError
-from ..models import Approved, Pending, Trouble
+from ..models import Approved, Expired, Pending, Trouble
 from .agenda import Key, Kind
 from .shares import Purpose
 
@@ -96,19 +96,28 @@ class GivenUpCodes:
         match answer:
             case Approved(token):
                 self._in_hand[given_up.id] = given_up, token
-            case Pending(left) if given_up.id not in self._looked_late:
-                left = given_up.deadline_at - self._clock.now() if left is None else left
-                if left <= _LOOKS_BEFORE:
-                    self._looked_late.add(given_up.id)
-                self._plan(given_up.id, left)
-                return
-            case _:
-                pass
-        await self._finish(given_up, "approved" if given_up.id in self._in_hand else "unused")
+                await self._finish(given_up, "approved")
+            case Pending(left):
+                await self._look_again(given_up, left)
+            case Expired():
+                await self._look_again(given_up, None)
+
+    async def _look_again(self, given_up: GivenUp, left: timedelta | None) -> None:
+        """Plan the next look, up to the last one: what plex.tv says before, others may say in its name."""
+        if given_up.id in self._looked_late:
+            await self._finish(given_up, "unused")
+            return
+        left = given_up.deadline_at - self._clock.now() if left is None else left
+        if left <= _LOOKS_BEFORE:
+            self._looked_late.add(given_up.id)
+        self._plan(given_up.id, left)
 
     async def _failed(self, given_up: GivenUp, error: PlexError) -> None:
         _log.info("given_up.no_answer attempt=%s: %s", given_up.id, error)
-        if isinstance(error, PlexRefusedError) or self._clock.now() >= given_up.deadline_at + _GIVES_UP_AFTER:
+        if isinstance(error, PlexRefusedError):
+            await self._look_again(given_up, None)
+            return
+        if self._clock.now() >= given_up.deadline_at + _GIVES_UP_AFTER:
             await self._finish(given_up, "given_up")
             return
         left = given_up.deadline_at - _LAST_LOOK_BEFORE - self._clock.now()

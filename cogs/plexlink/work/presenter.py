@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import inf
 from typing import TYPE_CHECKING
@@ -48,6 +48,14 @@ _WORTH_A_MESSAGE = {Card.WAITING, Card.LINKED, Card.REFUSED}
 """Cards that are sent anew where the old message is gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class _GivenUp:
+    """A card that Discord did not take, and whether it said no itself."""
+
+    card: Card
+    is_refused: bool
+
+
 class Presenter:
     """Keep cards true."""
 
@@ -73,7 +81,7 @@ class Presenter:
         self._heard_meanwhile: set[str] = set()
         self._drawn: dict[str, tuple[Attempt, Card, Place]] = {}
         self._may_come_late: dict[str, Attempt] = {}
-        self._given_up: dict[str, Card] = {}
+        self._given_up: dict[str, _GivenUp] = {}
         self._looked_after_at: dict[str, float] = {}
         self._approved_after: dict[str, float] = {}
 
@@ -92,8 +100,12 @@ class Presenter:
     def find(self, attempt: Attempt) -> None:
         """Plan to draw a card that may be behind; one that Discord did not take waits for its next try.
 
-        A code that is over by the clock is first asked about, then shown as what it is.
+        One that was given up is tried once more, unless Discord itself said no. A code that is over by the clock is
+        first asked about, then shown as what it is.
         """
+        given_up = self._given_up.get(attempt.id)
+        if given_up is not None and given_up.is_refused and given_up.card is self._card_for(attempt):
+            return
         if attempt.place.lane is Lane.ANSWER and attempt.requested_at < self._began:
             self._looked_after_at.setdefault(attempt.id, self._clock.monotonic())
         is_overdue = attempt.deadline_at is not None and self._clock.now() >= attempt.deadline_at
@@ -102,8 +114,12 @@ class Presenter:
 
     def wake(self, attempt: Attempt) -> None:
         """Plan to draw a card that may be behind, unless Discord did not take it so often that it was given up."""
-        if self._given_up.get(attempt.id) is not cards.card_for(attempt, self._clock.now()):
+        given_up = self._given_up.get(attempt.id)
+        if given_up is None or given_up.card is not self._card_for(attempt):
             self._plan_at_leisure(attempt)
+
+    def _card_for(self, attempt: Attempt) -> Card:
+        return cards.card_for(attempt, self._clock.now())
 
     def _plan_at_leisure(self, attempt: Attempt) -> None:
         """Plan to draw a card; one that Discord did not take waits for its next try."""
@@ -293,7 +309,7 @@ class Presenter:
     def _is_perhaps_out(self, attempt: Attempt) -> bool:
         """Tell whether a message may be out of which we were not told: a try has failed, or another process made it."""
         is_older = attempt.requested_at < self._began
-        has_failed = self._agenda.failures(Key(Kind.CARD, attempt.id)) > 0
+        has_failed = self._agenda.failures(Key(Kind.CARD, attempt.id)) > 0 or attempt.id in self._given_up
         return attempt.place.lane is None and (is_older or has_failed)
 
     def _ready_at(self, attempt: Attempt) -> datetime:
@@ -301,15 +317,20 @@ class Presenter:
         return self._clock.now() + timedelta(seconds=wait)
 
     def _failed(self, key: Key, attempt: Attempt, error: NotifyError) -> None:
-        if key.id in self._given_up or self._agenda.failures(key) >= _MOST_TRIES:
+        is_refused = isinstance(error, DiscordRefusedError)
+        given_up = _GivenUp(self._card_for(attempt), is_refused=is_refused)
+        if self._agenda.failures(key) >= _MOST_TRIES:
             _log.error("card.given_up attempt=%s: %s", key.id, error)
             self._observe(CardDrawn(_lane(attempt.place), Drawing.GIVEN_UP))
             self._agenda.succeeded(key)
             self._may_come_late.pop(key.id, None)
-            self._given_up[key.id] = cards.card_for(attempt, self._clock.now())
+            self._given_up[key.id] = given_up
             return
-        drawing = Drawing.REFUSED if isinstance(error, DiscordRefusedError) else Drawing.FAILED
-        self._observe(CardDrawn(_lane(attempt.place), drawing))
+        self._observe(CardDrawn(_lane(attempt.place), Drawing.REFUSED if is_refused else Drawing.FAILED))
+        if key.id in self._given_up:
+            _log.info("card.failed_again attempt=%s: %s", key.id, error)
+            self._given_up[key.id] = given_up
+            return
         if key.id in self._heard_meanwhile:
             self._agenda.succeeded(key)
         delay = self._agenda.retry(key, Purpose.FREE, first_seconds=1.0)
