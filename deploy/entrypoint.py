@@ -10,6 +10,7 @@ import sys
 
 PROGRAM = "/opt/plexlink/bin/plexlink"
 NOBODY_SPECIAL = "1000"
+CAPABILITIES = "CHOWN, DAC_OVERRIDE, FOWNER, SETGID and SETUID"
 CONFIGURATION = 78  # sysexits: starting again does not help
 
 
@@ -46,9 +47,15 @@ def _become(user: int, group: int, data: str) -> None:
         for _, folders, files, place in os.fwalk(data):
             for name in folders + files:
                 _give(name, user, group, place)
-    os.setgroups([])
-    os.setgid(group)
-    os.setuid(user)
+    try:
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+    except OSError:  # without capabilities; in a namespace of users that has no such user
+        _refuse(
+            f"This container's root cannot become {user}:{group}: add the capabilities {CAPABILITIES} (docker run "
+            f"--cap-add, compose: cap_add), or in place of root and PUID start it as that user, --user {user}:{group}."
+        )
 
 
 def _give(name: str, user: int, group: int, place: "int | None" = None) -> None:

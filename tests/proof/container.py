@@ -64,14 +64,21 @@ class Image:
     config: dict[str, Any]
 
     def starts(
-        self, volume: Path, *command: str, user: str = "", secrets: Path | None = None, is_read_only: bool = False
+        self,
+        volume: Path,
+        *command: str,
+        user: str = "",
+        roots: str = ROOTS_CAPABILITIES,
+        secrets: Path | None = None,
+        is_read_only: bool = False,
     ) -> tuple[str, ...]:
         """Return arguments for a Python that becomes the container's process.
 
-        `user` is what `docker run --user` takes, in numbers; `command` goes in the place of the image's own.
+        `user` is what `docker run --user` takes, in numbers, `roots` what is given back to that user if it is root;
+        `command` goes in the place of the image's own.
         """
         program = (*self.config["Entrypoint"], *(command or self.config["Cmd"]))
-        return self._starts(program, volume, user=user, secrets=secrets, is_read_only=is_read_only)
+        return self._starts(program, volume, user=user, roots=roots, secrets=secrets, is_read_only=is_read_only)
 
     def starts_check(self, volume: Path) -> tuple[str, ...]:
         """Return arguments for a Python that becomes the image's health check."""
@@ -85,11 +92,12 @@ class Image:
         volume: Path,
         *,
         user: str = "",
+        roots: str = ROOTS_CAPABILITIES,
         secrets: Path | None = None,
         is_read_only: bool = False,
     ) -> tuple[str, ...]:
         uid, _, gid = (user or str(self.config["User"])).partition(":")
-        returned = ROOTS_CAPABILITIES if uid == "0" else ""
+        returned = roots if uid == "0" else ""
         return (
             "-c",
             "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])",

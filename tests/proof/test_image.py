@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from container import Image, build, fresh_volume, needs_buildah
+from container import ROOTS_CAPABILITIES, Image, build, fresh_volume, needs_buildah
 from processes import Deployment, code_of, deployment
 
 if TYPE_CHECKING:
@@ -169,6 +170,15 @@ async def test_volume_that_root_cannot_give_away_is_a_sentence(place: Deployment
     arguments = image.starts(place.data_dir, user="0", is_read_only=True)
     said = await refusal(place, arguments, PLEXLINK_DATA_DIR="/data", PUID="99", PGID="100")
     assert said.startswith("plexlink: User 99:100 cannot write /data: ")
+
+
+@pytest.mark.parametrize("roots", ["", "+setgid", "+setuid"])
+async def test_root_that_cannot_become_the_user_is_a_sentence(place: Deployment, image: Image, roots: str) -> None:
+    arguments = image.starts(place.data_dir, user="0", roots=roots)
+    said = await refusal(place, arguments, PLEXLINK_DATA_DIR="/data", PUID="99", PGID="100")
+    assert said.startswith("plexlink: This container's root cannot become 99:100: ")
+    needed = [f"+{name.lower()}" for name in re.findall(r"\b(?:[A-Z]+_)?[A-Z]{5,}\b", said)]
+    assert needed == ROOTS_CAPABILITIES.split(",")
 
 
 async def test_puid_without_root_is_a_sentence(place: Deployment, image: Image) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
 import sys
 from functools import reduce
 from pathlib import Path
@@ -128,6 +130,32 @@ def test_what_the_overlay_with_postgresql_makes_of_the_manifests_is_valid() -> N
     shards = [Shards.parse(values["PLEXLINK_SHARDS"].replace("$(POD_INDEX)", index)) for index in ("0", "1")]
     assert list(map(str, shards)) == ["0/2", "1/2"]
     assert stateful_set["replicas"] == 2
+
+
+# --- the entrypoint ---
+
+
+ALONE = ("unshare", "--user", "--map-root-user")
+"""A user namespace that has root and nobody else."""
+
+
+def can_be_alone() -> bool:
+    try:
+        return subprocess.run([*ALONE, "true"], check=False, capture_output=True).returncode == 0  # noqa: S603
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not can_be_alone(), reason="this machine gives no user namespaces")
+def test_a_root_who_is_alone_is_told_what_to_do(tmp_path: Path) -> None:
+    script = (sys.executable, "-I", str(DEPLOY / "entrypoint.py"))
+    ended = subprocess.run(  # noqa: S603
+        [*ALONE, *script], env={**os.environ, "PLEXLINK_DATA_DIR": str(tmp_path)}, check=False, capture_output=True
+    )
+    assert ended.returncode == 78
+    (said,) = ended.stderr.decode().splitlines()
+    assert said.startswith("plexlink: This container's root cannot become 1000:1000: add the capabilities ")
+    assert said.endswith("start it as that user, --user 1000:1000.")
 
 
 # --- the health check ---
