@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -20,6 +22,10 @@ from aiohttp import web
 from plexlink.settings import open_environment
 from plexlink.shards import Shards
 from plexlink_bot.settings import BotSettings
+from ports import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -161,50 +167,126 @@ def test_a_root_who_is_alone_is_told_what_to_do(tmp_path: Path) -> None:
 # --- the health check ---
 
 
-async def health(port: str, **environment: str) -> tuple[int | None, str]:
+async def health(folder: Path, **environment: str) -> tuple[int | None, str]:
+    """Run the check in a folder; return its status, and what it says."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
         str(DEPLOY / "healthcheck.py"),
-        env={"PLEXLINK_WEB_PORT": port, **environment},
+        env=environment,
+        cwd=folder,
         stderr=asyncio.subprocess.PIPE,
     )
     _, said = await process.communicate()
     return process.returncode, said.decode()
 
 
-@pytest.mark.parametrize(("answer", "status"), [(200, 0), (503, 1)])
-async def test_the_container_is_healthy_when_the_bot_is_ready(answer: int, status: int) -> None:
+@asynccontextmanager
+async def a_page(host: str, port: int, status: int = 200) -> AsyncIterator[list[str]]:
+    """Answer on /readyz; give what was asked."""
     asked = []
 
     async def answers(request: web.Request) -> web.Response:
         asked.append(request.path)
-        return web.Response(status=answer)
+        return web.Response(status=status, text="gateway keys\n")
 
     app = web.Application()
     app.router.add_get("/readyz", answers)
     await (runner := web.AppRunner(app)).setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port = runner.addresses[0][1]
-        assert (await health(str(port), http_proxy="http://127.0.0.1:9"))[0] == status
+        await web.TCPSite(runner, host, port).start()
+        yield asked
     finally:
         await runner.cleanup()
+
+
+async def test_the_container_is_healthy_when_the_bot_is_ready(tmp_path: Path) -> None:
+    port = free_port()
+    async with a_page("127.0.0.1", port) as asked:
+        assert await health(tmp_path, PLEXLINK_WEB_PORT=str(port), http_proxy="http://127.0.0.1:9") == (0, "")
     assert asked == ["/readyz"]
 
 
-async def test_a_bot_that_answers_nobody_is_not_healthy() -> None:
+async def test_what_keeps_members_from_linking_is_said_by_the_check(tmp_path: Path) -> None:
+    port = free_port()
+    async with a_page("127.0.0.1", port, 503):
+        assert await health(tmp_path, PLEXLINK_WEB_PORT=str(port)) == (1, "not ready: 503 gateway keys\n")
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+IPV6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize(
+    ("environment", "files"),
+    [
+        pytest.param({"HOST": "0.0.0.0"}, {}, id="everywhere"),  # noqa: S104 - where the check has to ask then
+        pytest.param({"HOST": "localhost"}, {}, id="localhost"),
+        pytest.param({"HOST": "127.0.0.2"}, {}, id="another address"),
+        pytest.param({"HOST": "::1"}, {}, id="IPv6", marks=IPV6),
+        pytest.param({"HOST": "[::1]"}, {}, id="IPv6 in brackets", marks=IPV6),
+        pytest.param({"HOST": "0::0"}, {}, id="everywhere in IPv6", marks=IPV6),
+        pytest.param({"HOST": " '127.0.0.2' ", "PORT": '" <port>"'}, {}, id="quotes"),
+        pytest.param({"HOST": "", "PORT": "0<port>"}, {}, id="nothing, and a zero"),
+        pytest.param({"PORT_FILE": "file", "PORT": "1"}, {"file": "\ufeff'<port>'\n"}, id="a file"),
+        pytest.param({"HOST_FILE": "file"}, {"file": "127.0.0.2\n"}, id="a file with the host"),
+        pytest.param({}, {".env": "PLEXLINK_WEB_PORT=1\n"}, id="the environment before .env"),
+        pytest.param({"PORT": None}, {".env": "PLEXLINK_WEB_PORT='<port>' # ours\n"}, id="from .env"),
+        pytest.param(
+            {"PORT": None}, {".env": "PLEXLINK_WEB_PORT_FILE=file\n", "file": "<port>"}, id="a file from .env"
+        ),
+    ],
+)
+async def test_the_bot_is_asked_where_its_settings_put_the_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str | None], files: dict[str, str]
+) -> None:
+    port = str(free_port())
+    told = {
+        f"PLEXLINK_WEB_{name}": value.replace("<port>", port)
+        for name, value in {"PORT": "<port>", **environment}.items()
+        if value is not None
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text.replace("<port>", port), "utf-8")
+    for name, value in {"DISCORD_TOKEN": "a-token", **told}.items():
+        monkeypatch.setenv(name, value)
+    settings = BotSettings.load(open_environment())
+    async with a_page(settings.web_host, settings.web_port) as asked:
+        assert await health(tmp_path, **told) == (0, "")
+    assert asked == ["/readyz"]
+
+
+async def test_a_bot_that_answers_nobody_is_not_healthy(tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    silent = await health(str(port))
+    silent = await health(tmp_path, PLEXLINK_WEB_PORT=str(port))
     server.close()
     await server.wait_closed()
-    gone, nonsense = await health(str(port)), await health("nonsense")
-    for status, said in (silent, gone, nonsense):
+    assert silent[0] == 1
+    (tmp_path / "binary").write_bytes(b"\xff")
+    for environment in (
+        {"PLEXLINK_WEB_PORT": str(port)},
+        {"PLEXLINK_WEB_PORT": "nonsense"},
+        {"PLEXLINK_WEB_PORT": "70000"},
+        {"PLEXLINK_WEB_HOST": "nonsense"},
+        {"PLEXLINK_WEB_PORT_FILE": "gone"},
+        {"PLEXLINK_WEB_PORT_FILE": "binary"},
+    ):
+        status, said = await health(tmp_path, **environment)
         assert status == 1
         assert said.startswith("not ready: ")
         assert "Traceback" not in said
 
 
-async def test_a_bot_that_was_told_to_answer_nobody_is_healthy() -> None:
-    assert await health("0") == (0, "")
+@pytest.mark.parametrize("port", ["0", "00", '"0"'])
+async def test_a_bot_that_was_told_to_answer_nobody_is_healthy(tmp_path: Path, port: str) -> None:
+    assert await health(tmp_path, PLEXLINK_WEB_PORT=port) == (0, "")
