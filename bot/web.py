@@ -24,6 +24,7 @@ from plexlink.errors import StoreError
 from .metrics import CONTENT_TYPE, Metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
     from typing import Self
 
@@ -82,7 +83,7 @@ class WebPages:
         self._port = port
         self._looking = asyncio.Lock()
         self._seen: _Look | None = None
-        app = web.Application(client_max_size=1)
+        app = web.Application(middlewares=[_refuse_bodies])
         for path, page in {"/livez": self._livez, "/readyz": self._readyz, "/metrics": self._show_metrics}.items():
             app.router.add_get(path, page)
         app.on_response_prepare.append(_tell_nothing_more)
@@ -90,6 +91,7 @@ class WebPages:
             app,
             access_log=None,
             shutdown_timeout=_CLOSES_AFTER_SECONDS,
+            lingering_time=0.0,
             max_line_size=_LONGEST_LINE,
             max_field_size=_MOST_HEADERS_BYTES,
             keepalive_timeout=15.0,
@@ -162,6 +164,18 @@ async def _stock(vitals: Vitals | None) -> Stock | None:
 
 def _said(text: str, *, is_well: bool = True) -> web.Response:
     return web.Response(text=f"{text}\n", status=HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+@web.middleware
+async def _refuse_bodies(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Refuse whoever announces a body, however small: no page wants one, and reading costs."""
+    if not request.body_exists:
+        return await handler(request)
+    response = web.Response(text="no body is wanted\n", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    response.force_close()
+    return response
 
 
 async def _tell_nothing_more(_: web.Request, response: web.StreamResponse) -> None:

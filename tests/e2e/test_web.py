@@ -32,11 +32,8 @@ def address(place: Deployment, page: str) -> str:
     return f"http://127.0.0.1:{place.environment['PLEXLINK_WEB_PORT']}{page}"
 
 
-async def ask(place: Deployment, page: str, *, method: str = "GET", body: bytes | None = None) -> tuple[int, str]:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.request(method, address(place, page), data=body) as answer,
-    ):
+async def ask(place: Deployment, page: str, *, method: str = "GET") -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.request(method, address(place, page)) as answer:
         return answer.status, (await answer.text()).strip()
 
 
@@ -138,8 +135,7 @@ async def test_other_methods_and_paths_are_refused(place: Deployment) -> None:
         ("GET", "/metrics/x", 404),
         ("GET", f"/livez?{'x' * 5000}", 400),
     ):
-        body = b"x" * 100_000 if method == "POST" else None
-        assert (await ask(place, page, method=method, body=body))[0] == status
+        assert (await ask(place, page, method=method))[0] == status
     assert await ask(place, "/livez") == (200, "ok")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -18,6 +20,9 @@ from plexlink.work.agenda import Agenda, Key, Kind
 from plexlink.work.shares import Purpose
 from plexlink_bot.metrics import Metrics
 from plexlink_bot.web import WebPages
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 @dataclass
@@ -66,9 +71,50 @@ async def said(bot: Bot, page: str) -> tuple[int, str]:
         return answer.status, (await answer.text()).strip()
 
 
+@asynccontextmanager
+async def pages_of(bot: Bot) -> AsyncIterator[int]:
+    """Serve the pages; give their port."""
+    async with WebPages(bot=bot, metrics=Metrics(), host="127.0.0.1", port=0) as pages:
+        yield pages._runner.addresses[0][1]
+
+
+async def sent(port: int, request: bytes) -> list[str]:
+    """Send some bytes; return the lines of all that is answered, once the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    return answer.decode().splitlines()
+
+
 @pytest.mark.parametrize(("overdue", "status"), [(0.0, 200), (59.0, 200), (61.0, 503), (inf, 503)])
 async def test_a_bot_lives_while_its_timer_goes_off(overdue: float, status: int) -> None:
     assert (await said(Bot(overdue_seconds=overdue), "/livez"))[0] == status
+
+
+HEAD = b" HTTP/1.1\r\nHost: x\r\n"
+BODIES = [
+    b"Content-Length: 10000000000\r\n\r\n",
+    b"Content-Length: 1\r\n\r\nx",
+    b"Transfer-Encoding: chunked\r\n\r\n100000\r\nxxxxx",
+    b"Content-Length: 7\r\nContent-Encoding: gzip\r\n\r\nnot gzip",
+    b"Content-Length: 10000000000\r\nExpect: 100-continue\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("line", [b"GET /livez", b"GET /metrics", b"POST /readyz", b"PUT /nowhere"])
+@pytest.mark.parametrize("body", BODIES)
+async def test_who_announces_a_body_is_refused_before_it_comes(line: bytes, body: bytes) -> None:
+    async with pages_of(Bot()) as port, asyncio.timeout(5):
+        answer = await sent(port, line + HEAD + body)
+    assert "HTTP/1.1 413 Request Entity Too Large" in answer
+    assert "Connection: close" in answer
+
+
+async def test_who_announces_that_there_is_no_body_is_answered() -> None:
+    async with pages_of(Bot()) as port:
+        answer = await sent(port, b"GET /livez" + HEAD + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+    assert (answer[0], answer[-1]) == ("HTTP/1.1 200 OK", "ok")
 
 
 async def test_the_agenda_tells_what_is_due_and_whether_its_timer_is_armed() -> None:
