@@ -239,7 +239,6 @@ def sandbox(
     from .sandbox import app as sandbox_process  # noqa: PLC0415
 
     logs.set_up(log_format="console", level=logging.ERROR)
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # anybody on this machine may send it rubbish
 
     def welcome(addresses: Mapping[str, str]) -> None:
         typer.echo(_WELCOME.format_map({**addresses, "folder": data_dir or "forgotten at the end; see --data-dir"}))

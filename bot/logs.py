@@ -20,6 +20,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
+from aiohttp.http import HttpProcessingError
+from aiohttp.web import RequestPayloadError
+
 from plexlink.secret import Secret
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ _BODIES = ("discord.http", "discord.gateway", "discord.client", "discord.webhook
 """These print at DEBUG what passes through them: codes, interaction tokens, and envelopes that are erased later."""
 
 _OURS = ("plexlink", "plexlink_bot")
+
+_WEB_SERVER = "aiohttp.server"
+_SENDERS_FAULTS = (HttpProcessingError, RequestPayloadError)
 
 MARK: Final = "[secret]"
 
@@ -182,3 +188,12 @@ def set_up(*, log_format: str, level: int) -> None:
         logging.getLogger(name).setLevel(level)
     for name in _BODIES:
         logging.getLogger(name).setLevel(max(theirs, logging.INFO))
+    logging.getLogger(_WEB_SERVER).addFilter(_is_no_senders_fault)
+
+
+def _is_no_senders_fault(record: logging.LogRecord) -> bool:
+    """Keep out what whoever reaches a port of ours sends: aiohttp logs it as an error, with a traceback that quotes it.
+
+    Its sender is answered 400. What our own pages raise is of other kinds, and stays an error.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], _SENDERS_FAULTS))

@@ -139,6 +139,27 @@ async def test_other_methods_and_paths_are_refused(place: Deployment) -> None:
     assert await ask(place, "/livez") == (200, "ok")
 
 
+async def test_a_stranger_who_sends_rubbish_or_a_body_is_refused_and_not_in_the_log(place: Deployment) -> None:
+    bot = await place.start(PLEXLINK_LOG_LEVEL="DEBUG")
+    await says(place, "/readyz", (200, "ok"))
+    for request, status in {
+        b"GET /planted HTTP/9.9\r\n\r\n": b"400",
+        b"GET /livez HTTP/1.1\r\nplanted\r\n\r\n": b"400",
+        b"GET http://[planted HTTP/1.1\r\nHost: x\r\n\r\n": b"400",  # aiohttp 3.9 takes that for a fault of its own
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\n\r\nplanted": b"413",
+        b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nplanted": b"413",
+    }.items():
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(place.environment["PLEXLINK_WEB_PORT"]))
+        writer.write(request)
+        assert (await reader.read()).split()[1] == status
+        writer.close()
+    assert await ask(place, "/livez") == (200, "ok")
+    assert await bot.terminate() == 0
+    assert "planted" not in bot.log
+    assert "Traceback" not in bot.log
+    assert "aiohttp.server" not in bot.log
+
+
 async def test_a_port_that_is_taken_is_said_and_the_bot_runs(place: Deployment) -> None:
     with closing(socket.socket()) as listener:
         listener.bind(("127.0.0.1", 0))

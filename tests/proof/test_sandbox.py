@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 from playwright.async_api import expect
+from yarl import URL
 
 from browser import PATIENCE_MS, Conversation, a_browser, approve, needs_chromium
 from plexlink.errors import SettingError
@@ -111,6 +112,17 @@ async def test_a_page_without_its_key_shows_nothing(sandbox: BotProcess) -> None
                 assert answer.status == status
             assert key not in await (await client.get(root)).text()
             assert (await client.get(root, headers={"Host": "evil.example"})).status == 403
+
+
+async def test_rubbish_from_whoever_is_on_the_machine_is_not_in_the_log(sandbox: BotProcess) -> None:
+    for page in (await addresses(sandbox)).values():
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(page).port)
+        writer.write(b"GET /planted HTTP/9.9\r\n\r\n")
+        assert b" 400 " in await reader.read()
+        writer.close()
+    assert await sandbox.terminate() == 0
+    assert "planted" not in sandbox.log
+    assert "Traceback" not in sandbox.log
 
 
 async def test_the_address_for_the_browser_works_once(tmp_path: Path) -> None:

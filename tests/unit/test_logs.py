@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gc
 import io
@@ -10,12 +11,13 @@ import logging
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from aiohttp import web
 
 from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings, open_environment
@@ -25,7 +27,7 @@ from plexlink_bot.logs import MARK, KnownSecrets
 from plexlink_bot.settings import BotSettings, forget_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
 log = logging.getLogger("planted")
@@ -60,6 +62,7 @@ def process(*, guard: bool = True, log_format: str | None = None) -> Iterator[Ou
         patch.setattr(Secret, "on_creation", None)
         patch.setattr(logging.root, "handlers", [])
         patch.setattr(logging.root, "level", logging.root.level)
+        patch.setattr(logging.getLogger(logs._WEB_SERVER), "filters", [])
         levels = {logging.getLogger(name): logging.getLogger(name).level for name in (*logs._OURS, *logs._BODIES)}
         if guard:
             logs.guard(KnownSecrets())
@@ -387,6 +390,71 @@ def test_what_libraries_have_to_say_at_info_is_said_at_debug(level: int) -> None
         theirs = {"alembic.runtime", "discord.client"} if level <= logging.DEBUG else set()
         assert {line.partition(": of ")[2] for line in output.text.splitlines() if ": of " in line} == ours | theirs
         assert output.text.count("warned by") == 4
+
+
+# --- what strangers send to a port of ours ---
+
+
+HEAD = b" HTTP/1.1\r\nHost: x\r\n"
+RUBBISH = [
+    b"\x16\x03\x01 planted\r\n\r\n",
+    b"GET /planted HTTP/9.9\r\n\r\n",
+    b"GET /" + HEAD + b"planted\r\n\r\n",
+    b"GET /" + HEAD + b"X: planted" + b"x" * 9000 + b"\r\n\r\n",
+    b"GET /" + HEAD + b"Content-Length: planted\r\n\r\n",
+    b"GET /" + HEAD + b"Upgrade: x\r\nConnection: upgrade\r\n\r\nplanted\r\n\r\n",
+    b"GET /" + HEAD + b"Transfer-Encoding: chunked\r\n\r\nplanted\r\n",
+    b"GET /" + HEAD + b"Content-Encoding: gzip\r\nContent-Length: 8\r\n\r\nplanted!",
+    b"GET /" + HEAD + b"Content-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nplanted!\r\n0\r\n\r\n",
+]
+
+
+@asynccontextmanager
+async def a_port(page: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[int]:
+    """Serve one page; give the port."""
+    app = web.Application()
+    app.router.add_get("/", page)
+    await (runner := web.AppRunner(app, access_log=None)).setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def send(port: int, request: bytes) -> None:
+    """Send bytes, and wait until the server has let go of them."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    writer.write_eof()
+    await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize("does_read", [False, True])
+async def test_rubbish_from_a_stranger_is_in_no_log(does_read: bool) -> None:  # noqa: FBT001 - a parameter of a test
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read() if does_read else b"")
+
+    with process(log_format="console") as output:
+        async with a_port(answer) as port:
+            for rubbish in RUBBISH:
+                await send(port, rubbish)
+        assert "planted" not in output.text
+        assert "Traceback" not in output.text
+        assert {line.split()[2] for line in output.text.splitlines()} <= {"DEBUG"}
+
+
+async def test_a_fault_of_ours_stays_an_error_with_its_traceback() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        raise LookupError("a fault of ours")
+
+    with process(log_format="console") as output:
+        async with a_port(answer) as port:
+            await send(port, b"GET /" + HEAD + b"\r\n")
+        assert "ERROR   aiohttp.server: Error handling request" in output.text
+        assert "Traceback" in output.text
+        assert "LookupError: a fault of ours" in output.text
 
 
 # --- every way past the log ---
