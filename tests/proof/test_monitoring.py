@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from plexlink_bot.sandbox.plex_tv import ServerError
+from plexlink_bot.sandbox.plex_tv import RateLimited, ServerError
 from ports import free_port
 from processes import PATIENCE_SECONDS, deployment
 
@@ -108,7 +108,7 @@ async def link(place: Deployment) -> None:
     await place.card_saying("Linked as alice")
 
 
-async def test_the_dashboard_is_answered_and_a_silent_plex_goes_off(tmp_path: Path) -> None:
+async def test_the_dashboard_is_answered_and_a_plex_that_is_silent_or_wants_a_pause_goes_off(tmp_path: Path) -> None:
     async with deployment(tmp_path) as place:
         port = place.environment["PLEXLINK_WEB_PORT"] = str(free_port())
         await place.start()
@@ -127,5 +127,8 @@ async def test_the_dashboard_is_answered_and_a_silent_plex_goes_off(tmp_path: Pa
             place.plex.fail(ServerError(503), times=None)
             await place.plexlink(place.join("bob"))
             await finds(address, 'ALERTS{alertname="PlexLinkGetsNoAnswer", alertstate="firing"}')
+            place.plex.heal()
+            place.plex.fail(RateLimited(retry_after=3600), times=1)
+            await finds(address, 'ALERTS{alertname="PlexLinkIsSlowedDown", alertstate="firing"}')
             await place.end()
             await finds(address, 'ALERTS{alertname="PlexLinkIsDown", alertstate="firing"}')
