@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 app = typer.Typer(
     help="Connect Plex accounts to Discord members.",
@@ -188,6 +188,51 @@ def backup_keys(
 
 
 @app.command()
+def rotate_keys() -> None:
+    """Seal all that is stored with a new key, with the bot stopped.
+
+    The key file gets the new key, and keeps the former one, which backups of before need. Where you set PLEXLINK_KEYS, name the new key first there, before the others. Whatever ends this on its way loses nothing: type it again.
+    """  # noqa: E501 - the terminal wraps it
+    from plexlink.operator import rotate_keys as rotate  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
+
+    with _refusal_said(), _progress("Sealing") as step:
+        settings = PlexLinkSettings.load(open_environment())
+        rotation = asyncio.run(rotate(settings, step))
+    typer.echo(f"Everything is sealed with the key {rotation.primary} now.")
+    if rotation.unreadable:
+        typer.echo(f"{rotation.unreadable} values did not open with any key, and stay as they were.")
+    if settings.keys is None:
+        typer.echo(
+            "Back the key file up (plexlink backup-keys), and start the bot. The former key "
+            f"{rotation.former} is still in it, for backups of before: plexlink retire-keys removes it."
+        )
+    else:
+        typer.echo(f"Start the bot; the key {rotation.former} can go from PLEXLINK_KEYS. Backups of before need it.")
+
+
+@app.command()
+def retire_keys() -> None:
+    """Remove the keys from the key file that open nothing in the database any more.
+
+    Backups of before a rotation need them: the key file must have been backed up since. Of PLEXLINK_KEYS the command says which ones you can remove. The bot may run.
+    """  # noqa: E501 - the terminal wraps it
+    from plexlink.operator import retire_keys as retire  # noqa: PLC0415 - so that --help need not wait
+    from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
+
+    with _refusal_said():
+        settings = PlexLinkSettings.load(open_environment())
+        retired = asyncio.run(retire(settings))
+    names = ", ".join(retired)
+    if not retired:
+        typer.echo("Every key opens something: nothing was removed.")
+    elif settings.keys is None:
+        typer.echo(f"Removed from the key file: {names}.")
+    else:
+        typer.echo(f"These open nothing any more; remove them from PLEXLINK_KEYS: {names}.")
+
+
+@app.command()
 def move(
     to: Annotated[
         str,
@@ -204,13 +249,8 @@ def move(
     from plexlink.operator import move as move_all  # noqa: PLC0415 - so that --help need not wait
     from plexlink.settings import PlexLinkSettings, open_environment  # noqa: PLC0415
 
-    with _refusal_said(), typer.progressbar(length=1, label="Moving") as bar:
-
-        def moved(so_far: int, total: int) -> None:
-            bar.length = max(1, total)
-            bar.update(so_far - bar.pos)
-
-        count = asyncio.run(move_all(PlexLinkSettings.load(open_environment()), to, moved))
+    with _refusal_said(), _progress("Moving") as step:
+        count = asyncio.run(move_all(PlexLinkSettings.load(open_environment()), to, step))
     typer.echo(f"{count} rows are there now, the same as here. Set PLEXLINK_DATABASE_URL to it, and start the bot.")
 
 
@@ -250,6 +290,18 @@ def sandbox(
     with _refusal_said():
         sandbox_process.serve(data_dir and data_dir.absolute(), port=port, started=welcome)
     typer.echo("The sandbox has ended.")
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar, and give what is told how far it is, and how long in all."""
+    with typer.progressbar(length=1, label=label) as bar:
+
+        def step(so_far: int, total: int) -> None:
+            bar.length = max(1, total)
+            bar.update(so_far - bar.pos)
+
+        yield step
 
 
 def _has_screen() -> bool:

@@ -79,3 +79,14 @@ def put_in_place(draft: Path, path: Path) -> None:
         except OSError:
             path.unlink()
             raise
+
+
+def synchronise(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder."""
+    if os.name == "nt":  # there only what is open for writing can be waited for, and no folder is
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,17 +9,27 @@ import logging
 import os
 import re
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import SettingError, StoreError, WrongKeysError
 from .files import remove_drafts
 from .store import Store
-from .vault import KeyRecords, Vault, create_key_file, parse_keys, read_key_file, write_key_file
+from .vault import (
+    KeyRecords,
+    Vault,
+    change_key_file,
+    create_key_file,
+    fresh_key,
+    key_of,
+    parse_keys,
+    read_key_file,
+    write_key_file,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from .settings import PlexLinkSettings
@@ -29,6 +39,15 @@ if TYPE_CHECKING:
 _BACKED_UP = "keys_backed_up"
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What sealed until now, and what does from now on; `unreadable` envelopes did not open, and stay as they are."""
+
+    former: str
+    primary: str
+    unreadable: int
 
 
 async def open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
@@ -126,6 +145,64 @@ async def back_up_keys(database: Database, settings: PlexLinkSettings, to: Path 
     async with Store(database=database, vault=vault).transaction() as tx:
         await tx.numbers.keep({_BACKED_UP: vault.ring.mark})
     return file
+
+
+async def rotate(database: Database, settings: PlexLinkSettings, sealed: Callable[[int, int], None]) -> Rotation:
+    """Seal all that is stored with another key: a new one of the key file, or the first one of the setting.
+
+    The file has the new key before anything is sealed with it: whatever ends this on its way loses nothing, and it is
+    done again with the same key. The former keys stay, for older backups; see `retire`.
+
+    Raises:
+        SettingError: the setting names no new key first, or the key file cannot be written.
+        WrongKeysError, StoreError: as `open_vault`.
+
+    """
+    vault = await open_vault(database, settings)
+    if vault.ring.first().id == vault.primary:
+        if settings.keys is not None:
+            raise SettingError(
+                f"PLEXLINK_KEYS must name a new key first, before the key {vault.primary}, which stays in it for now; "
+                "openssl rand -base64 32 makes one."
+            )
+        _change(settings.key_file, vault.ring.with_first(fresh_key()))
+        vault = await open_vault(database, settings)
+    key = vault.ring.first()
+    records = asdict(vault.succeeded_by(key))
+    unreadable = await database.seal_anew(vault, _opened(records, settings), records, sealed)
+    return Rotation(former=vault.primary, primary=key.id, unreadable=unreadable)
+
+
+async def retire(database: Database, settings: PlexLinkSettings) -> list[str]:
+    """Take the keys out of the key file that open nothing in the database any more, and return their ids.
+
+    Of those of the setting they are only named: that is for its owner to change.
+
+    Raises:
+        SettingError: the keys are not backed up, and older backups need them; or the key file cannot be written.
+        WrongKeysError, StoreError: as `open_vault`.
+
+    """
+    vault = await open_vault(database, settings)
+    used = await database.keys_of(vault, key_of) | {vault.primary}
+    unused = [key.id for key in vault.ring if key.id not in used]
+    if settings.keys is None and unused:
+        async with Store(database=database, vault=vault).transaction() as tx:
+            numbers = await tx.numbers.all()
+            if not are_backed_up(settings, numbers):
+                raise SettingError("Older backups need the keys that would be removed: plexlink backup-keys first.")
+            left = vault.ring.without(unused)
+            await tx.numbers.keep({_BACKED_UP: left.mark})  # the backup holds more than these
+        _change(settings.key_file, left)
+    return unused
+
+
+def _change(path: Path, ring: KeyRing) -> None:
+    try:
+        change_key_file(path, ring)
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise SettingError(f"The key file {path} cannot be written ({why}); it is as it was.") from None
 
 
 def _copy(key_file: Path, ring: KeyRing, to: Path | TextIO) -> Path | None:

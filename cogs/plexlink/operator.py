@@ -91,6 +91,23 @@ async def back_up_keys(settings: PlexLinkSettings, to: Path | TextIO) -> Path | 
         return await keys.back_up_keys(database, settings, to)
 
 
+async def rotate_keys(settings: PlexLinkSettings, sealed: Callable[[int, int], None]) -> keys.Rotation:
+    """Seal all that is stored with another key; `sealed` is told how many rows are done by then, and in all.
+
+    Raises:
+        SettingError, StoreError, VaultError: nothing was sealed anew; one sentence says what is wrong.
+
+    """
+    async with Database.still(settings.database_place) as database:
+        return await keys.rotate(database, settings, sealed)
+
+
+async def retire_keys(settings: PlexLinkSettings) -> list[str]:
+    """Take keys out of the key file that open nothing any more; return their ids. Raise as `rotate_keys` does."""
+    async with Database.visit(settings.database_place) as database:
+        return await keys.retire(database, settings)
+
+
 @contextmanager
 def _said_of(name: str) -> Iterator[None]:
     """Let a sentence name what is wrong in the place of the variable that mostly is."""

@@ -11,8 +11,8 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
-from ..files import put_in_place
-from .copies import keep_copy, synchronise, write_whole
+from ..files import put_in_place, synchronise
+from .copies import keep_copy, write_whole
 from .troubles import translated_files, unavailable
 
 if TYPE_CHECKING:

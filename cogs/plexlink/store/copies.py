@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
-from ..files import OWNER_ONLY, draft_of, put_in_place, remove_drafts
+from ..files import OWNER_ONLY, draft_of, put_in_place, remove_drafts, synchronise
 from . import tables
 from .migrations import HEAD, VERSION_TABLE
 from .troubles import translated
@@ -166,14 +166,3 @@ def write_whole(connection: sqlite3.Connection, draft: Path) -> None:
         draft.chmod(OWNER_ONLY)  # a umask may have taken rights that the owner needs
     connection.execute("VACUUM INTO ?", (str(draft),))
     synchronise(draft)
-
-
-def synchronise(path: Path) -> None:
-    """Wait until the disk has a file, or the names in a folder."""
-    if os.name == "nt":  # there only what is open for writing can be waited for, and no folder is
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,7 +13,7 @@ from sqlalchemy import delete, insert, select
 
 from ..errors import DatabaseInUseError, FencedError, SettingError, StoreError, StoreUnavailableError
 from ..observations import Committed, unobserved
-from . import migrations, moving, tables
+from . import migrations, moving, resealing, tables
 from .signatures import sign_all
 from .sqlite import SqliteFile
 from .troubles import translated_files
@@ -279,6 +279,33 @@ class Database:
             await connection.execute(delete(tables.keys))
             await _write_keys(connection, records)
         return records
+
+    async def seal_anew(
+        self, old: Sealer, new: Sealer, records: dict[str, str], sealed: Callable[[int, int], None]
+    ) -> int:
+        """Seal everything with other keys, and keep their records, both or neither; return how much does not open.
+
+        `sealed` is told how many rows are done by then, and in all.
+        """
+        so_far = 0
+
+        def tell(count: int) -> None:
+            nonlocal so_far
+            so_far += count
+            sealed(so_far, total)
+
+        async with self._transaction(is_long=True) as connection:
+            total = await resealing.rows_in(connection)
+            sealed(0, total)
+            unreadable = await resealing.seal_anew(connection, old, new, tell)
+            await connection.execute(delete(tables.keys))
+            await _write_keys(connection, records)
+        return unreadable
+
+    async def keys_of(self, vault: Sealer, key_of: Callable[[str], str]) -> set[str]:
+        """Return by which keys that is sealed which opens."""
+        async with self._transaction(is_long=True) as connection:
+            return await resealing.keys_of(connection, vault, key_of)
 
     async def _migrate(self) -> None:
         """Bring the schema up to date; what is refused, or fails, leaves the database as it was."""

@@ -3,19 +3,24 @@
 from .keyring import (
     Key,
     KeyRing,
+    change_key_file,
     create_key_file,
+    fresh_key,
     parse_keys,
     read_key_file,
     write_key_file,
 )
-from .vault import KeyRecords, Vault
+from .vault import KeyRecords, Vault, key_of
 
 __all__ = [
     "Key",
     "KeyRecords",
     "KeyRing",
     "Vault",
+    "change_key_file",
     "create_key_file",
+    "fresh_key",
+    "key_of",
     "parse_keys",
     "read_key_file",
     "write_key_file",

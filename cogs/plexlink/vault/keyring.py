@@ -8,15 +8,16 @@ import os
 import re
 import secrets
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import SettingError
-from ..files import OWNER_ONLY, draft_of, put_in_place
+from ..files import OWNER_ONLY, draft_of, put_in_place, synchronise
 from ..secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -61,12 +62,20 @@ class KeyRing:
         """A number that is another one when a key's id comes or goes; it tells nothing of what is secret."""
         return zlib.crc32(",".join(sorted(self._keys)).encode())
 
+    def with_first(self, key: Key) -> KeyRing:
+        """Return the ring with one more key, the first."""
+        return KeyRing({key.id: key, **self._keys})
+
+    def without(self, key_ids: Collection[str]) -> KeyRing:
+        """Return the ring without some keys."""
+        return KeyRing({key.id: key for key in self if key.id not in key_ids})
+
     def text(self) -> Secret:
         """Return what stands in a key file."""
         return Secret(_HEADER + "".join(f"{key.id}:{key.text.reveal()}\n" for key in self))
 
     def first(self) -> Key:
-        """Return the key that a new database starts with."""
+        """Return the key that a new database starts with, and that another one changes to."""
         return next(iter(self))
 
 
@@ -108,14 +117,36 @@ def _parse_key(item: str, source: str) -> Key:
 
 def create_key_file(path: Path) -> KeyRing:
     """Write a new key into a new file; see `write_key_file`."""
-    key = Key(secrets.token_hex(4), secrets.token_bytes(_KEY_BYTES))
+    key = fresh_key()
     ring = KeyRing({key.id: key})
     write_key_file(path, ring)
     return ring
 
 
+def fresh_key() -> Key:
+    """Return a new key."""
+    return Key(secrets.token_hex(4), secrets.token_bytes(_KEY_BYTES))
+
+
 def write_key_file(path: Path, ring: KeyRing) -> None:
     """Write keys into a new file that only its owner can read (mode 0600), whole or not at all."""
+    with _drafted(path, ring) as draft:
+        put_in_place(draft, path)
+
+
+def change_key_file(path: Path, ring: KeyRing) -> None:
+    """Write keys into the file that is there, whole or not at all; it stays whose it was."""
+    with _drafted(path, ring) as draft:
+        if os.name != "nt":
+            found = path.stat()
+            os.chown(draft, found.st_uid, found.st_gid)  # whoever types may be another than who runs the bot
+        draft.replace(path)
+        synchronise(path.parent)
+
+
+@contextmanager
+def _drafted(path: Path, ring: KeyRing) -> Iterator[Path]:
+    """Write keys into a draft of a file, on the disk when it is given; none is left."""
     draft = draft_of(path)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     try:
@@ -123,7 +154,7 @@ def write_key_file(path: Path, ring: KeyRing) -> None:
             file.write(ring.text().reveal())
             file.flush()
             os.fsync(file.fileno())
-        put_in_place(draft, path)
+        yield draft
     finally:
         draft.unlink(missing_ok=True)
 

@@ -26,7 +26,7 @@ from .keyring import KEY_ID
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .keyring import KeyRing
+    from .keyring import Key, KeyRing
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +107,28 @@ class Vault:
             "signing": self.encrypt(_fresh_key(), _SIGNING_CELL),
         }
 
+    @property
+    def primary(self) -> str:
+        """The id of the key that seals."""
+        return self._primary
+
+    def succeeded_by(self, key: Key) -> KeyRecords:
+        """Return the records of the same database with another key as primary; the keys for hashes stay what they are.
+
+        Raises:
+            WrongKeysError: it is of before revision 0005; see `completed`.
+
+        """
+        if self._signing_key is None:
+            raise _unsigned()
+        cipher = AESGCM(key.material)
+        return KeyRecords(
+            primary=key.id,
+            canary=_seal(cipher, key.id, _canary(key.id), _CANARY_CELL),
+            lookup=_seal(cipher, key.id, Secret(self._lookup_key.hex()), _LOOKUP_CELL),
+            signing=_seal(cipher, key.id, Secret(self._signing_key.hex()), _SIGNING_CELL),
+        )
+
     def encrypt(self, secret: Secret, cell: Cell) -> str:
         """Return an envelope of `secret` that opens in `cell` only, made with the primary key."""
         return _seal(self._cipher(self._primary), self._primary, secret, cell)
@@ -138,7 +160,7 @@ class Vault:
 
         """
         if self._signing_key is None:
-            raise WrongKeysError("The database is of another version; start this version's bot first.")
+            raise _unsigned()
         text = "\x1f".join("" if value is None else str(value) for value in values)
         return hmac.new(self._signing_key, text.encode(), hashlib.sha256).hexdigest()
 
@@ -184,6 +206,15 @@ class Vault:
             self._ring = self._reload()
         except (SettingError, VaultError) as error:
             _log.warning("vault.ring_unreadable %s", error)
+
+
+def key_of(envelope: str) -> str:
+    """Return the id of the key that an envelope names. Raises BrokenEnvelopeError where it is none."""
+    return _parse(envelope)[0]
+
+
+def _unsigned() -> WrongKeysError:
+    return WrongKeysError("The database is of another version; start this version's bot first.")
 
 
 def _canary(primary: str) -> Secret:
