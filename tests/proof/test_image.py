@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from container import ROOTS_CAPABILITIES, Image, build, fresh_volume, needs_buildah
+from first_release import KEYS, plant
 from processes import Deployment, code_of, deployment
 
 if TYPE_CHECKING:
@@ -109,6 +110,19 @@ async def test_link_is_still_there_after_a_stop_and_a_start(place: Deployment, i
     await place.answer_saying(status, "alice")
     assert await bot.terminate() == 0
     assert {"plexlink.key", "plexlink.sqlite3"} <= {path.name for path in place.data_dir.iterdir()}
+
+
+async def test_a_volume_that_the_first_release_left_is_upgraded_and_its_links_are_there(
+    place: Deployment, image: Image
+) -> None:
+    plant(place)
+    os.chown(place.data_dir / "plexlink.sqlite3", 1000, 1000)
+    inside = {"PLEXLINK_DATA_DIR": "/data", "PLEXLINK_KEYS": KEYS}
+    bot = await place.start(arguments=image.starts(place.data_dir), **inside)
+    await bot.logged("store.upgraded from=0001")
+    status = await place.discord.slash(place.discord.users[8], "plexstatus")
+    await place.answer_saying(status, "Linked as account")
+    assert await bot.terminate() == 0
 
 
 async def test_health_check_of_a_bot_that_does_not_answer_says_so(place: Deployment, image: Image) -> None:
