@@ -324,7 +324,11 @@ class Change:
         self._touched[notice.id] = notice
 
     async def disown(self, attempt_id: str, user_id: int, token: Secret, client_identifier: Secret) -> bool:
-        """Queue a token that came of an attempt, unless that or the member's link keeps it; tell whether it did."""
+        """Queue a token that came of an attempt, unless that or the member's link keeps it; tell whether it did.
+
+        Its code has nothing more to give, and is not looked after any longer.
+        """
+        await self.tx.given_up.remove(attempt_id)
         row, link = await self.tx.attempts.get(attempt_id), await self.tx.links.of(user_id)
         if token in {row and row.token, link and link.token}:
             return False
