@@ -250,6 +250,12 @@ STRANGERS = {
     "trigger keeper": "CREATE TRIGGER keeper AFTER DELETE ON plexlink_links"
     " BEGIN INSERT INTO kept VALUES (OLD.id, 0, OLD.token_envelope, '', ''); END",
     "view plexlink_leftovers": "DROP TABLE plexlink_leftovers; CREATE VIEW plexlink_leftovers AS SELECT * FROM kept",
+    "trigger loud": "CREATE TRIGGER loud BEFORE DELETE ON PLEXLINK_LINKS BEGIN SELECT RAISE(IGNORE); END",
+    "trigger far": "CREATE TRIGGER far AFTER INSERT ON kept BEGIN SELECT 1; END",
+    "view all_links": "CREATE VIEW all_links AS SELECT * FROM plexlink_links",
+    "table words": "CREATE VIRTUAL TABLE words USING fts4(word)",
+    "TRIGGER hidden": "PRAGMA writable_schema = ON; INSERT INTO sqlite_master VALUES ('TRIGGER', 'hidden',"
+    " 'plexlink_links', 0, 'CREATE TRIGGER hidden AFTER DELETE ON plexlink_links BEGIN SELECT 1; END')",
     "column plexlink_links.copy": "ALTER TABLE plexlink_links ADD COLUMN copy TEXT AS (token_envelope) VIRTUAL",
 }
 

@@ -83,7 +83,7 @@ class Backend(Protocol):
         ...
 
     def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:
-        """Name what is at our tables and was not made by us: it might keep what is erased."""
+        """Name what was not made by us and might keep what is erased."""
         ...
 
     async def touch(self, connection: AsyncConnection) -> None:

@@ -93,7 +93,12 @@ _STRANGERS = """
 SELECT 'trigger ' || tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE NOT tgisinternal AND c.relname = ANY(:ours) AND c.relnamespace = current_schema()::regnamespace
 UNION ALL SELECT 'rule ' || rulename FROM pg_rules WHERE schemaname = current_schema() AND tablename = ANY(:ours)
+UNION ALL SELECT 'relation ' || relname FROM pg_class
+    WHERE relkind <> 'r' AND relname = ANY(:ours) AND relnamespace = current_schema()::regnamespace
 """
+"""What stands in place of a table of ours (a view, say) may lead to one that has triggers. Views over ours are left
+alone: the server may serve others too, and a view keeps nothing."""
+
 _COLUMNS = """
 SELECT table_name, column_name FROM information_schema.columns
     WHERE table_schema = current_schema() AND table_name = ANY(:ours)

@@ -66,6 +66,13 @@ _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",
 )
 
+_STRANGERS = """
+SELECT type || ' ' || name FROM sqlite_master
+    WHERE sql NOT LIKE 'CREATE TABLE %' AND sql NOT LIKE 'CREATE INDEX %' AND sql NOT LIKE 'CREATE UNIQUE INDEX %'
+"""
+"""Triggers, views and virtual tables, wherever they are: the file is PlexLink's alone, and behind a view in place of a
+table of ours another table can stand. The text tells what they are; the other columns take another spelling too."""
+
 _WRITES_NOTHING_NEW = "PRAGMA user_version = 0"
 """Writes a page and changes nothing; an UPDATE to what is there already would write nothing."""
 
@@ -242,10 +249,8 @@ class SqliteFile:
                 await connection.execute(statement, {"name": table.name, "number": number})
 
     def strangers(self, connection: Connection, metadata: MetaData) -> list[str]:
-        """Name what is at our tables and was not made by us."""
-        ours = {table.name for table in metadata.sorted_tables}
-        made = connection.exec_driver_sql("SELECT type, name, tbl_name FROM sqlite_master")
-        found = [f"{kind} {name}" for kind, name, table in made if table in ours and kind in {"trigger", "view"}]
+        """Name what was not made by us: at our tables, and whatever in the file is neither a table nor an index."""
+        found = list(connection.exec_driver_sql(_STRANGERS).scalars())
         for table in metadata.sorted_tables:
             columns = connection.exec_driver_sql("SELECT name FROM pragma_table_xinfo(?)", (table.name,)).scalars()
             found += [f"column {table.name}.{name}" for name in columns if name not in table.columns]
