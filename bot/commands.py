@@ -188,7 +188,7 @@ def _write(record: Path, guilds: Sequence[int]) -> None:
 def _read(record: Path) -> list[int]:
     try:
         known = json.loads(record.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last of brackets in brackets
         return []
     guilds = known.get("guilds") if isinstance(known, dict) else None
     return [each for each in guilds if type(each) is int] if isinstance(guilds, list) else []

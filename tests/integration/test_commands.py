@@ -71,7 +71,13 @@ async def test_a_member_of_a_reloaded_bot_is_answered_by_the_new_cog(world: Worl
     assert "Go to the message" in Card(result.response).buttons
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"guilds": 5}', '{"guilds": ["x"]}', '{"guilds": [1.5]}', "\0"])
+NESTED = "[" * 200_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"guilds": 5}', '{"guilds": ["x"]}', '{"guilds": [1.5]}', "\0", pytest.param(NESTED, id="[…")],
+)
 async def test_a_record_of_the_commands_that_is_not_ours_stops_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "commands.json").write_text(text)
     async with a_world(tmp_path) as world:
