@@ -32,6 +32,9 @@ Json = dict[str, Any]
 Place = int | None
 """A server, or everywhere."""
 
+Key = tuple[str, int]
+"""A command's name and type: one that is typed and one of a menu may have the same name."""
+
 
 class CommandList:
     """Keep what Discord offers the same as what the bot has.
@@ -46,6 +49,7 @@ class CommandList:
         self._record = record
         self._invite = invite
         self._missing: dict[Place, str] = {}
+        self._away: dict[Place, Exception] = {}
         self._trying: asyncio.Task[None] | None = None
 
     @property
@@ -56,17 +60,22 @@ class CommandList:
     @property
     def is_nowhere(self) -> bool:
         """Whether no place that should have the commands has them."""
-        places: list[Place] = [*self._guilds]
-        return all(place in self._missing for place in places or [None])
+        return self._missing.keys() >= self._homes()
+
+    def _homes(self) -> set[Place]:
+        return {*self._guilds} or {None}
 
     async def compare(self) -> None:
         """Compare and mend all places; what Discord refuses is logged, and tried again by and by.
 
-        Raises what says that Discord is away.
+        Raises what says that Discord is away: it cannot be reached, or fails wherever there should be commands.
         """
         await self._mend_all([None, *dict.fromkeys([*self._guilds, *_read(self._record)])])
+        if self._away.keys() >= self._homes():
+            raise next(iter(self._away.values()))
+        self._plan_again()
         try:
-            _write(self._record, self._guilds)
+            _write(self._record, [*dict.fromkeys([*self._guilds, *filter(None, self._away)])])
         except OSError as error:
             _log.warning("bot.commands_not_noted: %s", type(error).__name__)
 
@@ -85,61 +94,83 @@ class CommandList:
         mended = [place for place in places if await self._mend(place)]
         if mended:
             _log.info("bot.commands_synchronised %s", ", ".join(map(_name, mended)))
-        self._plan_again()
 
     def _plan_again(self) -> None:
-        if self._missing and (self._trying is None or self._trying.done()):
+        if self._unfinished() and (self._trying is None or self._trying.done()):
             self._trying = asyncio.create_task(self._try_again(), name="plexlink-commands")
+
+    def _unfinished(self) -> list[Place]:
+        return list(self._missing | self._away)
 
     async def _try_again(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
-        while self._missing:
+        while self._unfinished():
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            await self._try(list(self._missing))
+            await self._try(self._unfinished())
 
     async def _try(self, places: Sequence[Place]) -> None:
         try:
             await self._mend_all(places)
-        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             for place in places:
-                self._complain(place, f"Discord cannot be reached: {type(error).__name__}; the bot tries again")
-            self._plan_again()
+                self._put_off(place, error)
+        self._plan_again()
 
     async def _mend(self, place: Place) -> bool:
-        """Make one place as it should be; tell whether it was not."""
+        """Make one place as it should be; tell whether it was not. At this place alone Discord may fail."""
         wanted = self._wanted(place)
+        self._away.pop(place, None)
         try:
-            has_changed = await self._replace(place, wanted)
-        except discord.DiscordServerError:
-            raise
+            has_changed, refused = await self._replace(place, wanted)
+        except discord.DiscordServerError as error:
+            self._put_off(place, error)
+            return False
         except (discord.HTTPException, discord.RateLimited) as error:
             if wanted:
                 self._complain(place, self._reason(error))
             return False
-        self._missing.pop(place, None)
+        if refused:
+            self._complain(place, "; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items()))
+        else:
+            self._missing.pop(place, None)
         return has_changed
 
-    def _wanted(self, place: Place) -> dict[str, Json]:
-        scope = None if place is None else discord.Object(place)
-        return {command.name: command.to_dict(self._bot.tree) for command in self._bot.tree.get_commands(guild=scope)}
+    def _put_off(self, place: Place, error: Exception) -> None:
+        """Leave a place where Discord fails for later."""
+        self._away[place] = error
+        if self._wanted(place):
+            self._complain(place, f"Discord cannot be reached: {type(error).__name__}; the bot tries again")
 
-    async def _replace(self, place: Place, wanted: dict[str, Json]) -> bool:
-        """Ask for the difference only, so that nothing of somebody else's can be lost or refused."""
-        found = {command["name"]: command for command in await self._call("get", place)}
+    def _wanted(self, place: Place) -> dict[Key, Json]:
+        scope = None if place is None else discord.Object(place)
+        return _by_key(command.to_dict(self._bot.tree) for command in self._bot.tree.get_commands(guild=scope))
+
+    async def _replace(self, place: Place, wanted: dict[Key, Json]) -> tuple[bool, dict[str, list[str]]]:
+        """Ask for the difference only, so that nothing of somebody else's can be lost or refused.
+
+        Tell whether anything has changed, and for which reasons which commands were refused.
+        """
+        found = _by_key(await self._call("get", place))
         ours = set().union(*(self._wanted(each) for each in (None, *self._guilds)))
-        outdated = [command for name, command in wanted.items() if not _is_as(command, found.get(name))]
-        leftover = [command for name, command in found.items() if name in ours - wanted.keys()]
+        outdated = [command for key, command in wanted.items() if not _is_as(command, found.get(key))]
+        leftover = [command for key, command in found.items() if key in ours - wanted.keys()]
         if not outdated and not leftover:
-            return False
+            return False, {}
         if found.keys() <= ours:
             await self._call("bulk_upsert", place, list(wanted.values()))
-            return True
+            return True, {}
+        refused: dict[str, list[str]] = {}
         for command in outdated:
-            await self._call("upsert", place, command)
+            try:
+                await self._call("upsert", place, command)
+            except discord.DiscordServerError:
+                raise
+            except discord.HTTPException as error:  # where somebody else's fill the place, some of ours have room
+                refused.setdefault(self._reason(error), []).append(command["name"])
         for command in leftover:
             await self._call("delete", place, command["id"])
-        return True
+        return len(leftover) + len(outdated) > sum(map(len, refused.values())), refused
 
     async def _call(self, verb: str, place: Place, *body: object) -> Any:  # noqa: ANN401 - Discord's JSON
         kind = "global" if place is None else "guild"
@@ -166,6 +197,10 @@ class CommandList:
 
 def _name(place: Place) -> str:
     return "everywhere" if place is None else f"server {place}"
+
+
+def _by_key(commands: Iterable[Json]) -> dict[Key, Json]:
+    return {(command["name"], command.get("type", 1)): command for command in commands}
 
 
 def _is_as(wanted: Json, found: Json | None) -> bool:

@@ -104,6 +104,55 @@ async def test_what_discord_refuses_is_said_in_its_words(place: Deployment) -> N
     assert place.discord.commands == {}
 
 
+async def test_a_server_for_which_discord_fails_costs_the_others_nothing_and_is_tried_again(place: Deployment) -> None:
+    other = place.discord.add_guild("Elsewhere", [place.alice])
+    fault = place.discord.fail("GET", f"/applications/*/guilds/{other.id}/commands", 503, times=50)
+    impatient = run_with("plexlink_bot.commands", _FIRST_PAUSE_SECONDS=0.2)
+    bot = await place.start(arguments=impatient, PLEXLINK_GUILDS=f"{other.id},{place.guild.id}")
+    await has_commands(place, place.guild)
+    missing = await bot.logged("bot.ready_without_commands")
+    assert f"server {other.id}: Discord cannot be reached" in missing
+    assert "bot.unreachable" not in bot.log
+    fault.times = 0
+    await has_commands(place, other)
+
+
+async def test_a_server_that_is_not_chosen_any_more_is_tried_again_as_well(place: Deployment) -> None:
+    other = place.discord.add_guild("Elsewhere", [place.alice])
+    bot = await place.start(PLEXLINK_GUILDS=f"{other.id},{place.guild.id}")
+    await has_commands(place, other)
+    assert await bot.terminate() == 0
+    place.discord.fail("GET", f"/applications/*/guilds/{other.id}/commands", 503)
+    bot = await place.start(PLEXLINK_GUILDS=str(place.guild.id))
+    await bot.logged("bot.ready ")
+    assert "bot.commands_missing" not in bot.log
+    assert await bot.terminate() == 0
+    await place.start(PLEXLINK_GUILDS=str(place.guild.id))
+    shelf = place.discord.guild_commands[other.id]
+    await place.discord.until(lambda: not shelf, what="commands to go")
+
+
+async def test_a_command_that_discord_refuses_is_named_and_tried_again_and_the_others_are_there(
+    place: Deployment,
+) -> None:
+    place.discord.commands.update(OTHERS)
+    fault = place.discord.fail("POST", "/applications/*/commands", 400, 30032)
+    bot = await place.start(arguments=run_with("plexlink_bot.commands", _FIRST_PAUSE_SECONDS=5))
+    said = await bot.logged("bot.commands_missing")
+    refused = OURS - place.discord.commands.keys()
+    assert [f"everywhere: {name}: Discord said " in said for name in refused] == [True]
+    assert fault.times == 0
+    await has_commands(place)
+
+
+async def test_a_menus_command_of_the_same_name_is_somebody_elses_and_stays(place: Deployment) -> None:
+    menu = OTHERS["play"] | {"name": "plexlink", "type": 3, "description": ""}
+    place.discord.commands["the menu's"] = menu
+    await place.start()
+    await has_commands(place)
+    assert place.discord.commands["the menu's"] == menu
+
+
 async def test_a_server_that_is_joined_while_discord_fails_gets_its_commands_later(place: Deployment) -> None:
     absent = place.discord.add_guild("Elsewhere", [place.alice])
     del place.discord.guilds[absent.id]
