@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,6 +101,8 @@ def _key_ring(settings: PlexLinkSettings, *, is_new: bool) -> KeyRing:
     if settings.keys is not None:
         return parse_keys(settings.keys.reveal(), source="PLEXLINK_KEYS")
     path = settings.key_file
+    if is_new:
+        _forget_unwritten(path)
     if path.exists():
         return read_key_file(path)
     if not is_new:
@@ -114,6 +117,17 @@ def _key_ring(settings: PlexLinkSettings, *, is_new: bool) -> KeyRing:
         raise SettingError(f"The key file {path} cannot be written ({why}); mend PLEXLINK_DATA_DIR.") from None
     _log.warning("vault.key_created file=%s: without it no token is read; back it up: plexlink backup-keys", path)
     return ring
+
+
+def _forget_unwritten(path: Path) -> None:
+    """Remove an empty key file, which a process left that was killed before the key was in it.
+
+    Only for a new database: nobody else makes keys for it just now, and none of its rows needs one.
+    """
+    with suppress(OSError):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+            path.unlink()
 
 
 def are_backed_up(settings: PlexLinkSettings, numbers: Mapping[str, float]) -> bool:

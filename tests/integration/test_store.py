@@ -795,6 +795,23 @@ async def test_a_log_that_cannot_be_emptied_makes_no_file_where_the_database_was
         assert await tx.links.of(42), "put back whole"
 
 
+@pytest.mark.parametrize("found", ["", "#"])
+async def test_only_an_empty_key_file_beside_a_database_without_keys_is_made_anew(path: Path, found: str) -> None:
+    settings = PlexLinkSettings(data_dir=path.parent)
+    write(settings.key_file, found.encode())
+    async with Database.open(path) as database:
+        if found:
+            with pytest.raises(SettingError, match="holds no key"):
+                await open_vault(database, settings)
+            return
+        vault = await open_vault(database, settings)
+        assert content_of(settings.key_file).decode() == vault.ring.text().reveal()
+    write(settings.key_file, b"")
+    async with Database.open(path) as database:
+        with pytest.raises(SettingError, match="holds no key"):
+            await open_vault(database, settings)
+
+
 async def test_two_processes_that_sign_an_older_database_at_once_agree(path: Path, url: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.executescript((DATA / "databases" / "0003.sql").read_text())
