@@ -43,10 +43,10 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
 
 
-def remove_drafts(folder: Path, name: str) -> None:
+def remove_drafts(folder: Path, name: str, *, older_than_seconds: float | None = _DRAFT_IS_LEFT_AFTER_SECONDS) -> None:
     """Remove the drafts of files with a name, a pattern, that processes left behind which died while they wrote.
 
-    Others may be writing some just now. SQLite's journal of a draft goes as well.
+    Others may be writing some just now, unless the caller knows better. SQLite's journal of a draft goes as well.
     """
     for file in folder.iterdir():
         draft = _DRAFT.fullmatch(file.name)
@@ -54,7 +54,7 @@ def remove_drafts(folder: Path, name: str) -> None:
             if (
                 draft is not None
                 and re.fullmatch(name, draft["name"])
-                and time.time() - file.stat().st_mtime > _DRAFT_IS_LEFT_AFTER_SECONDS
+                and (older_than_seconds is None or time.time() - file.stat().st_mtime > older_than_seconds)
             ):
                 file.unlink()
 

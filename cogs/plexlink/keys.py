@@ -67,9 +67,11 @@ async def open_vault(database: Database, settings: PlexLinkSettings) -> Vault:
         records = await database.sign_all(_opened(completed, settings), records, completed)
         vault = _opened(records, settings)
         _log.warning("vault.rows_signed: the database of an earlier release is safe from foreign hands now")
+    with suppress(OSError):
+        # None is being made now: that happens before a database has records. Whoever changes the key file at this very
+        # moment, or puts a deleted one back, is told that nothing was written, and does it again.
+        remove_drafts(settings.data_dir, re.escape(settings.key_file.name), older_than_seconds=None)
     if settings.keys is None:
-        with suppress(OSError):
-            remove_drafts(settings.data_dir, re.escape(settings.key_file.name))
         database.watch(lambda: _keep_key_file(settings.key_file, vault.ring))
     return vault
 
@@ -227,6 +229,8 @@ def _copy(key_file: Path, ring: KeyRing, to: Path | TextIO) -> Path | None:
     file = to / key_file.name if to.is_dir() else to
     if key_file.parent.resolve() in file.resolve().parents:
         raise SettingError(f"{file} is in the data folder, where the key file is; name another place.")
+    with suppress(OSError):
+        remove_drafts(file.parent, re.escape(file.name))
     with suppress(FileExistsError):
         write_key_file(file, ring)
     if not _holds(file, ring):

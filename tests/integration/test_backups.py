@@ -194,6 +194,8 @@ async def test_keys_count_as_backed_up_until_one_is_added(wherever: PlexLinkSett
     for each in dated:
         shutil.copy(wherever.key_file, each)
         os.utime(each, (0, 0))
+    (left := tmp_path / ".copy.key.0123456789abcdef.draft").touch()
+    os.utime(left, (0, 0))
     assert not await is_noted(wherever)
     for _ in range(2):
         assert await back_up_keys(wherever, copy) == copy
@@ -207,6 +209,7 @@ async def test_keys_count_as_backed_up_until_one_is_added(wherever: PlexLinkSett
     assert not await is_noted(wherever)
     assert are_backed_up(replace(wherever, keys=A.text), {})
     assert all(each.exists() for each in dated), "somebody's own copies"
+    assert not left.exists()
 
 
 async def test_the_standard_output_gets_the_keys_and_nothing_else(settings: PlexLinkSettings) -> None:

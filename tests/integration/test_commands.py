@@ -7,6 +7,8 @@ import discord
 import pytest
 
 from harness import Card, a_world
+from plexlink.secret import Secret
+from rows import A
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,23 +88,17 @@ async def test_a_record_of_the_commands_that_is_not_ours_stops_nothing(tmp_path:
         assert f"`{world.pin().code}`" in world.card().text
 
 
-async def test_a_copy_of_the_keys_that_a_killed_process_left_is_removed_at_the_start(world: World) -> None:
-    await world.stop()
-    folder = world.data_dir
-    dead, alive, theirs = (
-        folder / name
-        for name in (
-            ".plexlink.key.0123456789abcdef.draft",
-            ".plexlink.key.fedcba9876543210.draft",
-            "plexlink.key.20251001",
-        )
-    )
-    for file in (dead, alive, theirs):
-        file.write_text("a copy")
-    for file in (dead, theirs):
-        os.utime(file, (0, 0))
-    await world.start()
-    assert [file.exists() for file in (dead, alive, theirs)] == [False, True, True]
+@pytest.mark.parametrize("keys", [None, Secret(f"a:{A.text.reveal()}")], ids=["file", "setting"])
+async def test_a_copy_of_the_keys_that_a_killed_process_left_is_removed_at_the_start(
+    tmp_path: Path, keys: Secret | None
+) -> None:
+    async with a_world(tmp_path, keys=keys) as world:
+        await world.stop()
+        names = (".plexlink.key.0123456789abcdef.draft", ".another.key.0123456789abcdef.draft", "plexlink.key.20251001")
+        for name in names:
+            (tmp_path / name).write_text("a copy")
+        await world.start()
+        assert [(tmp_path / name).exists() for name in names] == [False, True, True]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
