@@ -85,7 +85,10 @@ class BotSettings:
         reader = SettingReader(env)
         token = reader.read("DISCORD_TOKEN", _token, None, "a bot token in one piece, without spaces or line breaks")
         if token is None:
-            raise SettingError(_missing_token(env))
+            raise SettingError(
+                "DISCORD_TOKEN is missing: create a bot at https://discord.com/developers/applications "
+                f"and put its token into .env as DISCORD_TOKEN=… (looked for {Path('.env').absolute()})"
+            )
         return cls(
             discord_token=token,
             plexlink=PlexLinkSettings.load(env),
@@ -147,16 +150,6 @@ def _token(text: str) -> Secret:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError  # it goes into a header
     return Secret(text)
-
-
-def _missing_token(env: FileAwareEnv) -> str:
-    file = env.str("DISCORD_TOKEN_FILE", None)
-    if file:
-        return f"The file {file} that DISCORD_TOKEN_FILE names is empty; it must hold the bot's token."
-    return (
-        "DISCORD_TOKEN is missing: create a bot at https://discord.com/developers/applications "
-        f"and put its token into .env as DISCORD_TOKEN=… (looked for {Path('.env').absolute()})"
-    )
 
 
 def _discord_url(text: str) -> str:

@@ -179,10 +179,11 @@ def read_setting(env: FileAwareEnv, name: str) -> str | None:
     space, a file's last line break most of all, without a word.
 
     Raises:
-        SettingError: its `…_FILE` twin names no readable file.
+        SettingError: its `…_FILE` twin names no readable file, or an empty one.
 
     """
     try:
+        file: str | None = env.str(f"{name}_FILE", None)
         text: str | None = env.str(name, None)
     except (EnvError, ValueError, OSError):
         raise SettingError(f"{name}_FILE must name a readable text file in UTF-8.") from None
@@ -193,6 +194,8 @@ def read_setting(env: FileAwareEnv, name: str) -> str | None:
     if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in _QUOTES:
         _log.warning("settings.taken_off the quotes around %s; they are not part of the value", name)
         plain = plain[1:-1].strip()
+    if file and not plain:
+        raise SettingError(f"The file {file} that {name}_FILE names is empty; write the value into it, or name none.")
     return plain or None
 
 

@@ -197,15 +197,17 @@ NO_TOKEN = (
     "DISCORD_TOKEN is missing",
     "DISCORD_TOKEN must be a bot token in one piece, without spaces or line breaks.",
 )
-EMPTY_FILE = re.compile(r"The file \S+ that DISCORD_TOKEN_FILE names is empty; it must hold the bot's token\.")
+EMPTY_FILE = re.compile(r"The file \S+ that \w+_FILE names is empty; write the value into it, or name none\.")
 
 
 def is_explained(name: str, said: str) -> bool:
     """Tell whether a refusal names the variable, and its value nowhere."""
+    if EMPTY_FILE.fullmatch(said):
+        return f"{name}_FILE" in said
     if name == "PLEXLINK_KEYS":
         return KEYS_SENTENCE.fullmatch(said) is not None
     if name == "DISCORD_TOKEN":
-        return said.startswith(NO_TOKEN) or EMPTY_FILE.fullmatch(said) is not None
+        return said.startswith(NO_TOKEN)
     return said == SENTENCES.get(name)
 
 
