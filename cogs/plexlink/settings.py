@@ -5,6 +5,7 @@ A bad value stops the plugin with one sentence that names the variable and never
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -83,8 +84,13 @@ class PlexLinkSettings:
         """Make the data folder, its owner's alone. Raise SettingError where that fails."""
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except (OSError, ValueError):
-            raise SettingError("PLEXLINK_DATA_DIR cannot be created; name a folder that can be written.") from None
+        except FileExistsError:
+            raise SettingError("PLEXLINK_DATA_DIR names a file; name a folder that can be written.") from None
+        except (OSError, ValueError) as error:
+            why = os.strerror(getattr(error, "errno", None) or errno.EINVAL)
+            raise SettingError(
+                f"PLEXLINK_DATA_DIR cannot be created ({why}); name a folder that can be written."
+            ) from None
 
     @classmethod
     def load(cls, env: FileAwareEnv) -> PlexLinkSettings:
@@ -179,14 +185,14 @@ def read_setting(env: FileAwareEnv, name: str) -> str | None:
     space, a file's last line break most of all, without a word.
 
     Raises:
-        SettingError: its `…_FILE` twin names no readable file, or an empty one.
+        SettingError: its `…_FILE` twin names no readable file, or an empty one; a quote is at one end only.
 
     """
     try:
         file: str | None = env.str(f"{name}_FILE", None)
         text: str | None = env.str(name, None)
-    except (EnvError, ValueError, OSError):
-        raise SettingError(f"{name}_FILE must name a readable text file in UTF-8.") from None
+    except (EnvError, ValueError, OSError) as error:
+        raise SettingError(f"{name}_FILE must name a readable text file in UTF-8 ({_found_there(error)}).") from None
     plain = (text or "").strip()
     if plain.startswith(_BYTE_ORDER_MARK):
         _log.warning("settings.taken_off a byte order mark from %s; save it as plain UTF-8", name)
@@ -194,9 +200,19 @@ def read_setting(env: FileAwareEnv, name: str) -> str | None:
     if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in _QUOTES:
         _log.warning("settings.taken_off the quotes around %s; they are not part of the value", name)
         plain = plain[1:-1].strip()
+    elif plain and set(_QUOTES) & {plain[0], plain[-1]}:
+        raise SettingError(f"{name} has a quote at one end only; remove it, or put quotes around all of it.")
     if file and not plain:
         raise SettingError(f"The file {file} that {name}_FILE names is empty; write the value into it, or name none.")
     return plain or None
+
+
+def _found_there(error: Exception) -> str:
+    """Say what is wrong with a file; the library hides what the system said behind its own error."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError):
+        return os.strerror(cause.errno or 0)
+    return "What it names is not in UTF-8" if isinstance(error, UnicodeError) else "No file has such a name"
 
 
 def _default_folder() -> Path:

@@ -192,6 +192,8 @@ KEYS_SENTENCE = re.compile(
     r"|: the key [A-Za-z0-9_-]{1,32} is not valid base64\."
     r"|: the key [A-Za-z0-9_-]{1,32} must have 32 bytes; make one with: openssl rand -base64 32)"
 )
+QUOTE = re.compile(r"(\w+) has a quote at one end only; remove it, or put quotes around all of it\.")
+UNREADABLE = re.compile(r"(\w+)_FILE must name a readable text file in UTF-8 \([\w -]+\)\.")
 SECRET = {"DISCORD_TOKEN", "PLEXLINK_DATABASE_URL", "PLEXLINK_KEYS", "PLEXLINK_PROXY", "PLEXLINK_DISCORD_PROXY"}
 NO_TOKEN = (
     "DISCORD_TOKEN is missing",
@@ -204,6 +206,8 @@ def is_explained(name: str, said: str) -> bool:
     """Tell whether a refusal names the variable, and its value nowhere."""
     if EMPTY_FILE.fullmatch(said):
         return f"{name}_FILE" in said
+    if found := QUOTE.fullmatch(said):
+        return found[1] == name
     if name == "PLEXLINK_KEYS":
         return KEYS_SENTENCE.fullmatch(said) is not None
     if name == "DISCORD_TOKEN":
@@ -248,7 +252,7 @@ def test_any_content_of_a_file_is_a_usable_value_or_a_sentence_without_it(
         try:
             content.decode()
         except UnicodeDecodeError:
-            assert outcome() == f"{name}_FILE must name a readable text file in UTF-8."
+            assert outcome() == f"{name}_FILE must name a readable text file in UTF-8 (What it names is not in UTF-8)."
         else:
             check(name)
 
@@ -282,6 +286,7 @@ def test_any_env_file_is_usable_settings_or_a_sentence_without_its_values(folder
         expected = {
             f"The file {folder / '.env'} must be plain text in UTF-8.",
             *SENTENCES.values(),
-            *(f"{name}_FILE must name a readable text file in UTF-8." for name in NAMES),
         }
-        assert result in expected or KEYS_SENTENCE.fullmatch(result) or result.startswith(NO_TOKEN)
+        found = QUOTE.fullmatch(result) or UNREADABLE.fullmatch(result)
+        assert found is None or found[1] in NAMES
+        assert found or result in expected or KEYS_SENTENCE.fullmatch(result) or result.startswith(NO_TOKEN)

@@ -278,6 +278,21 @@ def test_what_editors_and_env_files_put_around_a_secret_is_taken_off(
     assert bot().discord_token == Secret(TOKEN)
 
 
+@each
+@pytest.mark.parametrize("around", ['"{}', "{}'", "'{}\""])
+def test_quote_at_one_end_only_is_a_sentence(monkeypatch: pytest.MonkeyPatch, name: str, around: str) -> None:
+    monkeypatch.setenv(name, around.format(ALL[name][0]))
+    assert refused(name) == f"{name} has a quote at one end only; remove it, or put quotes around all of it."
+
+
+@pytest.mark.parametrize(("below", "why"), [("", "names a file"), ("/x", "cannot be created (Not a directory)")])
+def test_what_is_in_the_way_of_the_data_folder_is_said(tmp_path: Path, below: str, why: str) -> None:
+    (file := tmp_path / "file").touch()
+    with pytest.raises(SettingError) as raised:
+        PlexLinkSettings(data_dir=Path(f"{file}{below}")).make_folder()
+    assert str(raised.value) == f"PLEXLINK_DATA_DIR {why}; name a folder that can be written."
+
+
 @pytest.mark.parametrize("token", ["planted token", "planted\ntoken", "planted\ttoken", "plantéd"])
 def test_token_that_is_not_in_one_piece_is_a_sentence(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", token)
@@ -348,18 +363,24 @@ def make_binary(path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00planted")
 
 
+UNREADABLE = {
+    "No such file or directory": None,
+    "Is a directory": Path.mkdir,
+    "What it names is not in UTF-8": make_binary,
+}
+
+
 @each
-@pytest.mark.parametrize("make", [None, Path.mkdir, make_binary], ids=["missing", "folder", "binary"])
+@pytest.mark.parametrize("why", UNREADABLE)
 def test_twin_without_a_readable_file_is_a_setting_error_that_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, make: object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str
 ) -> None:
     path = tmp_path / "planted"
-    if callable(make):
+    make = UNREADABLE[why]
+    if make is not None:
         make(path)
     monkeypatch.setenv(f"{name}_FILE", str(path))
-    said = refused(name)
-    assert said.startswith(f"{name}_FILE ")
-    assert "planted" not in said
+    assert refused(name) == f"{name}_FILE must name a readable text file in UTF-8 ({why})."
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")

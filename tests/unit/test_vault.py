@@ -370,13 +370,23 @@ def test_each_key_file_holds_another_key_under_another_id(tmp_path: Path) -> Non
     assert len({key.material for key in keys}) == len({key.id for key in keys}) == 20
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"nonsense", b"a:AAAA"])
-def test_key_file_that_cannot_be_used_is_a_setting_error_that_names_it(tmp_path: Path, content: bytes | None) -> None:
+UNUSABLE = {
+    "cannot be read (No such file or directory)": None,
+    "holds no key": b"",
+    "is not in plain ASCII": f"\ufeffa:{GOOD}".encode(),
+    "must list keys": b"nonsense",
+    ": the key a must have 32 bytes": b"a:AAAA",
+}
+
+
+@pytest.mark.parametrize("why", UNUSABLE)
+def test_key_file_that_cannot_be_used_is_a_setting_error_that_names_it(tmp_path: Path, why: str) -> None:
     path = tmp_path / "plexlink.key"
+    content = UNUSABLE[why]
     if content is not None:
         path.write_bytes(content)
-    for unusable in (path, tmp_path):
-        with pytest.raises(SettingError, match=re.escape(str(unusable))):
+    for unusable, found in ((path, why), (tmp_path, "cannot be read (Is a directory)")):
+        with pytest.raises(SettingError, match=re.escape(f"{unusable} {found}".replace(" :", ":"))):
             read_key_file(unusable)
 
 

@@ -168,6 +168,11 @@ def read_key_file(path: Path) -> KeyRing:
     """
     try:
         text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        raise SettingError(f"The key file {path} cannot be read; mend its permissions or restore it.") from None
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise SettingError(f"The key file {path} cannot be read ({why}); mend its rights, or restore it.") from None
+    except UnicodeDecodeError:
+        raise SettingError(
+            f"The key file {path} is not in plain ASCII; save it so, without a byte order mark, or restore it."
+        ) from None
     return parse_keys(text, source=f"The key file {path}")
