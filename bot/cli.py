@@ -62,11 +62,25 @@ def _refusal_said() -> Iterator[None]:
 
     try:
         yield
-    except PlexLinkError as error:
+    except (PlexLinkError, FileNotFoundError) as error:
         from .app import Exit  # noqa: PLC0415 - the same
 
-        typer.echo(f"plexlink: {error}", err=True)
+        if isinstance(error, PlexLinkError):
+            typer.echo(f"plexlink: {error}", err=True)
+        elif _stands_nowhere():
+            typer.echo("plexlink: The folder that this was started in is gone; start it in another one.", err=True)
+        else:
+            raise
         raise typer.Exit(Exit.CONFIGURATION) from None
+
+
+def _stands_nowhere() -> bool:
+    """Tell whether the folder was removed from which relative paths go."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _named(text: str) -> Path:

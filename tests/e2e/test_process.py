@@ -127,6 +127,12 @@ async def test_missing_bot_token_is_asked_for_by_name(place: Deployment) -> None
     assert not place.discord.requests
 
 
+@pytest.mark.parametrize("named", [{"DISCORD_TOKEN": ""}, {"PLEXLINK_DATABASE_URL": "sqlite:///here"}])
+async def test_a_start_in_a_folder_that_is_gone_is_told(place: Deployment, named: dict[str, str]) -> None:
+    bot = await place.spawn(within=("sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh"), **named)
+    await assert_refuses(bot, "The folder that this was started in is gone")
+
+
 async def test_bot_token_that_discord_refuses_is_named_but_not_shown(place: Deployment) -> None:
     bot = await place.spawn(DISCORD_TOKEN="MTE.wrong.token")
     await assert_refuses(bot, "does not accept DISCORD_TOKEN", "developer portal", secrets=("wrong.token",))
