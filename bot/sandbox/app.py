@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from discord.ext.commands import ExtensionFailed
 
 from plexlink.errors import SettingError, StoreError
+from plexlink.files import make_folder
 from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 
@@ -180,7 +181,7 @@ def _claim(folder: Path) -> None:
     """
     mark = folder / _MARK
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         if not mark.exists() and any(folder.iterdir()):
             raise SettingError(f"{folder} holds other things; the sandbox wants a folder of its own.")
         mark.write_text(_MARK_TEXT)

@@ -38,6 +38,18 @@ def is_open_to_others(path: Path) -> bool:
     return bool(found.st_mode & theirs) and not mount.f_flag & os.ST_RDONLY
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those on the way to it, where they are missing: each its owner's alone.
+
+    Raises:
+        OSError: the system does not let us, or a file is in the way.
+
+    """
+    for each in reversed([folder, *folder.parents]):
+        if not each.is_dir():
+            each.mkdir(mode=0o700, exist_ok=True)  # with its parents, it would give those the usual rights
+
+
 def draft_of(path: Path) -> Path:
     """Return where a file is written until it is finished: a name beside it that nobody gives to a file of theirs."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")

@@ -19,7 +19,7 @@ import platformdirs
 from environs import EnvError, FileAwareEnv
 
 from .errors import SettingError
-from .files import is_open_to_others
+from .files import is_open_to_others, make_folder
 from .plex import OFFICIAL, PinStyle
 from .secret import Secret
 from .vault import parse_keys
@@ -83,11 +83,11 @@ class PlexLinkSettings:
     def make_folder(self) -> None:
         """Make the data folder, its owner's alone. Raise SettingError where that fails."""
         try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except FileExistsError:
-            raise SettingError("PLEXLINK_DATA_DIR names a file; name a folder that can be written.") from None
+            make_folder(self.data_dir)
         except (OSError, ValueError) as error:
             why = os.strerror(getattr(error, "errno", None) or errno.EINVAL)
+            if isinstance(error, FileExistsError):
+                why = "A file is in the way"
             raise SettingError(
                 f"PLEXLINK_DATA_DIR cannot be created ({why}); name a folder that can be written."
             ) from None

@@ -246,6 +246,21 @@ async def test_the_files_are_their_owners_alone_whatever_the_folder(tmp_path: Pa
         }
 
 
+@unix_only
+async def test_each_folder_that_is_made_on_the_way_to_a_database_is_its_owners_alone(tmp_path: Path) -> None:
+    made = [tmp_path / way for way in ("of", "of/the", "of/the/url", "data", "data/of", "data/of/it")]
+    before = os.umask(0)
+    try:
+        PlexLinkSettings(data_dir=made[-1]).make_folder()
+        async with Database.open(f"sqlite:///{made[2] / 'file'}") as database:
+            assert {mode_of(folder) for folder in made} == {0o700}
+            shutil.rmtree(made[0])
+            await keep(database, {"kept": "yes"})
+            assert {mode_of(folder) for folder in made} == {0o700}
+    finally:
+        os.umask(before)
+
+
 STRANGERS = {
     "trigger keeper": "CREATE TRIGGER keeper AFTER DELETE ON plexlink_links"
     " BEGIN INSERT INTO kept VALUES (OLD.id, 0, OLD.token_envelope, '', ''); END",

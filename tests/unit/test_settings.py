@@ -285,12 +285,15 @@ def test_quote_at_one_end_only_is_a_sentence(monkeypatch: pytest.MonkeyPatch, na
     assert refused(name) == f"{name} has a quote at one end only; remove it, or put quotes around all of it."
 
 
-@pytest.mark.parametrize(("below", "why"), [("", "names a file"), ("/x", "cannot be created (Not a directory)")])
-def test_what_is_in_the_way_of_the_data_folder_is_said(tmp_path: Path, below: str, why: str) -> None:
-    (file := tmp_path / "file").touch()
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("file", "A file is in the way"), ("file/x/y", "A file is in the way"), ("x" * 300, "File name too long")],
+)
+def test_what_keeps_the_data_folder_from_being_made_is_said(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(SettingError) as raised:
-        PlexLinkSettings(data_dir=Path(f"{file}{below}")).make_folder()
-    assert str(raised.value) == f"PLEXLINK_DATA_DIR {why}; name a folder that can be written."
+        PlexLinkSettings(data_dir=tmp_path / name).make_folder()
+    assert str(raised.value) == f"PLEXLINK_DATA_DIR cannot be created ({why}); name a folder that can be written."
 
 
 @pytest.mark.parametrize("token", ["planted token", "planted\ntoken", "planted\ttoken", "plantéd"])

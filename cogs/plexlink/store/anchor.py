@@ -11,7 +11,7 @@ import logging
 import sqlite3
 from typing import TYPE_CHECKING
 
-from ..files import put_in_place, synchronise
+from ..files import make_folder, put_in_place, synchronise
 from .copies import keep_copy, write_whole
 from .troubles import translated_files, unavailable
 
@@ -114,7 +114,7 @@ class Anchor:
 
     def _write_anew(self) -> None:
         """Write the database to a new file, whole or not at all."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         draft = self._path.with_name(f"{self._path.name}.rescue")
         draft.unlink(missing_ok=True)
         try:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ..errors import SettingError, StoreError
-from ..files import OWNER_ONLY
+from ..files import OWNER_ONLY, make_folder
 from .anchor import Anchor, with_companions
 from .copies import back_up
 from .lock import acquire
@@ -192,6 +192,8 @@ class SqliteFile:
             StoreError: it cannot be opened or written.
 
         """
+        with suppress(OSError):  # what is in the way is said where the lock cannot be written
+            make_folder(self.folder)
         acquire(self._lock)
         try:
             _check_rights(self._path)
