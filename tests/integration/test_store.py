@@ -292,6 +292,24 @@ async def test_database_is_opened_by_one_bot_at_a_time(url: str, database: Datab
     assert await rows_of(database) == {}, "the first goes on"
 
 
+@unix_only
+@pytest.mark.parametrize("name", ["other.sqlite3", "plexlink.sqlite3.rescue"])
+async def test_a_database_with_a_second_name_is_refused_unless_that_is_what_a_killed_bot_left(
+    url: str, path: Path, name: str
+) -> None:
+    async with opened(url):
+        (other := path.with_name(name)).hardlink_to(path)
+        if name.startswith("other"):
+            with pytest.raises(StoreError, match="has other names too"):
+                await Database.open(other).__aenter__()
+    if name.startswith("other"):
+        with pytest.raises(StoreError, match="has other names too"):
+            await opened(url).__aenter__()
+        erase(other)
+    async with opened(url):
+        assert not other.exists()
+
+
 def refuse_flock(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Stand on a file system that answers so when a file is to be locked."""
 

@@ -115,7 +115,7 @@ class Anchor:
     def _write_anew(self) -> None:
         """Write the database to a new file, whole or not at all."""
         make_folder(self._path.parent)
-        draft = self._path.with_name(f"{self._path.name}.rescue")
+        draft = rescue_of(self._path)
         draft.unlink(missing_ok=True)
         try:
             write_whole(self._connection, draft)
@@ -127,6 +127,11 @@ class Anchor:
         finally:
             draft.unlink(missing_ok=True)
         synchronise(self._path.parent)
+
+
+def rescue_of(path: Path) -> Path:
+    """Return where a database that was deleted is written until it is whole."""
+    return path.with_name(f"{path.name}.rescue")
 
 
 def with_companions(path: Path) -> tuple[Path, Path, Path]:

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ..errors import SettingError, StoreError
 from ..files import OWNER_ONLY, make_folder
-from .anchor import Anchor, with_companions
+from .anchor import Anchor, rescue_of, with_companions
 from .copies import back_up
 from .lock import acquire
 from .troubles import translated, translated_files
@@ -197,6 +197,7 @@ class SqliteFile:
         acquire(self._lock)
         try:
             _check_rights(self._path)
+            _check_names(self._path)
             _make_private(self._path, Path(self._lock.lock_file))
             # Before any connection: where a file cannot be opened, aiosqlite leaves a thread behind.
             self._anchor = Anchor(self._path)
@@ -294,6 +295,24 @@ def _check_rights(path: Path) -> None:
                 f"The database's file {file.name} cannot be written by the bot's user; "
                 "mend its owner or its rights in PLEXLINK_DATA_DIR."
             )
+
+
+def _check_names(path: Path) -> None:
+    """Refuse a file that has another name too: there SQLite has another log, and we have another lock.
+
+    See "Multiple links to the same file" in https://www.sqlite.org/howtocorrupt.html.
+    """
+    rescue = rescue_of(path)
+    with suppress(OSError):
+        if rescue.samefile(path):
+            rescue.unlink()  # whoever put the file back died before it took this name away
+    with translated_files():
+        has_others = path.is_file() and path.stat().st_nlink > 1
+    if has_others:
+        raise StoreError(
+            f"The database {path} has other names too (hard links: find -samefile), by which another program could "
+            "spoil it; remove those, or replace it by a copy."
+        )
 
 
 def _make_private(path: Path, lock: Path) -> None:
