@@ -16,7 +16,14 @@ from plexlink.store.troubles import translated
         (sqlite3.SQLITE_IOERR_SHMMAP, "no shared memory"),
         (sqlite3.SQLITE_IOERR_SHMOPEN, "no shared memory"),
         (sqlite3.SQLITE_IOERR_READ, "cannot be read"),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, "cannot be read"),
+        (sqlite3.SQLITE_IOERR_FSTAT, "cannot be read"),
+        (sqlite3.SQLITE_IOERR_DATA, "cannot be read"),
         (sqlite3.SQLITE_IOERR_LOCK, "cannot lock files"),
+        (sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK, "cannot lock files"),
+        (sqlite3.SQLITE_IOERR_NOMEM, "has no memory left"),
+        (sqlite3.SQLITE_NOMEM, "has no memory left"),
+        (sqlite3.SQLITE_PROTOCOL, "holds it locked"),
         (sqlite3.SQLITE_IOERR_ACCESS, "read-only"),
         (sqlite3.SQLITE_IOERR_SHMSIZE, "does not take what is written"),
         (sqlite3.SQLITE_IOERR_WRITE, "does not take what is written"),
@@ -26,7 +33,8 @@ from plexlink.store.troubles import translated
     ],
 )
 def test_each_trouble_has_its_own_sentence(code: int, words: str) -> None:
-    error = sqlite3.OperationalError("disk I/O error")
-    error.sqlite_errorcode = code
+    error = MemoryError() if code == sqlite3.SQLITE_NOMEM else sqlite3.OperationalError("disk I/O error")
+    if isinstance(error, sqlite3.Error):
+        error.sqlite_errorcode = code
     with pytest.raises(StoreUnavailableError, match=words), translated():
         raise error

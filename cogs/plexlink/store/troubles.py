@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..errors import ConflictError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _USE = "The database cannot be used"
 
@@ -23,23 +23,33 @@ _READ_ONLY = "it is read-only; let the bot's user write its file, the -wal and -
 _CANNOT_OPEN = "its file cannot be opened; look at the rights of its folder, and at the limit of open files"
 _DISK = "its disk does not take what is written; make room, or look at the system's log"
 _UNREADABLE = "its disk cannot be read; look at the system's log, and restore the database from a backup"
+_NO_MEMORY = "the machine has no memory left for it; end what takes too much, or give it more"
 _NO_LOCKS = "its file system cannot lock files; keep it on a local disk"
 _NO_SHARED_MEMORY = "its file system has no shared memory, which the -shm beside it needs; keep it on a local disk"
+
+_CANNOT_READ = ("READ", "SHORT_READ", "SEEK", "FSTAT", "MMAP", "DATA", "CORRUPTFS")
+_CANNOT_LOCK = ("LOCK", "RDLOCK", "UNLOCK", "CHECKRESERVEDLOCK")
+_CANNOT_SHARE = ("SHMOPEN", "SHMLOCK", "SHMMAP")
+
+
+def _of_disk(names: Iterable[str], sentence: str) -> dict[int, str]:
+    return {getattr(sqlite3, f"SQLITE_IOERR_{name}"): sentence for name in names}
+
 
 _OF_SQLITE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_IOERR: _DISK,
     sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_PERM: _READ_ONLY,
     sqlite3.SQLITE_CANTOPEN: _CANNOT_OPEN,
     sqlite3.SQLITE_IOERR_ACCESS: _READ_ONLY,
-    **dict.fromkeys((sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS), _UNREADABLE),
-    **dict.fromkeys((sqlite3.SQLITE_IOERR_LOCK, sqlite3.SQLITE_IOERR_RDLOCK, sqlite3.SQLITE_IOERR_UNLOCK), _NO_LOCKS),
-    **dict.fromkeys(
-        (sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMLOCK, sqlite3.SQLITE_IOERR_SHMMAP), _NO_SHARED_MEMORY
-    ),
+    sqlite3.SQLITE_IOERR_NOMEM: _NO_MEMORY,
+    **_of_disk(_CANNOT_READ, _UNREADABLE),
+    **_of_disk(_CANNOT_LOCK, _NO_LOCKS),
+    **_of_disk(_CANNOT_SHARE, _NO_SHARED_MEMORY),
 }
 """An extended code says more than the primary one, and goes first."""
 
@@ -66,6 +76,8 @@ def translated(what: str = _USE) -> Iterator[None]:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise _of_sqlite(error, what) from None
+    except MemoryError:  # what the driver makes of SQLITE_NOMEM
+        raise unavailable(_NO_MEMORY, what) from None
 
 
 @contextmanager
