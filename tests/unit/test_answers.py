@@ -206,7 +206,7 @@ def test_answer_about_another_pin_is_no_answer_even_with_a_token(pin_id: object)
         (USER | {"username": None}, "Alice", False),
         (USER | {"username": " \t", "title": 7, "friendlyName": "Al"}, "Al", False),
         (USER | {"username": None, "title": "Kid", "restricted": True}, "Kid", True),
-        (USER | {"username": "\u3164\u2800 \u0301\u200b", "title": "Al"}, "Al", False),
+        (USER | {"username": "\u3164\u2800 \u0301\u200b\u303f\ufffc\U00013441\U0001d159", "title": "Al"}, "Al", False),
         ({"id": 12345}, "a Plex account", False),
         (USER | {"username": [], "title": {}, "friendlyName": None}, "a Plex account", False),
         (json.loads(recorded("user_200_free.json")), "user@example.com", False),

@@ -42,8 +42,9 @@ _CODE_GONE = 1020
 _HIGHEST_ERROR_CODE = 9999
 _MOST_ERROR_CODES = 5
 _LONGEST_LIFE = timedelta(days=1)
-_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
-"""Characters of scripts that are drawn as nothing: Hangul fillers, and Braille without dots."""
+_BLANK = "\u115f\u1160\u2800\u303f\u3164\uffa0\ufffc\U00013441\U00013442\U0001d159"
+"""Letters and symbols that are drawn as nothing, which Python knows no property of: fillers of Hangul and ideographs,
+Braille without dots, the place of an object, blanks between hieroglyphs, a note without its head."""
 
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 _GZIP_OR_ZLIB = 47
