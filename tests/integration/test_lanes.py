@@ -64,6 +64,23 @@ async def test_a_message_that_cannot_be_edited_leaves_the_card_to_the_next_answe
     assert world.messages() == [], "what would go on showing the code is taken away"
 
 
+@pytest.mark.parametrize(("status", "code"), [(403, 20026), (400, 240000)])
+async def test_a_press_on_a_message_that_cannot_be_edited_is_answered_there(
+    world: World, status: int, code: int
+) -> None:
+    await world.plexlink()
+    former = world.pin().code
+    world.env.inject_error("PATCH", "/channels/*/messages/*", status=status, code=code, times=None)
+    await world.press("New code")
+    await world.advance(4)
+    assert world.pin().code != former
+    assert f"`{world.pin().code}`" in world.card().text
+    world.approve()
+    await world.press("I've approved it")
+    await world.advance(4)
+    assert "Linked as alice" in world.card().text
+
+
 @pytest.mark.parametrize("until", ["a while", "the end", "a restart"])
 async def test_a_message_that_came_after_all_is_taken_away(world: World, until: str) -> None:
     """Discord was slow to store it: nobody could know of it when the card went into the answer."""

@@ -326,12 +326,15 @@ class PlexLink(commands.Cog):
         except Exception as error:  # noqa: BLE001 - whatever it was, there is nobody left to answer
             _log.warning("interaction.not_deferred id=%s: %s", interaction.id, type(error).__name__)
             return None
+        answer = Answer(message_id=message_id, token=token, at=interaction.created_at)
+        if self._desk is not None and origin is Origin.CARD:
+            self._desk.notifier.hear(answer)
         return Wish(
             user_id=interaction.user.id,
             guild_id=interaction.guild_id,
             device_name=device_name(interaction.user.name, self._bot.user.name if self._bot.user else ""),
             origin=origin,
-            answer=Answer(message_id=message_id, token=token, at=interaction.created_at),
+            answer=answer,
             place=place_of(interaction, origin),
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import discord
 
+from .. import cards
 from ..community import Standing
 from ..errors import DiscordRefusedError, NotifyError
 from ..models import AttemptCard, Card, Lane, Notice, Place, Pointer
@@ -82,6 +83,7 @@ class DiscordNotifier:
         self._pin_style = pin_style
         self._product = product
         self._filling: dict[int, asyncio.Timeout] = {}
+        self._pressed: dict[int, Answer] = {}
 
     async def show(self, showing: Showing) -> Place | None:
         """Bring something to its member and return where it is now; see `showing.Notifier`."""
@@ -154,6 +156,12 @@ class DiscordNotifier:
             nonce = secrets.token_urlsafe(16)
             return await self._message(user_id, view, nonce=nonce, files=[export_file(file)]) is not None
 
+    def hear(self, pressed: Answer) -> None:
+        """Remember a press on a direct message: its card can be drawn through it where Discord refuses other edits."""
+        now = self._clock.now()
+        self._pressed = {key: kept for key, kept in self._pressed.items() if not cards.is_answer_closed(kept, now)}
+        self._pressed[pressed.message_id] = pressed
+
     async def fill(self, answer: Answer, filling: Awaitable[T]) -> T:
         """Wait for an answer to be filled, unless something newer comes to stand there: that would be overwritten.
 
@@ -201,9 +209,12 @@ class DiscordNotifier:
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except discord.HTTPException as error:
-            if code_of(error) not in _MESSAGE_GONE:
-                raise  # a member may refuse messages for a while, and has this one
-            return False
+            if code_of(error) in _MESSAGE_GONE:
+                return False
+            # A member, or a filter, may refuse messages for a while, and this one is there.
+            pressed = self._pressed.get(showing.place.message_id or 0)
+            if pressed is None or not is_final(error) or not await self._draw_in(pressed, showing, is_ephemeral=False):
+                raise
         return True
 
     async def _send(self, showing: Showing, *, nonce: str) -> Place | None:
@@ -258,7 +269,7 @@ class DiscordNotifier:
             _log.info("message.refused user=%s code=%s", user_id, error.code)
             return None
 
-    async def _draw_in(self, answer: Answer, showing: Showing) -> bool:
+    async def _draw_in(self, answer: Answer, showing: Showing, *, is_ephemeral: bool = True) -> bool:
         """Draw in an interaction's answer; tell whether Discord still let us."""
         self._leave(answer)
         url = self._url(showing)
@@ -268,7 +279,7 @@ class DiscordNotifier:
         try:
             message = await webhook.edit_message(
                 answer.message_id,
-                view=self._view(showing, url, is_ephemeral=True),
+                view=self._view(showing, url, is_ephemeral=is_ephemeral),
                 attachments=_picture(url),
                 allowed_mentions=discord.AllowedMentions.none(),
             )
