@@ -110,6 +110,7 @@ _DEEDS = {
     Deed.ROLE_REFUSED: "could not give the role",
     Deed.PLEX_SERVER_CHOSEN: "chose the Plex server whose members get the role",
     Deed.ACCESS_HELD: "held back that many are not members of the Plex server any more",
+    Deed.LOSSES_BELIEVED: "decided, as an owner, that many are not members of the Plex server any more",
     Deed.ROLE_FOUND: "found the role with somebody who has not linked",
     Deed.PANEL_POSTED: "posted the panel",
     Deed.PANEL_GONE: "found the panel gone",

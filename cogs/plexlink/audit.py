@@ -36,6 +36,7 @@ class Deed(StrEnum):
     CHECKED = "checked"
     PLEX_SERVER_CHOSEN = "plex_chosen"
     ACCESS_HELD = "access_held"
+    LOSSES_BELIEVED = "losses_believed"
 
 
 SOMEBODY = 0

@@ -56,6 +56,7 @@ class Servers:
                 await change.note_for(guild_id, Deed.CHANNEL_CHOSEN, actor_id, detail=_id(setup.audit_channel_id))
             if await change.tx.access.believe(guild_id):
                 await change.settle_losses(guild_id)
+                await change.note_for(guild_id, Deed.LOSSES_BELIEVED, actor_id)
                 server = replace(server, losses_believed_at=now)
             await change.tx.servers.keep(server)
             if is_new_role:

@@ -355,6 +355,8 @@ async def test_a_wave_that_an_owner_believes_is_believed_for_a_day(world: World)
     await world.owner.click(response, label="Apply")
     await world.advance(5)
     assert {tuple(roles_of(world, member)) for member in members} == {()}
+    (decision,) = (row for row in world.rows("audit") if row["deed"] == "losses_believed")
+    assert (decision["guild_id"], decision["actor_id"]) == (world.guild.id, world.owner.id)
     assert "of your members" not in Card(await show_setup(world)).text
     for member in late:
         part_from(world, account_of(member.user.name))

@@ -32,6 +32,9 @@ LINES = {
         "⚠️ Many members at once seem not to be members of the Plex server any more. They keep the role for now; "
         "/plexadmin setup says more"
     ),
+    Deed.LOSSES_BELIEVED: (
+        "⚙️ {by} decided that it is true: those members lose the role who are not members of the Plex server any more"
+    ),
     Deed.ROLE_FOUND: "👀 {who} has the role without a link, from other hands; it stays",
     Deed.PANEL_POSTED: "📌 {by} posted the panel in {channel}",
     Deed.PANEL_GONE: "⚠️ The panel in {channel} is gone; /plexadmin panel posts a new one",
