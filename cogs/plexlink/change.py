@@ -254,12 +254,25 @@ class Change:
         await self.tx.notices.remove_about_server(guild_id, Topic.LOSSES_HELD)
 
     async def _tell_owner(self, server: Server, topic: Topic = Topic.SETUP_BROKEN) -> None:
-        """Let whoever chose know, unless they are still to be told the same of the same server."""
-        if server.chosen_by is None:
-            return
-        waiting = await self.tx.notices.of(server.chosen_by)
-        if not any(each.topic is topic and each.guild_id == server.id for each in waiting):
-            await self.notify(server.chosen_by, topic, guild_id=server.id)
+        """Let whoever chose know; whether that is still an owner is looked at when it is told."""
+        await self._tell_of_server(server.chosen_by or SOMEBODY, topic, server.id)
+
+    async def hand_on(self, notice: Notice, user_id: int = SOMEBODY) -> None:
+        """Let somebody else be told what is for the owners of a server."""
+        await self.tx.notices.remove([notice.id])
+        await self._tell_of_server(user_id, notice.topic, notice.guild_id)
+
+    async def _tell_of_server(self, user_id: int, topic: Topic, guild_id: int | None) -> None:
+        """Let an owner be told, unless they are to be already; what waits for their next answer is tried once more.
+
+        They may have left since, and never ask for anything again.
+        """
+        for waiting in await self.tx.notices.of(user_id):
+            if waiting.topic is topic and waiting.guild_id == guild_id:
+                if waiting.is_held:
+                    await self.keep(replace(waiting, is_held=False))
+                return
+        await self.notify(user_id, topic, guild_id=guild_id)
 
     async def note_where_known(self, deed: Deed, user_id: int) -> None:
         """Write what became of a link into the audit of the servers where its member is."""

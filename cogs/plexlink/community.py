@@ -75,7 +75,7 @@ class Server:
     the audit that its channel has shown, `telling_to` the last one of the message that is on its way there, and
     `closed_at` when Discord last refused such a message. A panel that is gone leaves the channel in which it was.
     Whoever has chosen last (`chosen_by`) is told by direct message, once, where something of it does not work any more,
-    or waits for an owner to decide.
+    or waits for an owner to decide; where they may not manage the server any more, whose it is.
 
     `is_for_plex_members` tells that the role is only for members of a Plex server, which is kept apart;
     `losses_believed_at`, when its owners took it for true that many of them are not members of it any more.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import whereabouts
 from .audit import AuditEntry, Deed
 from .events import Checked, CheckWanted
-from .models import Finding, Reason
+from .models import FOR_OWNERS, Finding, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +178,10 @@ class Links:
             tx = change.tx
             link = await tx.links.of(user_id)
             is_known = link is not None or await tx.attempts.all_of(user_id) or await tx.notices.of(user_id)
+            for_owners = [each for each in await tx.notices.of(user_id) if each.topic in FOR_OWNERS]
             await tx.notices.forget(user_id)
+            for notice in for_owners:
+                await change.hand_on(notice)  # their server still wants to be looked at
             if link is not None:
                 await whereabouts.end_link(change, link, Reason.FORGOTTEN, place=wish.card, answer=wish.answer)
             await change.forget_attempts(user_id)

@@ -149,6 +149,10 @@ class Topic(StrEnum):
     NOT_SIGNED_OUT = "not_signed_out"
 
 
+FOR_OWNERS = frozenset({Topic.SETUP_BROKEN, Topic.LOSSES_HELD})
+"""What somebody is told because they answer for a server: whoever chose last there, or its owner."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a card is: nowhere yet, in a direct message, or in the ephemeral answer.
@@ -277,7 +281,7 @@ class Notice:
 
     One with a place is drawn there: how an unlinking goes (`reason` and `phase`; it has the id of the sign-out that it
     tells about), and that a card has moved. Others are sent by direct message; `is_held` where those are closed, for
-    the next answer.
+    the next answer. Until it is known which owner of a server is to be told, that is nobody (`audit.SOMEBODY`).
     """
 
     id: str

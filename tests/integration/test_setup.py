@@ -9,6 +9,7 @@ import pytest
 
 from harness import Card
 from servers import (
+    backdate,
     choose,
     deeds,
     let_bot,
@@ -21,6 +22,7 @@ from servers import (
     set_up,
     show_setup,
     stack_roles,
+    throw_out,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +36,44 @@ def helper_with(world: World, name: str, role: Any) -> Any:
     member = world.join(name)
     world.env.backend.add_member_role(world.guild.id, member.id, role.id)
     return member
+
+
+async def set_up_by(world: World, name: str) -> tuple[Any, Any]:
+    """Let a member who may manage the server choose a role; return both."""
+    role, helpers = make_role(world), make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, role, helpers)
+    await world.env.settle()
+    helper = helper_with(world, name, helpers)
+    await set_up(world, role, owner=helper)
+    return helper, role
+
+
+async def delete(world: World, role: Any) -> None:
+    """Delete a role, of which an owner is to be told."""
+    world.env.backend.delete_role(world.guild.id, role.id)
+    await world.advance(5)
+
+
+def told(world: World, member: Any) -> int:
+    """How often somebody was told by direct message that something of the setup does not work any more."""
+    return sum("needs a look" in Card(message).text for message in world.messages(member))
+
+
+async def have_all_deleted(world: World, member: Any) -> None:
+    response = (await member.slash(world.channel, "plexprivacy")).response
+    question = (await member.click(response, label="Delete everything")).response
+    await member.click(question, label="Delete everything")
+
+
+async def stop_managing(world: World, member: Any, how: str) -> None:
+    """Let somebody who has chosen be no owner any more."""
+    if how == "has left":
+        world.guild.remove_member(member)
+    elif how == "may not manage it":
+        for role_id in roles_of(world, member):
+            world.env.backend.remove_member_role(world.guild.id, member.id, role_id)
+    else:
+        await have_all_deleted(world, member)
 
 
 async def test_the_card_tells_what_will_happen_before_anything_does(world: World) -> None:
@@ -201,3 +241,81 @@ async def test_what_a_newer_release_has_chosen_is_not_written_over(world: World)
     answer = Card((await world.owner.slash(world.channel, "plexadmin panel")).response)
     assert "newer version" in answer.text
     assert world.rows("guilds")[0]["role_id"] == role.id
+
+
+# --- who is told ---
+
+
+async def test_whoever_chose_last_is_told_what_does_not_work_any_more(world: World) -> None:
+    helper, role = await set_up_by(world, "helper")
+    await delete(world, role)
+    assert (told(world, helper), told(world, world.owner)) == (1, 0)
+
+
+@pytest.mark.parametrize("how", ["has left", "may not manage it", "had everything deleted"])
+async def test_the_servers_owner_is_told_where_whoever_chose_last_answers_for_it_no_more(
+    world: World, how: str
+) -> None:
+    helper, role = await set_up_by(world, "helper")
+    await stop_managing(world, helper, how)
+    await delete(world, role)
+    assert (told(world, helper), told(world, world.owner)) == (0, 1)
+    assert world.rows("notices") == []
+
+
+async def test_while_discord_does_not_say_who_may_manage_the_server_nobody_is_told(world: World) -> None:
+    helper, role = await set_up_by(world, "helper")
+    await stop_managing(world, helper, "has left")
+    world.env.inject_error("GET", f"/guilds/*/members/{helper.id}", status=503, code=0, times=None)
+    await delete(world, role)
+    await world.restart()
+    await world.advance(60)
+    assert (told(world, helper), told(world, world.owner)) == (0, 0)
+    world.env.backend.faults.clear()
+    await world.advance(600)
+    assert (told(world, helper), told(world, world.owner)) == (0, 1)
+
+
+async def test_a_server_that_the_bot_has_left_is_nobodys_concern(world: World) -> None:
+    helper, role = await set_up_by(world, "helper")
+    world.env.inject_error("GET", f"/guilds/*/members/{helper.id}", status=503, code=0, times=None)
+    await delete(world, role)
+    await throw_out(world)
+    await world.advance(600)
+    assert world.rows("notices") == []
+    assert (told(world, helper), told(world, world.owner)) == (0, 0)
+
+
+async def test_what_waits_for_the_answer_to_somebody_who_has_left_is_told_to_the_owner_next_time(world: World) -> None:
+    helper, role = await set_up_by(world, "helper")
+    world.close_dms()
+    await delete(world, role)
+    assert [row["user_id"] for row in world.rows("notices")] == [helper.id]
+    world.open_dms()
+    await stop_managing(world, helper, "has left")
+    world.write("UPDATE plexlink_guilds SET panel_channel_id = 1, panel_message_id = 2")
+    await backdate(world, "guilds", "reconciled_at", hours=24)
+    assert (told(world, helper), told(world, world.owner)) == (0, 1)
+
+
+async def test_what_was_to_be_told_to_somebody_who_has_everything_deleted_is_told_to_the_owner(world: World) -> None:
+    helper, role = await set_up_by(world, "helper")
+    world.env.inject_error("GET", f"/guilds/*/members/{helper.id}", status=503, code=0, times=None)
+    await delete(world, role)
+    assert [row["user_id"] for row in world.rows("notices")] == [helper.id]
+    await have_all_deleted(world, helper)
+    await world.advance(5)
+    assert (told(world, helper), told(world, world.owner)) == (0, 1)
+    assert world.rows("notices") == []
+
+
+async def test_an_owner_who_is_to_be_told_already_is_not_told_twice(world: World) -> None:
+    helper, role = await set_up_by(world, "helper")
+    world.close_dms()
+    await stop_managing(world, helper, "has left")
+    await delete(world, role)
+    world.write("UPDATE plexlink_guilds SET panel_channel_id = 1, panel_message_id = 2")
+    await backdate(world, "guilds", "reconciled_at", hours=24)
+    assert [(row["user_id"], row["is_held"]) for row in world.rows("notices")] == [(world.owner.id, 1)]
+    world.open_dms()
+    assert Card(await show_setup(world)).text.count("needs a look") == 1

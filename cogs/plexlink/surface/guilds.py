@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _REMEMBERED_SECONDS = 60.0
 """Names and roles that another process hears of are looked up again after so long."""
 
+NO_MEMBER = (10007, 10013)  # unknown member, unknown user
+
 
 def shards_of(bot: commands.Bot) -> Shards:
     """Return which shards a bot runs; a host's bot that says nothing runs them all."""
@@ -29,6 +31,23 @@ def shards_of(bot: commands.Bot) -> Shards:
     one, count = getattr(bot, "shard_id", None), getattr(bot, "shard_count", None)
     ids = getattr(bot, "shard_ids", None) or ([] if one is None else [one])
     return Shards(tuple(sorted(ids)), count) if ids and count else ALL_SHARDS
+
+
+async def member_of(guild: discord.Guild, user_id: int) -> discord.Member | None:
+    """Return a member of a server; nothing where they are not there, or not any more.
+
+    Discord is asked each time: without the members intent it does not tell who has left, or lost a role.
+
+    Raises:
+        discord.HTTPException: as Discord answers.
+
+    """
+    try:
+        return await guild.fetch_member(user_id)
+    except discord.NotFound as error:
+        if error.code in NO_MEMBER:
+            return None
+        raise
 
 
 class Guilds:

@@ -304,16 +304,16 @@ def notice(notice: Notice, roles: Sequence[RoleLine] = (), server: str | None = 
 
 
 def _setup_broken(server: str | None) -> str:
-    where = "a server that you set up" if server is None else f"*{name(server) or 'a server'}*"
+    where = "a server that you manage" if server is None else f"*{name(server) or 'a server'}*"
     return (
         f"## Linking in {where} needs a look\n"
-        "Something that you chose there does not work any more. Open /plexadmin setup in that server: it says what is "
+        "Something that was chosen there does not work any more. Open /plexadmin setup in that server: it says what is "
         "wrong, and how to mend it. I tell you this once."
     )
 
 
 def _losses_held(server: str | None) -> str:
-    where = "a server that you set up" if server is None else f"*{name(server) or 'a server'}*"
+    where = "a server that you manage" if server is None else f"*{name(server) or 'a server'}*"
     return (
         f"## Many in {where} seem to lose the role\n"
         "Plex says that they are not members of the Plex server any more: so many at once that I do not believe it. "

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 import discord
 
 from .. import cards
+from ..audit import SOMEBODY
 from ..community import Standing
 from ..errors import DiscordRefusedError, NotifyError
 from ..models import AttemptCard, Card, Lane, Notice, Place, Pointer
 from ..plex import PinStyle, verification_url
 from ..secret import Secret
 from . import messages, qr, views
+from .guilds import member_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -120,6 +122,17 @@ class DiscordNotifier:
             except discord.HTTPException as error:
                 if not is_final(error):
                     raise
+
+    async def find_owner(self, guild_id: int, *, rather: int) -> int:
+        """Return which owner of a server is told; see `showing.Notifier`."""
+        async with in_time():
+            guild = await self._guilds.find(guild_id)
+            member = None if rather == SOMEBODY else await member_of(guild, rather)
+            if member is not None and member.guild_permissions.manage_guild:
+                return rather
+            if guild.owner_id is None:
+                raise NotifyError("Discord does not tell whose the server is")
+            return guild.owner_id
 
     async def _send_soon(self, showing: Showing, answer: Answer, *, nonce: str) -> Place | None:
         """Send a direct message within a few seconds, or draw in the answer that somebody is looking at."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import discord
 
 from ..community import Kept, Objection
+from .guilds import NO_MEMBER
 from .notifier import code_of, in_time
 
 if TYPE_CHECKING:
     from .guilds import Guilds
 
-_NO_MEMBER = {10007, 10013}
 _NO_ROLE = 10011
 _FORBIDDEN = 403
 
@@ -108,7 +108,7 @@ async def _see_to(
 def _refusal(error: discord.HTTPException) -> Kept | Objection | None:
     """Return what a refusal of Discord's means; nothing where it may be otherwise in a minute."""
     code = code_of(error)
-    if code in _NO_MEMBER:
+    if code in NO_MEMBER:
         return Kept.ABSENT
     if code == _NO_ROLE:
         return Objection.GONE

@@ -40,6 +40,10 @@ class NotedNotifier:
         """Delete a direct message; that is one too many, whoever works."""
         await self._notifier.take_away(user_id, attempt_id)
 
+    async def find_owner(self, guild_id: int, *, rather: int) -> int:
+        """Return which owner of a server is told; asking changes nothing."""
+        return await self._notifier.find_owner(guild_id, rather=rather)
+
 
 class NotedRoles:
     """Who sees to roles; see `roles.RoleKeeper`."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .. import cards
 from ..community import Cause, Standing
 from ..errors import NotifyError
-from ..models import Phase, Showing, Topic
+from ..models import FOR_OWNERS, Phase, Showing, Topic
 from .agenda import Key, Kind
 from .shares import Purpose
 
@@ -108,6 +108,8 @@ class Notices:
                 self._agenda.retry(Key(Kind.NOTICE, notice_id), Purpose.FREE, first_seconds=0.5)
                 return
             try:
+                if notice.topic in FOR_OWNERS and not await self._is_for(notice):
+                    return
                 place = None if current.is_covered else await self._notifier.show(self._showing(current))
             except NotifyError as error:
                 if self._tries_again(notice, error):
@@ -132,6 +134,27 @@ class Notices:
         elif notice.shown is not None and notice.shown is notice.phase:
             return None
         return _Current(notice=notice, is_covered=is_covered, roles=roles)
+
+    async def _is_for(self, notice: Notice) -> bool:
+        """Tell whether a notice goes to the right owner of its server; if not, let that one be told instead.
+
+        Whoever was to be told may have left, or manage the server no longer. Where the bot has left, nobody is told.
+        Raise as `Notifier.find_owner` does.
+        """
+        guild_id = notice.guild_id or 0
+        async with self._ledger.change() as change:
+            server = await change.tx.servers.get(guild_id)
+        is_there = server is not None and server.left_at is None
+        owner_id = await self._notifier.find_owner(guild_id, rather=notice.user_id) if is_there else None
+        if owner_id == notice.user_id:
+            return True
+        self._agenda.succeeded(Key(Kind.NOTICE, notice.id))
+        async with self._ledger.change() as change:
+            if owner_id is None:
+                await change.tx.notices.remove([notice.id])
+            elif await change.tx.notices.get(notice.id) is not None:  # it may be over by now
+                await change.hand_on(notice, owner_id)
+        return False
 
     async def _has_moved(self, notice: Notice) -> bool:
         """Tell whether the newer answer has got the card, or had time enough: the older one shows it until then."""

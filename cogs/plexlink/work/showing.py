@@ -33,6 +33,15 @@ class Notifier(Protocol):
         """
         ...
 
+    async def find_owner(self, guild_id: int, *, rather: int) -> int:
+        """Return which owner of a server is told: whoever is named while they may manage it, or whose it is.
+
+        Raises:
+            NotifyError: Discord does not say; try again.
+
+        """
+        ...
+
 
 class Turns:
     """Whoever draws on a message does it alone: an edit may be on its way for long, and the next one comes after it."""
