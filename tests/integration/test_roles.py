@@ -236,6 +236,30 @@ async def test_a_role_that_is_deleted_is_noted_and_another_can_be_chosen(world: 
     assert roles_of(world, world.alice) == [another.id]
 
 
+@pytest.mark.parametrize("away", ["stopped", "thrown out"])
+async def test_a_role_that_is_deleted_while_the_bot_is_away_is_noted_though_nobody_is_owed_it(
+    world: World, away: str
+) -> None:
+    role = make_role(world)
+    await set_up(world, role)
+    if away == "stopped":
+        await world.stop()
+        world.env.backend.delete_role(world.guild.id, role.id)
+        await world.start()
+    else:
+        await throw_out(world)
+        world.env.backend.delete_role(world.guild.id, role.id)
+        await world.env.settle()
+        await invite_again(world)
+    await world.advance(5)
+    await world.restart()
+    await world.advance(5)
+    assert world.rows("guilds")[0]["objection"] == "gone"
+    assert deeds(world) == ["role_chosen", "role_refused"], "once"
+    (told,) = world.messages(world.owner)
+    assert "needs a look" in Card(told).text
+
+
 async def test_an_old_role_that_cannot_be_taken_does_not_hold_up_the_new_one(world: World) -> None:
     first, second = make_role(world), make_role(world, "Movie night")
     await set_up(world, first)

@@ -274,15 +274,15 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """Take note of servers that were left or joined again while nobody looked."""
+        """Take note of servers that were left or joined again, and of roles that went, while nobody looked."""
         await self._note(self._compare_servers)
 
     async def _compare_servers(self, servers: Servers) -> None:
         for server in await servers.known():
-            is_there = self._bot.get_guild(server.id) is not None
-            if is_there and server.left_at is not None:
-                await servers.joined(server.id)
-            elif not is_there and server.left_at is None and self._is_ours(server.id):
+            guild = self._bot.get_guild(server.id)
+            if guild is not None:
+                await _compare(servers, server, guild)
+            elif server.left_at is None and self._is_ours(server.id):
                 await servers.left(server.id)
 
     def _is_ours(self, guild_id: int) -> bool:
@@ -292,7 +292,7 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Go on with a server that was left."""
-        await self._note(lambda servers: servers.joined(guild.id))
+        await self._note(lambda servers: _go_on(servers, guild))
 
     @commands.Cog.listener()
     async def on_guild_remove(self, guild: discord.Guild) -> None:
@@ -359,6 +359,22 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
             # Before Discord has told which servers there are, all of them seem to be gone; `on_ready` looks then.
             if not self._bot.is_ready() or await self._has_noted(self._compare_servers):
                 return
+
+
+async def _go_on(servers: Servers, guild: discord.Guild) -> None:
+    await _compare(servers, await servers.of(guild.id), guild)
+
+
+async def _compare(servers: Servers, server: Server, guild: discord.Guild) -> None:
+    """Take note that a server has the bot back, or not any more the role that was chosen.
+
+    Of a server that is unavailable, Discord shows no roles.
+    """
+    if server.left_at is not None:
+        await servers.joined(server.id)
+    role_id = server.setup.role_id
+    if role_id is not None and not guild.unavailable and guild.get_role(role_id) is None:
+        await servers.role_gone(server.id, role_id)
 
 
 async def _draft(desk: Desk, caller: discord.Member, chosen: Setup) -> views.CardView:
