@@ -7,6 +7,7 @@ import errno
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import discord
 import pytest
 
 from accounts import account_of
@@ -189,6 +190,53 @@ async def test_a_role_given_by_hand_to_somebody_without_a_link_is_noted_once_and
     await backdate(world, "guilds", "reconciled_at", hours=24)
     assert deeds(world) == ["role_chosen", "role_found"]
     assert roles_of(world, world.alice) == [role.id]
+
+
+@pytest.fixture
+def cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let discord.py remember members, as it does in the bots of most hosts; ours lets it not."""
+    flags = discord.MemberCacheFlags.from_intents(discord.Intents(guilds=True, members=True))
+    monkeypatch.setattr(discord.MemberCacheFlags, "none", lambda: flags)
+
+
+@pytest.mark.usefixtures("cached")
+async def test_where_discord_tells_of_members_roles_of_other_hands_are_noted_at_once(tmp_path: Path) -> None:
+    async with a_world(tmp_path, members_intent=True) as world:
+        role, another, backend = make_role(world), make_role(world, "Another"), world.env.backend
+        await set_up(world, role)
+        for given in (role, another):
+            backend.add_member_role(world.guild.id, world.alice.id, given.id)
+            await world.env.settle()
+        assert deeds(world) == ["role_chosen", "role_found"]
+        assert set(roles_of(world, world.alice)) == {role.id, another.id}
+
+
+@pytest.mark.usefixtures("cached")
+async def test_where_discord_tells_of_members_a_role_taken_by_hand_comes_back_at_once(tmp_path: Path) -> None:
+    async with a_world(tmp_path, members_intent=True) as world:
+        role = make_role(world)
+        await set_up(world, role)
+        await world.link()
+        world.env.backend.remove_member_role(world.guild.id, world.alice.id, role.id)
+        await world.advance(2)
+        assert roles_of(world, world.alice) == [role.id]
+        await unlink(world)
+        await world.advance(60)
+        assert roles_of(world, world.alice) == []
+        assert "role_found" not in deeds(world), "what the bot does itself is no other hand's"
+
+
+@pytest.mark.usefixtures("cached")
+async def test_of_a_member_whose_roles_stay_as_they_are_nothing_is_looked_up(tmp_path: Path) -> None:
+    async with a_world(tmp_path, members_intent=True) as world:
+        await set_up(world, make_role(world))
+        await world.env.settle()
+        desk: Any = world.env.bot.get_cog("PlexLink")._desk
+        looks: list[int] = []
+        desk.links._ledger._store._database.watch(lambda: looks.append(1))
+        world.env.backend.edit_member(world.guild.id, world.alice.id, {"nick": "Al"})
+        await world.env.settle()
+        assert looks == []
 
 
 @pytest.mark.parametrize("trouble", ["no_permission", "too_high", "dangerous"])

@@ -315,15 +315,21 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         await self._note(lambda servers: servers.roles_changed(role.guild.id))
 
     @commands.Cog.listener()
-    async def on_member_update(self, _: discord.Member, member: discord.Member) -> None:
-        """Let what was refused be tried again, where the bot has got another role."""
+    async def on_member_update(self, before: discord.Member, member: discord.Member) -> None:
+        """Take note of roles that other hands gave or took; where the bot has got another, try again what was refused.
+
+        discord.py tells it of the bot itself always, and of members whom it has in its cache: where the host has turned
+        that on, and the members intent.
+        """
         if self._bot.user is not None and member.id == self._bot.user.id:
             await self._note(lambda servers: servers.roles_changed(member.guild.id))
+        elif set(before.roles) != set(member.roles):
+            await self._note(lambda servers: _meet(servers, member))
 
     @commands.Cog.listener()
     async def on_member_join(self, member: discord.Member) -> None:
         """Greet a linked member with the role; Discord tells it where the host has turned the members intent on."""
-        await self._note(lambda servers: servers.met(member.guild.id, member.id, [role.id for role in member.roles]))
+        await self._note(lambda servers: _meet(servers, member))
 
     @commands.Cog.listener()
     async def on_raw_member_remove(self, payload: discord.RawMemberRemoveEvent) -> None:
@@ -359,6 +365,10 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
             # Before Discord has told which servers there are, all of them seem to be gone; `on_ready` looks then.
             if not self._bot.is_ready() or await self._has_noted(self._compare_servers):
                 return
+
+
+async def _meet(servers: Servers, member: discord.Member) -> None:
+    await servers.met(member.guild.id, member.id, [role.id for role in member.roles])
 
 
 async def _go_on(servers: Servers, guild: discord.Guild) -> None:
