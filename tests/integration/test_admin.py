@@ -18,7 +18,7 @@ from accounts import account_of
 from harness import Card
 from plexlink.surface import member_messages, messages
 from plexlink.surface.admin_views import AdminAction
-from plexlink.surface.member_views import MemberAction
+from plexlink.surface.member_views import ABOUT_NOBODY, MemberAction
 from plexlink_bot.sandbox.plex_tv import ALICE, ServerError
 from servers import (
     backdate,
@@ -518,7 +518,7 @@ async def test_of_somebody_who_is_linked_elsewhere_an_owner_learns_what_they_lea
     asked = len(world.plex.requests)
     before = world.rows("links"), world.rows("withdrawals"), world.rows("audit")
     for action in MemberAction:
-        if action in {MemberAction.LIST, MemberAction.AUDIT, MemberAction.STATS}:
+        if action in ABOUT_NOBODY:
             continue
         response = await ask(world, "find", member=world.alice)
         text = (await press_forged(world, response, f"plexmember:{action}:{bob.id}")).text
@@ -527,6 +527,33 @@ async def test_of_somebody_who_is_linked_elsewhere_an_owner_learns_what_they_lea
     assert len(world.plex.requests) == asked
     for command in ("unlink", "check"):
         assert Card(await ask(world, command, member=stranger)).text == member_messages.NOT_KNOWN
+
+
+ABOUT_SOMEBODY = sorted(set(MemberAction) - ABOUT_NOBODY)
+
+
+@pytest.mark.parametrize("action", ABOUT_SOMEBODY)
+async def test_an_old_card_about_somebody_who_has_left_does_nothing_any_more(world: World, action: str) -> None:
+    await set_up(world, make_role(world))
+    await world.link()
+    await ask(world, "list")
+    card = await (ask(world, "find", member=world.alice) if action != "give-back" else withdraw(world))
+    world.guild.remove_member(world.alice)
+    before = world.rows("withdrawals"), deeds(world), len(world.plex.requests)
+    text = (await press_forged(world, card, f"plexmember:{action}:{world.alice.id}")).text
+    assert text == member_messages.NOT_KNOWN
+    assert (world.rows("withdrawals"), deeds(world), len(world.plex.requests)) == before
+    assert world.alice.mention not in await listed(world), "it was noted that they have left"
+    assert world.rows("links"), "a link is its member's"
+
+
+async def test_while_discord_does_not_say_who_is_there_a_card_answers_with_what_is_known(world: World) -> None:
+    await set_up(world, make_role(world))
+    await world.link()
+    card = await ask(world, "find", member=world.alice)
+    world.env.inject_error("GET", f"/guilds/*/members/{world.alice.id}", status=503, code=0, times=None)
+    assert "it works" in Card(await press(world, card, "Check now")).text
+    assert world.alice.mention in await listed(world)
 
 
 async def test_who_may_not_manage_the_server_is_refused_at_every_command(world: World) -> None:

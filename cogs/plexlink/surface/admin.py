@@ -15,8 +15,9 @@ from ..community import Objection, Setup
 from ..errors import NotifyError, StoreError, StoreUnavailableError
 from . import access_desk, admin_messages, admin_views, member_desk, member_messages, member_views, views
 from .admin_views import AdminAction, SetupCard
-from .guilds import shards_of
+from .guilds import member_of, shards_of
 from .member_views import MemberAction
+from .notifier import in_time
 from .panels import can_write_in
 from .roles import is_above, objection_to
 
@@ -74,7 +75,7 @@ class MemberItem(ui.DynamicItem[ui.Button[ui.LayoutView]], template=member_views
         """Hand it to the cog, which answers."""
         cog = interaction.client.get_cog(PlexAdmin.__cog_name__)
         if isinstance(cog, PlexAdmin):
-            await cog.ask(interaction, self.action, self.number, is_in_place=True)
+            await cog.press_about(interaction, self.action, self.number)
 
 
 @app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
@@ -163,20 +164,19 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         number = user.id if isinstance(user, discord.Member) else member_desk.NOBODY
         await self.ask(interaction, action, number)
 
-    async def ask(
-        self,
-        interaction: discord.Interaction[Any],
-        action: MemberAction,
-        number: int = 0,
-        *,
-        is_in_place: bool = False,
-    ) -> None:
+    async def press_about(self, interaction: discord.Interaction[Any], action: MemberAction, number: int) -> None:
+        """Answer a button of a card about members; somebody may have left since it was sent."""
+
+        async def do(desk: Desk, caller: discord.Member) -> views.CardView:
+            if action not in member_views.ABOUT_NOBODY:
+                await _look_for(desk.servers, caller.guild, number)
+            return await member_desk.answer(desk.members, caller, action, number)
+
+        await self._admit(interaction, do, is_in_place=True)
+
+    async def ask(self, interaction: discord.Interaction[Any], action: MemberAction, number: int = 0) -> None:
         """Answer what is asked about members; `number` is a page's, or a member's id."""
-        await self._admit(
-            interaction,
-            lambda desk, caller: member_desk.answer(desk.members, caller, action, number),
-            is_in_place=is_in_place,
-        )
+        await self._admit(interaction, lambda desk, caller: member_desk.answer(desk.members, caller, action, number))
 
     async def press(self, interaction: discord.Interaction[Any], action: AdminAction, chosen: Setup) -> None:
         """Do what a part of an owner's card asks for."""
@@ -365,6 +365,21 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
             # Before Discord has told which servers there are, all of them seem to be gone; `on_ready` looks then.
             if not self._bot.is_ready() or await self._has_noted(self._compare_servers):
                 return
+
+
+async def _look_for(servers: Servers, guild: discord.Guild, user_id: int) -> None:
+    """Take note of it if a member has left a server, of whom nothing is known there then.
+
+    Where Discord does not say, what was known stays.
+    """
+    try:
+        async with in_time():
+            member = await member_of(guild, user_id)
+    except NotifyError as error:
+        _log.warning("member.not_looked_for server=%d: %s", guild.id, error)
+        return
+    if member is None:
+        await servers.member_left(guild.id, user_id)
 
 
 async def _meet(servers: Servers, member: discord.Member) -> None:

@@ -31,6 +31,9 @@ class MemberAction(StrEnum):
     CHECK = "check"
 
 
+ABOUT_NOBODY = frozenset({MemberAction.LIST, MemberAction.AUDIT, MemberAction.STATS})
+"""What is asked about the server as a whole; of everything else, the number is a member's id."""
+
 CUSTOM_ID = re.compile(rf"plexmember:(?P<action>{'|'.join(MemberAction)}):(?P<number>[0-9]{{1,19}})")
 """The number is a page's, or a member's id; never a server's, which is always the one where the button is pressed."""
 
