@@ -226,10 +226,26 @@ def label_of(message: Any, action: str) -> str:
     return str(next(parts)["label"])
 
 
+async def pick(world: World, response: Any, handle: str, *, owner: Any = None) -> Any:
+    """Pick a Plex server on the card that offers some; return the card that says what that will mean."""
+    return (await (owner or world.owner).select(response, [handle], custom_id=part(response, "plex-server"))).response
+
+
+async def press(world: World, response: Any, label: str, *, owner: Any = None) -> Any:
+    """Press a button of an owner's card; return the card as it is then."""
+    pressed = await (owner or world.owner).click(response, label=label)
+    await world.env.settle()
+    return pressed.response
+
+
 async def reserve(world: World, name: str = "Basement", *, owner: Any = None) -> Any:
     """Let the role be for members of a Plex server that is the owner's own; return the card as it is then."""
     response = await ask_for_plex_servers(world, owner)
-    handle = options(response)[name]
-    picked = await (owner or world.owner).select(response, [handle], custom_id=part(response, "plex-server"))
-    await world.env.settle()
-    return picked.response
+    preview = await pick(world, response, options(response)[name], owner=owner)
+    return await press(world, preview, "Apply", owner=owner)
+
+
+async def open_to_all(world: World, *, owner: Any = None) -> Any:
+    """Let the role be for everybody who has linked again; return the card as it is then."""
+    preview = await press(world, await show_setup(world, owner), "Everybody who has linked", owner=owner)
+    return await press(world, preview, "Apply", owner=owner)

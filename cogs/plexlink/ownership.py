@@ -14,15 +14,17 @@ from . import entitlements
 from .audit import Deed
 from .community import Server, ServerTouched
 from .events import PlexServersTold, PlexServersWanted
+from .models import PlexServer
 from .secret import Secret
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from .bell import Bell, Happened
+    from .change import Change
     from .clock import Clock
     from .ledger import Ledger
-    from .models import Link, PlexServer
+    from .models import Link
 
 PATIENCE_SECONDS = 8.0
 """How long an owner who presses waits for plex.tv."""
@@ -30,6 +32,9 @@ PATIENCE_SECONDS = 8.0
 _REMEMBERED_SECONDS = 60.0
 MOST_CHOICES = 25
 """Discord's limit for a select."""
+
+EVERYBODY = ""
+"""In place of a Plex server's handle: the role is for everybody who has linked."""
 
 _MEMBERS_ONLY = "members_only"
 
@@ -66,7 +71,10 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """It was done."""
+    """It was done, or is so already; `former` is the handle of what was chosen before, if one can go back to that."""
+
+    is_new: bool = True
+    former: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +120,22 @@ class Ownership:
             handles = [change.tx.servers.handle_of(each.id, guild_id, user_id) for each in owned[:MOST_CHOICES]]
         return Choices(tuple(Choice(handle, each.name) for handle, each in zip(handles, owned, strict=False)))
 
+    async def offered(self, guild_id: int, user_id: int, handle: str) -> Choice | NoLink | NotTheirs | PlexSilent:
+        """Return the Plex server for which a handle stands, if it is somebody's own; nothing is chosen by that."""
+        picked = await self._pick(guild_id, user_id, handle)
+        return Choice(handle, picked.name) if isinstance(picked, PlexServer) else picked
+
     async def choose(self, guild_id: int, user_id: int, handle: str) -> Chosen | NoLink | NotTheirs | PlexSilent:
-        """Let a server's role be for members of a Plex server only, if it is the chooser's own."""
+        """Let a server's role be for members of a Plex server only, if it is the chooser's own, or for everybody."""
+        if handle == EVERYBODY:
+            return await self._keep(guild_id, None, actor_id=user_id)
+        picked = await self._pick(guild_id, user_id, handle)
+        if not isinstance(picked, PlexServer):
+            return picked
+        return await self._keep(guild_id, picked, actor_id=user_id)
+
+    async def _pick(self, guild_id: int, user_id: int, handle: str) -> PlexServer | NoLink | NotTheirs | PlexSilent:
+        """Return the Plex server of somebody's own for which a handle stands, with the account that owns it."""
         link = await self._link(user_id)
         if link is None:
             return NoLink()
@@ -124,21 +146,17 @@ class Ownership:
             handles = {change.tx.servers.handle_of(each.id, guild_id, user_id): each for each in owned}
         if handle not in handles:
             return NotTheirs()
-        await self._keep(guild_id, replace(handles[handle], owner_id=link.account_id), actor_id=user_id)
-        return Chosen()
+        return replace(handles[handle], owner_id=link.account_id)
 
-    async def open_to_all(self, guild_id: int, user_id: int) -> None:
-        """Let a server's role be for everybody who has linked."""
-        await self._keep(guild_id, None, actor_id=user_id)
-
-    async def _keep(self, guild_id: int, chosen: PlexServer | None, *, actor_id: int) -> None:
+    async def _keep(self, guild_id: int, chosen: PlexServer | None, *, actor_id: int) -> Chosen:
         now = self._clock.now()
         async with self._ledger.change() as change:
             tx = change.tx
             before = await tx.servers.get(guild_id) or Server(id=guild_id)
+            former = await _handle_of_rule(change, before, actor_id)
             await tx.servers.keep(replace(before, chosen_by=actor_id))
             if not await tx.servers.choose_plex_server(guild_id, chosen):
-                return
+                return Chosen(is_new=False)
             await tx.access.forget_server(guild_id)
             await change.settle_losses(guild_id)
             detail = None if chosen is None else _MEMBERS_ONLY
@@ -149,6 +167,7 @@ class Ownership:
                 await entitlements.entitle_all(tx, server, entitled, now)
             await tx.memberships.doubt(guild_id, owed_before=now)  # whoever is seen again is asked about
             change.tell(ServerTouched(guild_id))
+            return Chosen(former=former)
 
     async def _link(self, user_id: int) -> Link | None:
         async with self._ledger.change() as change:
@@ -183,3 +202,11 @@ class Ownership:
         self._remembered(link)
         self._told[link.id] = self._clock.monotonic(), owned
         return owned
+
+
+async def _handle_of_rule(change: Change, server: Server, user_id: int) -> str | None:
+    """Return what stands for whom a server's role is for, on the card of somebody; nothing where it cannot be read."""
+    if not server.is_for_plex_members:
+        return EVERYBODY
+    chosen = await change.tx.servers.plex_server(server.id)
+    return None if chosen is None else change.tx.servers.handle_of(chosen.id, server.id, user_id)

@@ -8,18 +8,24 @@ import pytest
 
 from accounts import account_of
 from harness import Card
+from plexlink.store.servers import HANDLE_LENGTH
 from plexlink_bot.sandbox.plex_tv import ALICE, Operation, RateLimited, ServerError
 from servers import (
     HOST,
     ask_for_plex_servers,
     backdate,
+    choose,
     deeds,
     in_another_server,
     invite_again,
     make_role,
     memberships,
+    open_to_all,
     options,
     part,
+    pick,
+    press,
+    press_forged,
     reserve,
     roles_of,
     set_up,
@@ -327,7 +333,8 @@ async def test_an_owner_who_was_not_told_yet_is_not_told_of_a_wave_that_is_over(
         await world.advance(60)
         answer = Card(await show_setup(world)).text
     else:
-        answer = Card((await world.owner.click(setup, label="Everybody who has linked")).response).text
+        preview = await press(world, setup, "Everybody who has linked")
+        answer = Card(await press(world, preview, "Apply")).text
     assert "seem to lose" not in answer
     assert world.rows("notices") == []
 
@@ -375,8 +382,8 @@ async def test_many_who_are_no_members_when_it_is_chosen_keep_the_role_until_an_
     await world.advance(5)
     await backdate(world, "access", "lost_at", hours=1)
     assert {tuple(roles_of(world, member)) for member in members} == {(role.id,)}
-    response = await show_setup(world)
-    assert "**6** of your members" in Card(response).text
+    response = await reserve(world)
+    assert "**6** of your members" in Card(response).text, "to choose the same again is no word about them"
     await world.owner.click(response, label="Apply")
     await world.advance(5)
     assert {tuple(roles_of(world, member)) for member in members} == {()}
@@ -411,8 +418,7 @@ async def test_choosing_it_takes_no_role_before_plex_was_asked_and_everybody_get
     await world.advance(1)
     response = (await world.owner.click(response, label="Ask Plex again")).response
     world.plex.fail(ServerError(503), calls="resources", times=None)
-    handle = options(response)["Basement"]
-    response = (await world.owner.select(response, [handle], custom_id=part(response, "plex-server"))).response
+    response = await press(world, await pick(world, response, options(response)["Basement"]), "Apply")
     assert "Only members of the Plex server *Basement*" in Card(response).text
     await world.advance(2 * HOUR)
     assert (roles_of(world, world.alice), roles_of(world, bob)) == ([role.id], [role.id])
@@ -420,14 +426,93 @@ async def test_choosing_it_takes_no_role_before_plex_was_asked_and_everybody_get
     await world.advance(2 * HOUR)
     await backdate(world, "access", "lost_at", hours=1)
     assert (roles_of(world, world.alice), roles_of(world, bob)) == ([role.id], [])
-    response = (await world.owner.click(await show_setup(world), label="Everybody who has linked")).response
-    await world.env.settle()
-    assert "**Who gets it**\nEverybody who has linked." in Card(response).text
+    response = await open_to_all(world)
+    assert "**Who gets it** · saved ✓\nEverybody who has linked." in Card(response).text
     assert (roles_of(world, world.alice), roles_of(world, bob)) == ([role.id], [role.id])
     assert world.rows("access") == []
     row = world.rows("guilds")[0]
     assert (row["plex_server_id_envelope"], row["plex_server_name_envelope"]) == (None, None)
     assert deeds(world).count("plex_chosen") == 2
+
+
+async def test_what_a_plex_server_will_mean_is_shown_before_anything_happens_and_can_be_left(world: World) -> None:
+    role = await host(world)
+    before = world.rows("guilds"), deeds(world)
+    response = await ask_for_plex_servers(world)
+    preview = await pick(world, response, options(response)["Basement"])
+    text = Card(preview).text
+    assert f"is a member of the Plex server *Basement* gets <@&{role.id}>" in text
+    assert f"loses <@&{role.id}> an hour later" in text
+    assert "Nobody loses it before Plex was asked" in text
+    assert list(Card(preview).buttons) == ["Apply", "Back"]
+    assert "Everybody who has linked" in Card(await press(world, preview, "Back")).text
+    assert (world.rows("guilds"), deeds(world)) == before
+    await reserve(world)
+    before = world.rows("guilds"), deeds(world)
+    preview = await press(world, await show_setup(world), "Everybody who has linked")
+    assert f"Every member here who has linked a Plex account gets <@&{role.id}>" in Card(preview).text
+    assert "Only members of the Plex server *Basement*" in Card(await press(world, preview, "Back")).text
+    assert (world.rows("guilds"), deeds(world)) == before
+
+
+async def test_where_no_role_is_applied_yet_the_preview_says_for_which_one_it_is(world: World) -> None:
+    share(world, HOST, owned=True)
+    await world.link(world.owner, HOST)
+    response = await choose(world, await show_setup(world), "role", make_role(world))
+    response = await press(world, response, "Only members of a Plex server…")
+    preview = await pick(world, response, options(response)["Basement"])
+    assert "it is for the one that you choose and apply next" in Card(preview).text
+    response = await press(world, preview, "Apply")
+    assert "**Who gets it** · saved ✓\nOnly members of the Plex server *Basement*" in Card(response).text
+    assert "Home \\*Cinema\\* · saved" not in Card(response).text, "the role is not"
+    await press(world, response, "Apply")
+    share(world, ALICE)
+    await world.link()
+    assert len(roles_of(world, world.alice)) == 1
+
+
+async def test_a_rule_is_applied_shown_as_saved_and_undone(world: World) -> None:
+    role = await host(world, "Basement", "Cellar")
+    await world.link()
+    saved = await reserve(world)
+    assert "saved ✓" in Card(saved).text
+    undone = await press(world, saved, "Undo")
+    assert "Everybody who has linked." in Card(undone).text
+    assert roles_of(world, world.alice) == [role.id]
+    assert "*Basement*" in Card(await press(world, undone, "Undo")).text, "it is undone as well"
+    await world.advance(1)
+    assert "*Cellar*" in Card(await reserve(world, "Cellar")).text
+    opened = await open_to_all(world)
+    await world.restart()
+    await world.advance(61)
+    assert "Only members of the Plex server *Cellar*" in Card(await press(world, opened, "Undo")).text
+    chosen = [row["detail"] for row in world.rows("audit") if row["deed"] == "plex_chosen"]
+    assert chosen == ["members_only", None, "members_only", "members_only", None, "members_only"]
+
+
+async def test_only_its_owner_brings_a_plex_server_back(world: World) -> None:
+    role = await hosted(world)
+    helpers = make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, role, helpers)
+    helper = world.join("helper")
+    world.env.backend.add_member_role(world.guild.id, helper.id, helpers.id)
+    await world.env.settle()
+    opened = await open_to_all(world, owner=helper)
+    assert "Link your own Plex account first" in Card(await press(world, opened, "Undo", owner=helper)).text
+    opened = await press(world, opened, "Back", owner=helper)
+    share(world, account_of("helper"), "Attic", owned=True)
+    await world.link(helper, account_of("helper"))
+    await reserve(world)
+    opened = await open_to_all(world, owner=helper)
+    answer = Card(await press(world, opened, "Undo", owner=helper)).text
+    assert "Only the owner of a Plex server can choose it, or bring it back" in answer
+    assert world.rows("guilds")[0]["plex_server_id_envelope"] is None
+
+
+async def test_what_cannot_be_read_cannot_be_brought_back(world: World) -> None:
+    await hosted(world)
+    world.write("UPDATE plexlink_guilds SET plex_server_id_envelope = plex_server_name_envelope")
+    assert list(Card(await open_to_all(world)).buttons)[-1] == "Apply"
 
 
 async def test_another_role_goes_to_whom_the_first_one_was_for(world: World) -> None:
@@ -453,14 +538,16 @@ async def test_only_what_is_the_owners_own_is_offered_and_what_is_not_is_refused
     handles = {
         name: world.env.bot.get_cog("PlexLink").desk.links._ledger._store._vault.sign(  # type: ignore[attr-defined]
             "plex_server", world.guild.id, world.owner.id, f"machine-of-{name.lower()}"
-        )
+        )[:HANDLE_LENGTH]
         for name in ("Attic", "Cellar")
     }
     assert handles["Cellar"] == offered["Cellar"]
     for forged in (handles["Attic"], "machine-of-basement", "x"):
         select["options"][0]["value"] = forged
-        answer = (await world.owner.select(response, [forged], custom_id=part(response, "plex-server"))).response
+        answer = await pick(world, response, forged)
         assert "no Plex server of yours" in Card(answer).text
+        applied = await press_forged(world, await show_setup(world), f"plexadmin:rule:0:0:{handles['Attic']}")
+        assert "no Plex server of yours" in applied.text
         await world.advance(1)
         response = (await world.owner.click(answer, label="Ask Plex again")).response
         stored = world.env.backend.get_message(response.channel_id, response.id)
@@ -485,18 +572,20 @@ async def test_what_was_offered_to_one_owner_is_nothing_in_the_hands_of_another(
         each for each in Card(world.env.backend.get_message(card.channel_id, card.id)).parts if each.get("type") == 3
     )
     select["options"][0]["value"] = handle
-    answer = (await helper.select(card, [handle], custom_id=part(card, "plex-server"))).response
+    answer = await pick(world, card, handle, owner=helper)
     assert "no Plex server of yours" in Card(answer).text
+    applied = await press_forged(world, await show_setup(world, helper), f"plexadmin:rule:0:0:{handle}", helper)
+    assert "no Plex server of yours" in applied.text
 
 
 async def test_who_sold_the_plex_server_meanwhile_cannot_choose_it_after_a_minute(world: World) -> None:
     await host(world)
     response = await ask_for_plex_servers(world)
+    preview = await pick(world, response, options(response)["Basement"])
     part_from(world, HOST)
     await world.advance(61)
-    handle = options(response)["Basement"]
-    answer = (await world.owner.select(response, [handle], custom_id=part(response, "plex-server"))).response
-    assert "no Plex server of yours" in Card(answer).text
+    assert "no Plex server of yours" in Card(await press(world, preview, "Apply")).text
+    assert world.rows("guilds")[0]["plex_server_id_envelope"] is None
 
 
 async def test_an_owner_without_a_link_is_told_to_link_first(world: World) -> None:
@@ -514,21 +603,16 @@ async def test_an_owner_without_a_link_is_told_to_link_first(world: World) -> No
 async def test_an_owner_whose_link_has_stopped_working_is_told_to_link_too(world: World) -> None:
     await host(world)
     response = await ask_for_plex_servers(world)
+    preview = await pick(world, response, options(response)["Basement"])
     world.write("UPDATE plexlink_links SET verdict = 'dead', rejected_at = linked_at")
-    picked = [options(response)["Basement"]]
-    answer = (await world.owner.select(response, picked, custom_id=part(response, "plex-server"))).response
-    assert "Link your own Plex account first" in Card(answer).text
+    assert "Link your own Plex account first" in Card(await press(world, preview, "Apply")).text
     assert world.rows("guilds")[0]["plex_server_id_envelope"] is None
 
 
 async def test_a_forged_press_that_picks_nothing_chooses_nothing(world: World) -> None:
     await host(world)
-    response = await show_setup(world)
-    stored = world.env.backend.get_message(response.channel_id, response.id)
-    button = next(each for each in Card(stored).parts if each.get("type") == 2)
-    button["custom_id"] = "plexadmin:plex-server:0:0"
-    answer = (await world.owner.click(response, label=button["label"])).response
-    assert "no Plex server of yours" in Card(answer).text
+    answer = await press_forged(world, await show_setup(world), "plexadmin:plex-server:0:0")
+    assert "no Plex server of yours" in answer.text
     assert world.rows("guilds")[0]["plex_server_id_envelope"] is None
 
 
@@ -548,10 +632,11 @@ async def test_while_plex_wants_to_be_left_alone_an_owner_is_told_at_once(world:
     assert asked(world) == before
 
 
-@pytest.mark.parametrize("action", ["plex", "everybody", "plex-server"])
+@pytest.mark.parametrize("action", ["plex", "everybody", "plex-server", "rule"])
 async def test_who_may_not_manage_the_server_any_more_chooses_no_plex_server(world: World, action: str) -> None:
-    await hosted(world)
+    role = await hosted(world)
     helpers = make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, role, helpers)
     helper = world.join("helper")
     world.env.backend.add_member_role(world.guild.id, helper.id, helpers.id)
     await world.env.settle()
@@ -559,6 +644,8 @@ async def test_who_may_not_manage_the_server_any_more_chooses_no_plex_server(wor
     await world.link(helper, account_of("helper"))
     is_pick = action == "plex-server"
     card = await (ask_for_plex_servers(world, helper) if is_pick else show_setup(world, helper))
+    if action == "rule":
+        card = await press(world, card, "Everybody who has linked", owner=helper)
     world.env.backend.remove_member_role(world.guild.id, helper.id, helpers.id)
     before = world.rows("guilds"), asked(world)
     if is_pick:
@@ -569,7 +656,7 @@ async def test_who_may_not_manage_the_server_any_more_chooses_no_plex_server(wor
     assert (world.rows("guilds"), asked(world)) == before
 
 
-@pytest.mark.parametrize("action", ["everybody", "plex-server"])
+@pytest.mark.parametrize("action", ["everybody", "plex-server", "rule"])
 async def test_nobody_lets_others_have_a_role_that_is_not_below_their_own(world: World, action: str) -> None:
     role = await hosted(world)
     helpers = make_role(world, "Helpers", manage_guild=True)
@@ -583,16 +670,23 @@ async def test_nobody_lets_others_have_a_role_that_is_not_below_their_own(world:
     await world.link(helper, account_of("helper"))
     await world.link()
     if action == "everybody":
-        result = await helper.click(await show_setup(world, helper), label="Everybody who has linked")
-    else:
+        answer = await press(world, await show_setup(world, helper), "Everybody who has linked", owner=helper)
+    elif action == "plex-server":
         card = await ask_for_plex_servers(world, helper)
-        result = await helper.select(card, [options(card)["Attic"]], custom_id=part(card, action))
+        answer = await pick(world, card, options(card)["Attic"], owner=helper)
+    else:
+        stack_roles(world, role, helpers)
+        await world.env.settle()
+        preview = await press(world, await show_setup(world, helper), "Everybody who has linked", owner=helper)
+        stack_roles(world, helpers, role)
+        await world.env.settle()
+        answer = await press(world, preview, "Apply", owner=helper)
     await world.advance(10)
-    assert "not below your own highest role" in Card(result.response).text
+    assert "not below your own highest role" in Card(answer).text
     assert roles_of(world, world.alice) == []
-    setup = (await helper.click(result.response, label="Back")).response
+    setup = await press(world, answer, "Back", owner=helper)
     assert "Only members of the Plex server *Basement*" in Card(setup).text
-    await world.owner.click(await show_setup(world), label="Everybody who has linked")
+    await open_to_all(world)
     await world.advance(2)
     assert roles_of(world, world.alice) == [role.id]
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..secret import Secret
     from .cells import Sealer
 
+HANDLE_LENGTH = 16
+
 _IS_THERE = servers.c.left_at.is_(None)
 
 _BEFORE_0012 = None
@@ -153,8 +155,12 @@ class ServerRows:
         return self._vault.sign("plex_server_owner", guild_id, account_id.reveal())
 
     def handle_of(self, plex_server_id: Secret, guild_id: int, user_id: int) -> str:
-        """Return what stands for a Plex server on the card of one owner of a server, and tells nobody which it is."""
-        return self._vault.sign("plex_server", guild_id, user_id, plex_server_id.reveal())
+        """Return what stands for a Plex server on the card of one owner of a server, and tells nobody which it is.
+
+        It has to fit into a custom id, and 64 bits are enough: it is looked for among that owner's own alone, so that
+        whoever hits one by guessing has chosen what they may choose anyway.
+        """
+        return self._vault.sign("plex_server", guild_id, user_id, plex_server_id.reveal())[:HANDLE_LENGTH]
 
     async def remove(self, guild_id: int) -> None:
         """Delete a server."""

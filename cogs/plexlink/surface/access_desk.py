@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..ownership import Choices, Chosen, NoLink, NotTheirs, PlexSilent
+from ..ownership import Choice, Choices, Chosen, NoLink, NotTheirs, PlexSilent
 from . import admin_messages, admin_views
 from .admin_views import AdminAction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import discord
 
     from ..community import Setup
@@ -18,26 +16,37 @@ if TYPE_CHECKING:
     from .views import CardView
 
 
-async def answer(
-    ownership: Ownership, caller: discord.Member, action: AdminAction, chosen: Setup, values: Sequence[str]
-) -> CardView | None:
-    """Do what was pressed or picked; return what stands in the way, or the question, or nothing: back to the setup."""
+async def ask(
+    ownership: Ownership,
+    caller: discord.Member,
+    action: AdminAction,
+    chosen: Setup,
+    handle: str,
+    *,
+    role_id: int | None,
+) -> CardView:
+    """Return the question, what the answer to it would mean for the role that is applied, or what stands in the way."""
     guild_id = caller.guild.id
-    outcome: Choices | Chosen | NoLink | NotTheirs | PlexSilent = Chosen()
     match action:
         case AdminAction.PLEX:
-            outcome = await ownership.choices(guild_id, caller.id)
+            return _card(await ownership.choices(guild_id, caller.id), caller.id, chosen)
         case AdminAction.PLEX_SERVER:
-            outcome = await ownership.choose(guild_id, caller.id, values[0] if values else "")
-        case AdminAction.EVERYBODY:
-            await ownership.open_to_all(guild_id, caller.id)
-    return _card(outcome, caller.id, chosen)
+            picked = await ownership.offered(guild_id, caller.id, handle)
+            if not isinstance(picked, Choice):
+                return _card(picked, caller.id, chosen)
+            return admin_views.rule_preview(role_id, picked, chosen)
+        case _:
+            return admin_views.rule_preview(role_id, None, chosen)
 
 
-def _card(outcome: Choices | Chosen | NoLink | NotTheirs | PlexSilent, user_id: int, chosen: Setup) -> CardView | None:
+async def apply(ownership: Ownership, caller: discord.Member, chosen: Setup, handle: str) -> CardView | Chosen:
+    """Choose for whom the role is; return what stands in the way."""
+    outcome = await ownership.choose(caller.guild.id, caller.id, handle)
+    return outcome if isinstance(outcome, Chosen) else _card(outcome, caller.id, chosen)
+
+
+def _card(outcome: Choices | NoLink | NotTheirs | PlexSilent, user_id: int, chosen: Setup) -> CardView:
     match outcome:
-        case Chosen():
-            return None
         case NoLink():
             return admin_views.needs_link(user_id, chosen)
         case PlexSilent():

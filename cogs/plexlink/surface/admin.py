@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import discord
@@ -13,6 +14,7 @@ from discord.ext import commands
 
 from ..community import Objection, Setup
 from ..errors import NotifyError, StoreError, StoreUnavailableError
+from ..ownership import EVERYBODY, Chosen
 from . import access_desk, admin_messages, admin_views, member_desk, member_messages, member_views, views
 from .admin_views import AdminAction, SetupCard
 from .guilds import member_of, shards_of
@@ -41,21 +43,22 @@ _LONGEST_PAUSE_SECONDS = 60.0
 class AdminItem(ui.DynamicItem[ui.Item[ui.LayoutView]], template=admin_views.CUSTOM_ID):
     """Any part of an owner's card, whenever it was sent."""
 
-    def __init__(self, item: ui.Item[ui.LayoutView], action: AdminAction, chosen: Setup) -> None:
+    def __init__(self, item: ui.Item[ui.LayoutView], action: AdminAction, chosen: Setup, handle: str) -> None:
         super().__init__(item)
         self.action = action
         self.chosen = chosen
+        self.handle = handle
 
     @classmethod
     async def from_custom_id(cls, _: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /) -> Self:
         """Read the custom id."""
-        return cls(item, AdminAction(match["action"]), admin_views.chosen_in(match))
+        return cls(item, AdminAction(match["action"]), admin_views.chosen_in(match), match["handle"] or EVERYBODY)
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Hand it to the cog, which answers."""
         cog = interaction.client.get_cog(PlexAdmin.__cog_name__)
         if isinstance(cog, PlexAdmin):
-            await cog.press(interaction, self.action, self.chosen)
+            await cog.press(interaction, self.action, self.chosen, self.handle)
 
 
 class MemberItem(ui.DynamicItem[ui.Button[ui.LayoutView]], template=member_views.CUSTOM_ID):
@@ -178,8 +181,10 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         """Answer what is asked about members; `number` is a page's, or a member's id."""
         await self._admit(interaction, lambda desk, caller: member_desk.answer(desk.members, caller, action, number))
 
-    async def press(self, interaction: discord.Interaction[Any], action: AdminAction, chosen: Setup) -> None:
-        """Do what a part of an owner's card asks for."""
+    async def press(
+        self, interaction: discord.Interaction[Any], action: AdminAction, chosen: Setup, handle: str
+    ) -> None:
+        """Do what a part of an owner's card asks for; `handle` is that of a Plex server."""
         data: dict[str, Any] = {**(interaction.data or {})}
         values = data.get("values", [])
 
@@ -189,11 +194,10 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
                     return await _draft(desk, caller, admin_views.with_choice(chosen, action, values))
                 case AdminAction.APPLY | AdminAction.UNDO:
                     return await self._apply(desk, caller, chosen)
-                case AdminAction.PLEX_SERVER | AdminAction.EVERYBODY if text := await _above(desk, caller):
-                    return admin_views.refused(text, chosen)
+                case AdminAction.BACK:
+                    return await _draft(desk, caller, chosen)
                 case _:
-                    card = await access_desk.answer(desk.ownership, caller, action, chosen, values)
-                    return card or await _draft(desk, caller, chosen)
+                    return await _decide_for_whom(desk, caller, action, chosen, values[0] if values else handle)
 
         await self._admit(interaction, do, is_in_place=True)
 
@@ -402,6 +406,23 @@ async def _compare(servers: Servers, server: Server, guild: discord.Guild) -> No
         await servers.role_gone(server.id, role_id)
 
 
+async def _decide_for_whom(
+    desk: Desk, caller: discord.Member, action: AdminAction, chosen: Setup, handle: str
+) -> views.CardView:
+    """Ask for whom a server's role is to be, show what that means, or apply it, unless it is above the caller's."""
+    role_id = (await desk.servers.of(caller.guild.id)).setup.role_id
+    if action is not AdminAction.PLEX and is_above(role_id, caller):
+        return admin_views.refused(admin_messages.objection(Objection.ABOVE_CALLER, f"<@&{role_id}>"), chosen)
+    if action is not AdminAction.RULE:
+        return await access_desk.ask(desk.ownership, caller, action, chosen, handle, role_id=role_id)
+    outcome = await access_desk.apply(desk.ownership, caller, chosen, handle)
+    if not isinstance(outcome, Chosen):
+        return outcome
+    card = await _card(desk, caller, chosen, await desk.servers.of(caller.guild.id))
+    is_saved = outcome.is_new and chosen == card.before
+    return admin_views.setup(replace(card, is_saved=is_saved, former_rule=outcome.former))
+
+
 async def _draft(desk: Desk, caller: discord.Member, chosen: Setup) -> views.CardView:
     """Return the card with what is chosen, but not applied."""
     return admin_views.setup(await _card(desk, caller, chosen, await desk.servers.of(caller.guild.id)))
@@ -442,9 +463,3 @@ def _is_closed(guild: discord.Guild, chosen: Setup) -> bool:
         return False
     channel = guild.get_channel(chosen.audit_channel_id)
     return channel is None or not can_write_in(channel)
-
-
-async def _above(desk: Desk, caller: discord.Member) -> str | None:
-    """Return why an owner does not choose to whom the role goes, where it is none that they could choose."""
-    role_id = (await desk.servers.of(caller.guild.id)).setup.role_id
-    return admin_messages.objection(Objection.ABOVE_CALLER, f"<@&{role_id}>") if is_above(role_id, caller) else None

@@ -46,7 +46,11 @@ NONE_OWNED = (
     "Your Plex account owns none, as far as Plex tells. Only the owner of a Plex server can choose it: link the "
     "account that owns it, or let its owner do this, who needs Manage Server here."
 )
-NOT_THEIRS = "## That is no Plex server of yours\nNothing has changed. Choose again."
+NOT_THEIRS = (
+    "## That is no Plex server of yours\n"
+    "Nothing has changed. Only the owner of a Plex server can choose it, or bring it back: choose one of yours, or let "
+    "its owner do this, who needs Manage Server here."
+)
 UNREADABLE_PLEX_SERVER = (
     "**Who gets it**\n"
     "Members of a Plex server that I cannot read any more. Nobody gets or loses the role until you choose it again."
@@ -90,39 +94,70 @@ PANEL_UNSURE = "Discord did not take the panel for {channel}, or did not tell me
 NO_PANEL_HERE = "The panel needs a text channel. Name one: /plexadmin panel channel:…"
 
 
+_NO_ROLE_YET = "No role is applied yet: it is for the one that you choose and apply next."
+
+
 def setup(guild_name: str, *, is_saved: bool) -> str:
     """Return the headline of the card."""
     return f"## PlexLink in {guild_name}{' · saved ✓' if is_saved else ''}"
 
 
-def who_gets_it(plex_server: str | None) -> str:
+def who_gets_it(plex_server: str | None, *, is_saved: bool = False) -> str:
     """Return for whom the role is; a Plex server without a name cannot be read."""
+    headline = f"**Who gets it**{' · saved ✓' if is_saved else ''}\n"
     if plex_server is None:
-        return "**Who gets it**\nEverybody who has linked."
+        return headline + "Everybody who has linked."
     if not plex_server:
         return UNREADABLE_PLEX_SERVER
-    return f"**Who gets it**\nOnly members of the Plex server *{name(plex_server)}* who have linked."
+    return headline + f"Only members of the Plex server *{name(plex_server)}* who have linked."
 
 
 def preview(*, before: str | None, after: str | None, channel: str | None, plex_server: str | None = None) -> str:
     """Return what will happen when the choice is applied; roles and channels are mentions, which notify nobody."""
-    lines = []
-    if after is None:
-        lines.append("Nobody gets a role.")
-    elif plex_server is not None:
-        which = f"*{name(plex_server)}*" if plex_server else "that was chosen"
-        lines.append(f"Who has linked and is a member of the Plex server {which} gets {after}, now and later.")
-        lines.append(f"I ask Plex once a day. Who is not a member of it any more loses {after} an hour later.")
-        lines.append("Where that is so of many at once, they keep it until you press **Apply** here.")
-    else:
-        lines.append(f"Every member here who has linked a Plex account gets {after}, now and later.")
-    if after is not None:
-        lines.append(f"Who unlinks loses {after}; so does whoever's link has stopped working for long.")
+    lines = _rule(after, plex_server)
     if before not in {None, after}:
         lines.append(f"Linked members lose {before}.")
     lines.append(
         "Nothing is written into a channel." if channel is None else f"What happens is written into {channel}."
     )
+    return _means(lines)
+
+
+def rule_preview(*, role: str | None, plex_server: str | None) -> str:
+    """Return what will happen when a role is for other members than before: of a Plex server, or all who have linked.
+
+    The role is the one that is applied.
+    """
+    if plex_server is None:
+        headline = "## The role for everybody who has linked?"
+        more = ["Nobody loses it, and Plex is not asked any more who is a member of a Plex server."]
+    else:
+        headline = f"## The role for members of *{name(plex_server) or 'a Plex server'}* only?"
+        more = [
+            "So does who has it now and never was a member of that.",
+            "Nobody loses it before Plex was asked about them, which begins at once.",
+        ]
+    lines = [_NO_ROLE_YET] if role is None else _rule(role, plex_server) + more
+    return f"{headline}\n{_means(lines)}"
+
+
+def _rule(role: str | None, plex_server: str | None) -> list[str]:
+    """Return who gets a role, and who loses it and when."""
+    if role is None:
+        return ["Nobody gets a role."]
+    lines = []
+    if plex_server is None:
+        lines.append(f"Every member here who has linked a Plex account gets {role}, now and later.")
+    else:
+        which = f"*{name(plex_server)}*" if plex_server else "that was chosen"
+        lines.append(f"Who has linked and is a member of the Plex server {which} gets {role}, now and later.")
+        lines.append(f"I ask Plex once a day. Who is not a member of it any more loses {role} an hour later.")
+        lines.append("Where that is so of many at once, they keep it until you press **Apply** in /plexadmin setup.")
+    lines.append(f"Who unlinks loses {role}; so does whoever's link has stopped working for long.")
+    return lines
+
+
+def _means(lines: list[str]) -> str:
     return "**What this means**\n" + "\n".join(f"- {line}" for line in lines)
 
 

@@ -11,6 +11,7 @@ import discord
 from discord import ui
 
 from ..community import Objection, Setup
+from ..ownership import EVERYBODY
 from . import admin_messages, messages
 from .views import AMBER, GREEN, GREY, RED, Action, CardView
 
@@ -32,17 +33,24 @@ class AdminAction(StrEnum):
     PLEX = "plex"
     PLEX_SERVER = "plex-server"
     EVERYBODY = "everybody"
+    RULE = "rule"
+    """Apply what the two before have shown, or undo it; for whom the role is to be is in the custom id."""
     BACK = "back"
 
 
 CUSTOM_ID = re.compile(
     rf"plexadmin:(?P<action>{'|'.join(AdminAction)}):(?P<role>[0-9]{{1,20}}):(?P<channel>[0-9]{{1,20}})"
+    r"(?::(?P<handle>[0-9a-f]{16}))?"
 )
+"""The handle is that of a Plex server; without one, `RULE` is for everybody who has linked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupCard:
-    """What stands on the card: what is chosen on it, what was before, and what speaks against it."""
+    """What stands on the card: what is chosen on it, what was before, and what speaks against it.
+
+    `former_rule` is for whom the role was until it was saved just now that it is for others; see `ownership.Chosen`.
+    """
 
     guild_name: str
     chosen: Setup
@@ -53,6 +61,7 @@ class SetupCard:
     is_channel_closed: bool = False
     was_channel_closed: bool = False
     is_saved: bool = False
+    former_rule: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -82,7 +91,7 @@ def setup(card: SetupCard) -> CardView:
         ui.TextDisplay(admin_messages.setup(messages.name(card.guild_name), is_saved=card.is_saved)),
         ui.TextDisplay(admin_messages.ROLE_HEADLINE),
         ui.ActionRow(_role_select(card.chosen)),
-        ui.TextDisplay(admin_messages.who_gets_it(plex_server)),
+        ui.TextDisplay(admin_messages.who_gets_it(plex_server, is_saved=card.former_rule is not None)),
         ui.ActionRow(*_for_whom(card.chosen, is_for_plex_members=plex_server is not None)),
         ui.TextDisplay(admin_messages.CHANNEL_HEADLINE),
         ui.ActionRow(_channel_select(card.chosen)),
@@ -119,6 +128,20 @@ def plex_choices(choices: Sequence[Choice], chosen: Setup) -> CardView:
     )
     back = _button(admin_messages.BACK, AdminAction.BACK, chosen)
     return CardView(AMBER, ui.TextDisplay(admin_messages.PLEX_CHOICES), ui.ActionRow(select), ui.ActionRow(back))
+
+
+def rule_preview(role_id: int | None, choice: Choice | None, chosen: Setup) -> CardView:
+    """Return what it means that a role is for members of a Plex server only, or without one for everybody."""
+    apply: ui.Button[CardView] = ui.Button(
+        label=admin_messages.APPLY,
+        style=discord.ButtonStyle.primary,
+        custom_id=_custom_id(AdminAction.RULE, chosen, EVERYBODY if choice is None else choice.handle),
+    )
+    back = _button(admin_messages.BACK, AdminAction.BACK, chosen)
+    text = admin_messages.rule_preview(
+        role=_role(Setup(role_id=role_id)), plex_server=None if choice is None else choice.name.reveal()
+    )
+    return CardView(AMBER, ui.TextDisplay(text), ui.ActionRow(apply, back))
 
 
 def no_plex_server(text: str, chosen: Setup) -> CardView:
@@ -162,8 +185,8 @@ def _for_whom(chosen: Setup, *, is_for_plex_members: bool) -> list[ui.Button[Car
     ]
 
 
-def _button(label: str, action: AdminAction, chosen: Setup) -> ui.Button[CardView]:
-    return ui.Button(label=label, custom_id=_custom_id(action, chosen))
+def _button(label: str, action: AdminAction, chosen: Setup, handle: str = EVERYBODY) -> ui.Button[CardView]:
+    return ui.Button(label=label, custom_id=_custom_id(action, chosen, handle))
 
 
 def _buttons(card: SetupCard) -> list[ui.Button[CardView]]:
@@ -173,6 +196,8 @@ def _buttons(card: SetupCard) -> list[ui.Button[CardView]]:
         custom_id=_custom_id(AdminAction.APPLY, card.chosen),
         disabled=card.is_saved or not card.is_open,
     )
+    if card.former_rule is not None:
+        return [apply, _button(admin_messages.UNDO, AdminAction.RULE, card.chosen, card.former_rule)]
     if not card.is_saved or card.before == card.chosen:
         return [apply]
     return [apply, _button(admin_messages.UNDO, AdminAction.UNDO, card.before)]
@@ -199,8 +224,9 @@ def _channel_select(chosen: Setup) -> ui.ChannelSelect[CardView]:
     )
 
 
-def _custom_id(action: AdminAction, chosen: Setup) -> str:
-    return f"plexadmin:{action}:{chosen.role_id or _NOTHING}:{chosen.audit_channel_id or _NOTHING}"
+def _custom_id(action: AdminAction, chosen: Setup, handle: str = EVERYBODY) -> str:
+    custom_id = f"plexadmin:{action}:{chosen.role_id or _NOTHING}:{chosen.audit_channel_id or _NOTHING}"
+    return f"{custom_id}:{handle}" if handle else custom_id
 
 
 def _role(chosen: Setup) -> str | None:
