@@ -530,7 +530,10 @@ async def test_many_who_link_at_once_are_served_in_their_order_and_nobody_twice(
             *(world.guild.id, member.id, role.id, at),
         )
     world.env.inject_error("PUT", "/guilds/*/members/*/roles/*", status=502, code=0, times=4)
+    for member in members[10::30]:
+        world.env.inject_error("PUT", f"/guilds/*/members/{member.id}/roles/*", status=429, code=0, times=1)
     await world.advance(400)
+    assert not world.env.backend.faults, "Discord has failed, and asked for patience, as often as it was to"
     given = sorted((entry.id, entry.target_id) for entry in world.guild.audit_log())
     assert [target for _, target in given] == [member.id for member in members]
     assert all(roles_of(world, member) == [role.id] for member in members)
