@@ -9,7 +9,17 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from .community import ServerTouched
-from .events import AccessWanted, Checked, CheckWanted, LinkEvent, PlexServersTold, PlexServersWanted, Pressed, Unsure
+from .events import (
+    AccessWanted,
+    CardPressed,
+    Checked,
+    CheckWanted,
+    LinkEvent,
+    PlexServersTold,
+    PlexServersWanted,
+    Pressed,
+    Unsure,
+)
 from .models import Attempt, GivenUp, Notice, SignOut
 
 if TYPE_CHECKING:
@@ -23,6 +33,7 @@ Happened = (
     | GivenUp
     | Notice
     | Pressed
+    | CardPressed
     | Unsure
     | CheckWanted
     | Checked

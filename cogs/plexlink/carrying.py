@@ -1,6 +1,7 @@
 """What the bell tells between processes, as words: ids only, for whoever listens at the database reads along.
 
-A row is named and looked up where it is heard. The one thing that is in no row, what an owner waits for, is sealed.
+A row is named and looked up where it is heard. What is in no row, and somebody waits for, is sealed: whose Plex servers
+are whose, and through which press a message can be drawn.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from .community import ServerTouched
 from .errors import VaultError
 from .events import (
     AccessWanted,
+    CardPressed,
     Checked,
     CheckWanted,
     Linked,
@@ -24,7 +26,7 @@ from .events import (
     Unlinked,
     Unsure,
 )
-from .models import Attempt, Finding, GivenUp, Notice, PlexServer, SignOut
+from .models import Answer, Attempt, Finding, GivenUp, Notice, PlexServer, SignOut
 from .secret import Cell, Secret
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ def written(happened: Happened, vault: Sealer) -> str:  # noqa: C901, PLR0911, P
             return f"attempt {happened.id}"
         case Pressed(attempt):
             return f"pressed {attempt.id}"
+        case CardPressed(answer):
+            return f"card_pressed {answer.message_id} {answer.at.isoformat()} {_sealed_token(answer, vault)}"
         case Notice():
             return f"notice {happened.id}"
         case GivenUp():
@@ -104,6 +108,8 @@ async def read(words: str, tx: Transaction, vault: Sealer) -> Happened | None:  
         case ["pressed", attempt_id]:
             attempt = await tx.attempts.get(attempt_id)
             return None if attempt is None else Pressed(attempt)
+        case ["card_pressed", message_id, at, sealed]:
+            return _card_pressed(int(message_id), datetime.fromisoformat(at), sealed, vault)
         case ["notice", notice_id]:
             return await tx.notices.get(notice_id)
         case ["given_up", row_id]:
@@ -143,6 +149,22 @@ async def _of_link(
     if what == "linked":
         return Linked(user_id=user_id, link_id=link_id, at=at)
     return TokenDead(user_id=user_id, link_id=link_id, at=at) if link.is_dead else None
+
+
+def _cell_of_press(message_id: int) -> Cell:
+    return Cell("bell", "press", str(message_id), SOMEBODY)
+
+
+def _sealed_token(answer: Answer, vault: Sealer) -> str:
+    return vault.encrypt(answer.token, _cell_of_press(answer.message_id))
+
+
+def _card_pressed(message_id: int, at: datetime, sealed: str, vault: Sealer) -> CardPressed | None:
+    try:
+        token = vault.decrypt(sealed, _cell_of_press(message_id))
+    except VaultError:
+        return None
+    return CardPressed(Answer(message_id=message_id, token=token, at=at))
 
 
 def _cell(link_id: str) -> Cell:

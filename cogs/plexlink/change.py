@@ -179,6 +179,8 @@ class Change:
             linked_at=self.clock.now(),
         )
         await self.tx.links.add(link)
+        if old is not None and old.account_id == account.id:
+            await self.tx.links.show_name(link.user_id, is_shown=old.is_name_shown)  # the setting is for the account
         await self.tx.notices.remove_about(link.user_id, Topic.LINK_MOVED)
         await self.note(Deed.LINKED, link.user_id, actor_id=link.user_id)
         await self.entitle(link.user_id, seen_in=attempt.guild_id)

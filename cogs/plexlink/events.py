@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .models import Attempt, Finding, PlexServer
+    from .models import Answer, Attempt, Finding, PlexServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,13 @@ class Pressed:
     """A member says that a code is approved."""
 
     attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class CardPressed:
+    """A button of a direct message was pressed, through which that message can be drawn for a while."""
+
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -371,6 +371,7 @@ class Keeper:
         """Let another process try what this one does not get through to; after a minute it tries again itself."""
         _log.warning("tenure.given_back epoch=%d: it does not get through to plex.tv or Discord, or is stuck", epoch)
         self._leaves_it_until = now + _LEAVES_IT_SECONDS
+        self._reach.give_way()
         await self._end_work()
         await self._line.release(epoch)
         await self._line.ring(f"{self._line.id} {_VACANT}")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from . import cards, flow, whereabouts
 from .errors import ConflictError, IllegalTransitionError, StaleAttemptError, UnknownKeyError
-from .events import Pressed
+from .events import CardPressed, Pressed
 from .links import Done, Status
-from .models import Lane, Place, Reason, State, Trouble
+from .models import Lane, Origin, Place, Reason, State, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -160,6 +160,7 @@ class Linking:
             return await self._start(change, wish)
         if attempt.user_id != wish.user_id:
             return NotYours()
+        _tell_of_press(change, wish)
         if flow.is_over(attempt):
             return await self._start(change, wish, card_of=attempt)
         return await self._replace(change, attempt, wish)
@@ -187,6 +188,7 @@ class Linking:
                 return Gone()
             if attempt.user_id != wish.user_id:
                 return NotYours()
+            _tell_of_press(change, wish)
             if cards.has_left(attempt):
                 # Pressed before what has taken the card over was drawn: if that is an attempt, it was the one meant.
                 successor = await change.tx.attempts.open_of(wish.user_id)
@@ -276,3 +278,9 @@ class Linking:
             answer=wish.owed,
             now=self._clock.now(),
         )
+
+
+def _tell_of_press(change: Change, wish: Wish) -> None:
+    """Let whoever draws cards know of a press on a direct message: through it they can where Discord refuses edits."""
+    if wish.origin is Origin.CARD:
+        change.tell(CardPressed(wish.answer))

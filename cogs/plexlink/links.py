@@ -114,7 +114,7 @@ class Links:
         return checked.result() if checked.done() else None
 
     async def show_name(self, user_id: int, *, is_shown: bool) -> None:
-        """Let owners of servers read the name of the member's Plex account, or not any more; a new link starts off."""
+        """Let owners of servers read the name of the member's Plex account, or not any more; another one starts off."""
         async with self._ledger.change() as change:
             await change.tx.links.show_name(user_id, is_shown=is_shown)
 
@@ -147,7 +147,7 @@ class Links:
             chosen = await tx.servers.chosen_by(user_id)
             withdrawals = await tx.withdrawals.of(user_id)
             access = await tx.access.of(user_id)
-            entries = await tx.audit.about(user_id)
+            entries = [entry async for entry in tx.audit.about(user_id)]
             known = (link, attempts, waiting, given_up, notices, memberships, chosen, withdrawals, access, entries)
             if any(known):
                 await tx.audit.add(AuditEntry(at=now, actor_id=user_id, deed=Deed.EXPORTED, user_id=user_id))
@@ -165,7 +165,7 @@ class Links:
                 {"discord_server_id": _id(guild_id), "at": _text(at)} for guild_id, at in withdrawals.items()
             ],
             "plex_server_members": [_exported_access(each) for each in access.values()],
-            "audit": [_exported_entry(entry, user_id) for entry in entries],
+            "audit": await asyncio.to_thread(_exported_entries, entries, user_id),
         }
 
     async def forget(self, wish: Wish) -> Done | Forgotten:
@@ -280,6 +280,11 @@ def _exported_place(drawn: Attempt | Notice) -> dict[str, Any]:
         "answer_id": None if answer is None else _id(answer.message_id),
         "answered_at": None if answer is None else _text(answer.at),
     }
+
+
+def _exported_entries(entries: Sequence[AuditEntry], user_id: int) -> list[dict[str, Any]]:
+    """Return entries as their member may see them; a feature that asks every few minutes makes very many in a year."""
+    return [_exported_entry(entry, user_id) for entry in entries]
 
 
 def _exported_entry(entry: AuditEntry, user_id: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _PURPOSE = re.compile(r"[a-z0-9_-]{1,32}")
+_LARGEST_ID = 2**63 - 1
 _MOST_AT_ONCE = 500
 
 
@@ -68,9 +69,11 @@ class Tokens:
         """Return the member's token, once its use is in the audit, or why there is none.
 
         Raises:
-            ValueError: the purpose does not fit `[a-z0-9_-]{1,32}`.
+            ValueError: the purpose does not fit `[a-z0-9_-]{1,32}`, or the id is none of Discord's.
 
         """
+        if type(user_id) is not int or not 0 < user_id <= _LARGEST_ID:  # others are served together with this one
+            raise ValueError("a user's id is a whole number, as in member.id")
         if not _PURPOSE.fullmatch(purpose):
             raise ValueError("a purpose has 1 to 32 of the characters a-z, 0-9, _ and -")
         loop = asyncio.get_running_loop()

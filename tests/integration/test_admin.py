@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness import World
+    from plexlink_bot.sandbox.plex_tv import Account
 
 THREE_DAYS = 72
 NOT_ALLOWED = "This is for members who may manage this server."
@@ -270,16 +271,19 @@ async def test_an_owner_reads_the_plex_name_only_while_its_member_shows_it(world
     assert "at Plex" not in await listed(world) + (await find(world)).text
 
 
-async def test_a_new_link_does_not_show_its_name(world: World) -> None:
+@pytest.mark.parametrize(("account", "is_shown"), [(ALICE, True), (account_of("other"), False)])
+async def test_a_new_link_shows_its_name_where_it_is_of_the_same_account(
+    world: World, account: Account, *, is_shown: bool
+) -> None:
     await set_up(world, make_role(world))
     assert list(Card(await privacy(world)).buttons) == ["Export", "Delete everything"]
     await world.link()
     await press(world, await privacy(world), messages.SHOW_NAME, world.alice)
     response = (await world.alice.slash(world.channel, "plexstatus")).response
     await world.alice.click(response, label="Link another account")
-    world.approve(account_of("other"))
+    world.approve(account)
     await world.advance(6)
-    assert "at Plex" not in await listed(world)
+    assert ("at Plex" in await listed(world)) is is_shown
 
 
 # --- what owners decide ---

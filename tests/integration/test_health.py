@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -242,6 +243,27 @@ async def test_a_hold_up_at_discord_does_not_let_them_all_go_at_once(world: Worl
     await world.advance(40)
     world.open_dms()
     await world.advance(120)
+    assert min(gaps(world, members)) >= 0.9
+
+
+async def test_a_hold_up_of_the_database_does_not_let_them_all_go_at_once(world: World) -> None:
+    members = [world.join(f"member{number}") for number in range(12)]
+    desk: Any = world.env.bot.get_cog("PlexLink")._desk
+    is_full = False
+
+    def look() -> None:
+        if is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with world.env._bot_scope():
+        desk.links._ledger._store._database.watch(look)
+        async with desk.links._ledger.change() as change:
+            for member in members:
+                await change.notify(member.id, Topic.LINK_DEAD)
+    is_full = True
+    await world.advance(40)
+    is_full = False
+    await world.advance(60)
     assert min(gaps(world, members)) >= 0.9
 
 

@@ -20,6 +20,7 @@ from plexlink.community import Cause, Kept, ServerTouched, Standing
 from plexlink.errors import DatabaseInUseError, FencedError, StoreError, StoreUnavailableError, UnknownKeyError
 from plexlink.events import (
     AccessWanted,
+    CardPressed,
     Checked,
     CheckWanted,
     Linked,
@@ -321,6 +322,28 @@ def test_reach_is_lost_by_a_minute_in_vain_and_won_by_one_answer() -> None:
     assert seen == [silent, silent, refused, silent, silent], "who measures hears of all"
 
 
+def test_who_has_given_way_in_vain_waits_twice_as_long_each_time_until_something_comes_through() -> None:
+    time = [0.0]
+    reach = Reach(observe=lambda _: None, monotonic=lambda: time[0])
+
+    def seconds_until_cut_off() -> float:
+        began = time[0]
+        while not reach.is_cut_off():
+            reach.observe(Asked(Call.ASK, Outcome.SILENT, 5.0))
+            time[0] += 30.0
+        return time[0] - began
+
+    waited = []
+    for _ in range(6):
+        waited.append(seconds_until_cut_off())
+        reach.give_way()
+        reach.forget()
+        time[0] += 600.0
+    assert waited == [60.0, 120.0, 240.0, 480.0, 960.0, 960.0]
+    reach.observe(Asked(Call.ASK, Outcome.ANSWERED, 0.1))
+    assert seconds_until_cut_off() == 60.0
+
+
 async def test_who_cannot_reach_discord_yet_leaves_the_work_to_who_can(url: str) -> None:
     async with Database.open(url) as database:
         early = Process("early", database)
@@ -530,6 +553,7 @@ async def test_who_works_hears_what_the_others_have_committed_and_they_what_is_f
         AccessWanted("link", is_waited_for=True),
         PlexServersWanted("link"),
         ServerTouched(7),
+        CardPressed(Answer(message_id=7, token=Secret("interaction"), at=at)),
         Unsure(),
     ]
     link = a_link()
@@ -581,14 +605,16 @@ async def test_who_works_tells_the_others_no_more_than_what_is_for_all(url: str)
 
 async def test_what_is_told_names_no_secret(url: str) -> None:
     servers = (PlexServer(id=Secret("planted-machine"), name=Secret("planted-name")),)
+    pressed = Answer(message_id=7, token=Secret("planted-interaction"), at=NOW)
     async with process(url, "worker") as worker, process(url, "front") as front:
         said: list[str] = []
-        front.keeper._line.listen(said.append, lambda: None)
-        worker.bell.ring(PlexServersTold("link", servers))
-        while not said:  # noqa: ASYNC110 - a callback of the driver's
+        worker.keeper._line.listen(said.append, lambda: None)
+        front.bell.ring(PlexServersTold("link", servers), CardPressed(pressed))
+        while len(said) < 2:  # noqa: ASYNC110 - a callback of the driver's
             await asyncio.sleep(0.01)
         assert said[0].startswith("plex_servers_told link plk1:a:")
-        assert "planted" not in said[0]
+        assert said[1].startswith(f"card_pressed 7 {NOW.isoformat()} plk1:a:")
+        assert "planted" not in "".join(said)
 
 
 async def test_words_that_a_newer_release_tells_are_passed_over(url: str) -> None:

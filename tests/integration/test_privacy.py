@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 from contextlib import closing
@@ -189,6 +190,22 @@ async def test_the_export_comes_by_direct_message_and_holds_everything_but_crede
     for secret in (token, world.pin().client_identifier, str(world.pin().id), world.pin().code):
         assert secret not in json.dumps(export)
     assert [row["deed"] for row in world.rows("audit")] == ["linked", "used", "exported"]
+
+
+async def test_a_very_large_export_comes_packed(world: World) -> None:
+    await world.link()
+    many = 60_000
+    world.write(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO plexlink_audit "
+        "(at, deed, user_id, detail) SELECT '2026-01-01T00:00:00.000000+00:00', 'used', ?, 'watchlist' FROM n",
+        *(many, world.alice.id),
+    )
+    await world.alice.click(await privacy(world), label="Export")
+    (attachment,) = world.messages()[-1].attachments
+    assert attachment["filename"] == "plexlink-export.json.gz"
+    packed = world.env.backend.cdn.get(attachment["url"])
+    assert len(packed) < 2**20
+    assert len(json.loads(gzip.decompress(packed))["audit"]) == many + 1
 
 
 async def test_the_export_is_an_answer_of_its_own_where_messages_are_closed(world: World) -> None:

@@ -48,6 +48,16 @@ async def test_a_purpose_that_does_not_fit_is_refused(world: World, purpose: str
     assert [row["deed"] for row in world.rows("audit")] == ["linked"]
 
 
+@pytest.mark.parametrize("user_id", ["123", 1.5, 0, -1, 2**63, True, None])
+async def test_an_id_that_is_none_is_refused_and_spoils_nothing_for_others(world: World, user_id: Any) -> None:
+    await world.link()
+    cog: Any = world.env.bot.get_cog("PlexLink")
+    asked = [cog.token_for(each, purpose="watchlist") for each in (world.alice.id, user_id, world.alice.id)]
+    first, refused, last = await asyncio.gather(*asked, return_exceptions=True)
+    assert (first.outcome, last.outcome) == ("granted", "granted")
+    assert isinstance(refused, ValueError)
+
+
 async def test_the_outcomes_can_be_told_apart_and_cost_no_line_in_the_audit(world: World) -> None:
     token = await world.link()
     assert (await token_for(world, world.join("bob"))).outcome == "not_linked"

@@ -11,7 +11,7 @@ import pytest
 from plexlink import flow
 from plexlink.bell import Bell
 from plexlink.clock import Clock
-from plexlink.events import Checked, CheckWanted, Linked, Pressed, Unlinked
+from plexlink.events import CardPressed, Checked, CheckWanted, Linked, Pressed, Unlinked
 from plexlink.ledger import Ledger
 from plexlink.linking import AlreadyOpen, Begun, Linking, TooBusy
 from plexlink.links import Done, Links, NotLinked, Status
@@ -142,13 +142,14 @@ async def test_who_presses_a_message_has_the_card_already(desk: Desk) -> None:
 async def test_a_press_that_asks_plex_changes_nothing(desk: Desk) -> None:
     attempt = await desk.waiting()
     assert await desk.linking.check_now(attempt.id, a_wish(2, Origin.CARD)) == Done()
-    assert desk.told() == [Pressed(attempt)]
+    assert desk.told() == [CardPressed(a_wish(2).answer), Pressed(attempt)]
 
 
 async def test_a_cancelled_code_is_told_with_what_is_left_to_be_done(desk: Desk) -> None:
     attempt = await desk.waiting()
     assert await desk.linking.cancel(attempt.id, a_wish(2, Origin.CARD)) == Done()
-    cancelled, given_up = desk.told()
+    cancelled, pressed, given_up = desk.told()
+    assert pressed == CardPressed(a_wish(2).answer)
     assert isinstance(cancelled, Attempt)
     assert cancelled.state is State.CANCELLED
     assert isinstance(given_up, GivenUp)
@@ -158,7 +159,7 @@ async def test_a_cancelled_code_is_told_with_what_is_left_to_be_done(desk: Desk)
 async def test_what_comes_too_late_is_answered_by_the_card_as_it_is(desk: Desk) -> None:
     attempt = await desk.linked()
     assert await desk.linking.cancel(attempt.id, a_wish(2, Origin.CARD)) == Done()
-    (told,) = desk.told()
+    told, _ = desk.told()
     assert isinstance(told, Attempt)
     assert (told.state, told.shown_state) == (State.LINKED, None)
 

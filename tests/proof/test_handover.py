@@ -211,6 +211,21 @@ async def test_older_processes_go_on_while_a_newer_release_adds_to_the_tables(tm
             assert older.is_running
 
 
+async def test_who_works_draws_through_a_press_that_another_process_took(tmp_path: Path) -> None:
+    with a_server() as server:
+        async with deployment(tmp_path, server.database()) as place:
+            worker = await place.spawn(PLEXLINK_SHARDS="none")
+            await worker.logged("tenure.begun")
+            await place.start(PLEXLINK_SHARDS="0/1")
+            card = await place.waiting_card()
+            former = code_of(card)
+            place.discord.fail("PATCH", "/channels/*/messages/*", status=403, code=20026, times=10**6)
+            await place.press(card, "New code")
+            place.plex.approve(code_of(await place.card_saying("Your code", but_not=former)))
+            await place.press(card, "I've approved it")
+            await place.card_saying("Linked as alice")
+
+
 async def test_the_command_shows_who_is_there_and_who_works(tmp_path: Path) -> None:
     with a_server() as server:
         async with deployment(tmp_path, server.database()) as place:

@@ -601,6 +601,19 @@ async def test_no_pause_is_so_long_that_a_last_chance_is_missed(bench: Bench) ->
 
 
 @at_a_bench
+async def test_who_asks_for_the_same_again_keeps_the_place_in_line(bench: Bench) -> None:
+    bench.slow_down(60)
+    for name in ("first", "second", "third"):
+        bench.agenda.put_in_line(key(name), Purpose.PRESSED)
+    for _ in range(10):
+        bench.agenda.put_in_line(key("first"), Purpose.PRESSED)
+    bench.agenda.put(key("question"), Purpose.POLL)
+    bench.agenda.put_in_line(key("question"), Purpose.PRESSED)
+    await bench.until(200)
+    assert bench.names == ["first", "second", "third", "question"]
+
+
+@at_a_bench
 async def test_last_chances_in_a_pause_come_as_late_as_the_pace_lets_them(bench: Bench) -> None:
     bench.slow_down(3600)
     for number in range(20):

@@ -11,10 +11,14 @@ from .tables import audit
 from .words import read_word, readable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from datetime import datetime
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+_AT_ONCE = 500
 
 
 class AuditRows:
@@ -27,12 +31,14 @@ class AuditRows:
         """Append entries."""
         await self._connection.execute(insert(audit), [_columns(entry) for entry in entries])
 
-    async def about(self, user_id: int) -> list[AuditEntry]:
-        """Return all entries about a member or by them, oldest first."""
-        rows = await self._connection.execute(
-            select(audit).where(or_(audit.c.user_id == user_id, audit.c.actor_id == user_id)).order_by(audit.c.id)
-        )
-        return readable(rows, _load)
+    async def about(self, user_id: int) -> AsyncIterator[AuditEntry]:
+        """Give all entries about a member or by them, oldest first, and let others go on between some and more."""
+        is_theirs, read_to = or_(audit.c.user_id == user_id, audit.c.actor_id == user_id), 0
+        page = select(audit).where(is_theirs).order_by(audit.c.id).limit(_AT_ONCE)
+        while rows := (await self._connection.execute(page.where(audit.c.id > read_to))).all():
+            for entry in readable(rows, _load):
+                yield entry
+            read_to = rows[-1].id
 
     async def newest(self) -> int:
         """Return the id of the last entry; each one that is added later has a greater one.

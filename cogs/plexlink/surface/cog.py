@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import secrets
@@ -24,7 +25,7 @@ from ..secret import Secret
 from ..tokens import Grant, GrantOutcome
 from . import messages, views
 from .interactions import acknowledge, deliver, origin_of, place_of
-from .notifier import export_file, persist
+from .notifier import export_file, export_name, persist
 from .views import Action
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ _log = logging.getLogger(__name__)
 
 _MOST_REMEMBERED = 1000
 _UNLOAD_SECONDS = 2.0
+_LARGEST_EXPORT = 8 * 2**20
+"""Bytes; Discord takes 10 MiB, https://discord.com/developers/docs/reference#uploading-files."""
 
 
 _IN_PLACE = {
@@ -167,7 +170,7 @@ class PlexLink(commands.Cog):
         account: send `client_identifier` with every call, and keep neither.
 
         Raises:
-            ValueError: the purpose does not fit.
+            ValueError: the purpose does not fit, or the id is none of Discord's.
 
         """
         if self._desk is None:
@@ -298,7 +301,7 @@ class PlexLink(commands.Cog):
     async def _export(self, desk: Desk, interaction: discord.Interaction[Any]) -> views.CardView | None:
         """Send the member's data by direct message, or with an answer of its own where those are closed."""
         user_id = interaction.user.id
-        content = json.dumps(await desk.links.export(user_id), indent=2).encode()
+        content = await asyncio.to_thread(_written, await desk.links.export(user_id))
         try:
             has_arrived = await desk.notifier.hand_over(user_id, content)
         except NotifyError:
@@ -307,7 +310,7 @@ class PlexLink(commands.Cog):
             return views.saying(messages.EXPORTED, views.GREEN)
         await persist(
             lambda: interaction.followup.send(
-                view=views.export(messages.EXPORT_HERE), file=export_file(content), ephemeral=True
+                view=views.export(messages.EXPORT_HERE, export_name(content)), file=export_file(content), ephemeral=True
             )
         )
         return None
@@ -326,15 +329,12 @@ class PlexLink(commands.Cog):
         except Exception as error:  # noqa: BLE001 - whatever it was, there is nobody left to answer
             _log.warning("interaction.not_deferred id=%s: %s", interaction.id, type(error).__name__)
             return None
-        answer = Answer(message_id=message_id, token=token, at=interaction.created_at)
-        if self._desk is not None and origin is Origin.CARD:
-            self._desk.notifier.hear(answer)
         return Wish(
             user_id=interaction.user.id,
             guild_id=interaction.guild_id,
             device_name=device_name(interaction.user.name, self._bot.user.name if self._bot.user else ""),
             origin=origin,
-            answer=answer,
+            answer=Answer(message_id=message_id, token=token, at=interaction.created_at),
             place=place_of(interaction, origin),
         )
 
@@ -409,6 +409,12 @@ class PlexLink(commands.Cog):
             return await self._desk.links.held_for(user_id)
         except StoreError:
             return []
+
+
+def _written(export: dict[str, Any]) -> bytes:
+    """Return an export as a file; a very large one, which Discord would not take, is packed."""
+    content = json.dumps(export, indent=2).encode()
+    return gzip.compress(content) if len(content) > _LARGEST_EXPORT else content
 
 
 def _apology(error: Exception) -> views.CardView:

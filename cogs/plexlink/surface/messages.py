@@ -66,7 +66,11 @@ UNDONE = "## Undone\nThis link is erased."
 UNLINKED = "## Unlinked\nYou ended this link."
 REPLACED = "## Replaced\nYou have linked a Plex account anew since. I sign out the sign-in that came from this card."
 MOVED = "## Moved\nAnother member here has shown that this Plex account is theirs, and linked it."
-FORGOTTEN = "## Deleted\nNothing is stored here any more."
+FORGOTTEN = (
+    "## Deleted\n"
+    "Nothing is stored here any more but the line that says so. A code that is still out, and a sign-out at Plex under "
+    "way, go when they are over."
+)
 PANEL = "## Link your Plex account\nPress the button: you get a private message with a code. Nothing is posted here."
 PANEL_SMALL_PRINT = "-# You only ever approve on plex.tv; nobody here asks for your password."
 NOT_LINKED = "## Not linked\nYou have no Plex account linked here."

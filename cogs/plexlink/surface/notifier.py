@@ -59,6 +59,7 @@ _MESSAGE_GONE = {
     10008,  # unknown message
     50001,  # no access
 }
+_GZIP = b"\x1f\x8b"
 _MISTAKES = (AssertionError, AttributeError, LookupError, TypeError)
 """They are ours, not Discord's, and their traceback is wanted."""
 
@@ -165,7 +166,7 @@ class DiscordNotifier:
     async def hand_over(self, user_id: int, file: bytes) -> bool:
         """Send an export by direct message; tell whether the member takes any. Raise as `show` does."""
         async with in_time():
-            view = views.export(messages.EXPORT_HERE)
+            view = views.export(messages.EXPORT_HERE, export_name(file))
             nonce = secrets.token_urlsafe(16)
             return await self._message(user_id, view, nonce=nonce, files=[export_file(file)]) is not None
 
@@ -406,9 +407,14 @@ def _picture(url: Secret | None) -> list[discord.File]:
     return [discord.File(io.BytesIO(qr.draw(url.reveal())), filename=views.PICTURE_FILE)]
 
 
+def export_name(content: bytes) -> str:
+    """Return the name of an export's file, which may be packed."""
+    return f"{views.EXPORT_FILE}.gz" if content.startswith(_GZIP) else views.EXPORT_FILE
+
+
 def export_file(content: bytes) -> discord.File:
     """Return an export as an attachment."""
-    return discord.File(io.BytesIO(content), filename=views.EXPORT_FILE)
+    return discord.File(io.BytesIO(content), filename=export_name(content))
 
 
 def _stands_below(place: Place, message: discord.WebhookMessage) -> bool:

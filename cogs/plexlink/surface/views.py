@@ -284,9 +284,9 @@ def privacy(user_id: int, audit_days: int, *, is_name_shown: bool | None = None)
     return CardView(GREY, *items)
 
 
-def export(text: str) -> CardView:
+def export(text: str, file: str) -> CardView:
     """Return the message that carries the file of an export."""
-    return CardView(GREY, ui.TextDisplay(text), ui.File(f"attachment://{EXPORT_FILE}"))
+    return CardView(GREY, ui.TextDisplay(text), ui.File(f"attachment://{file}"))
 
 
 def _waiting(showing: AttemptCard, surroundings: Surroundings) -> CardView:

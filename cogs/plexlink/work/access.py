@@ -89,7 +89,7 @@ class AccessCheck:
             self._bell.ring(PlexServersTold(link_id, None))
             return
         self._owners.add(link_id)
-        self._agenda.put(Key(Kind.ACCESS, link_id), Purpose.ACCOUNT)
+        self._agenda.put_in_line(Key(Kind.ACCESS, link_id), Purpose.PRESSED)
 
     async def ask(self, link_id: str) -> None:
         """Ask which Plex servers a link reaches, and let its member have, or lose, the roles that are for theirs."""

@@ -125,6 +125,14 @@ class Agenda:
         last_at = now + last_chance_seconds if last_chance_seconds > 0 else inf
         self._plan(key, purpose, now + max(0.0, delay_seconds), last_at)
 
+    def put_in_line(
+        self, key: Key, purpose: Purpose, delay_seconds: float = 0.0, *, last_chance_seconds: float = inf
+    ) -> None:
+        """Plan a job as `put` does, unless it waits for the same purpose already, and keeps its place in that line."""
+        planned = self._planned.get(key)
+        if planned is None or planned.purpose is not purpose or self._is_sooner(key, delay_seconds):
+            self.put(key, purpose, delay_seconds, last_chance_seconds=last_chance_seconds)
+
     def put_sooner(self, key: Key, purpose: Purpose, delay_seconds: float = 0.0) -> None:
         """Plan a job unless the same key is planned for an earlier time."""
         if self._is_sooner(key, delay_seconds):

@@ -152,7 +152,7 @@ class Asker:
         if self._agenda.pace.paused_until() > now:
             self._presenter.note(attempt, Note.SLOWED)
         key, last_chance = Key(Kind.ATTEMPT, attempt.id), self._last_chance_seconds(attempt)
-        self._agenda.put(key, Purpose.PRESSED, memory.presses.next_at - now, last_chance_seconds=last_chance)
+        self._agenda.put_in_line(key, Purpose.PRESSED, memory.presses.next_at - now, last_chance_seconds=last_chance)
         self._inquiries.hurry(attempt.id)
 
     def _last_chance_seconds(self, attempt: Attempt) -> float:

@@ -106,7 +106,7 @@ class HealthCheck:
             return
         self._waited_for.add(link_id)
         self._pinged.add(link_id)  # the ping keeps a token alive, and nobody waits for that
-        self._agenda.put(Key(Kind.HEALTH, link_id), Purpose.ACCOUNT)
+        self._agenda.put_in_line(Key(Kind.HEALTH, link_id), Purpose.PRESSED)
 
     async def check(self, link_id: str) -> None:
         """Make one request about a link; the second one tells how it is."""
@@ -137,7 +137,7 @@ class HealthCheck:
             return Finding.ALIVE
         self._pinged.add(link.id)
         self._agenda.put(
-            Key(Kind.HEALTH, link.id), Purpose.ACCOUNT if link.id in self._waited_for else Purpose.BACKGROUND
+            Key(Kind.HEALTH, link.id), Purpose.PRESSED if link.id in self._waited_for else Purpose.BACKGROUND
         )
         return None
 

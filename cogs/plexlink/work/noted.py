@@ -16,7 +16,7 @@ from .hand import note
 if TYPE_CHECKING:
     from ..change import Change
     from ..community import Kept, Objection
-    from ..models import Place, Showing
+    from ..models import Answer, Place, Showing
     from .roles import RoleKeeper
     from .showing import Notifier
 
@@ -39,6 +39,10 @@ class NotedNotifier:
     async def take_away(self, user_id: int, attempt_id: str) -> None:
         """Delete a direct message; that is one too many, whoever works."""
         await self._notifier.take_away(user_id, attempt_id)
+
+    def hear(self, pressed: Answer) -> None:
+        """Remember a press on a direct message."""
+        self._notifier.hear(pressed)
 
     async def find_owner(self, guild_id: int, *, rather: int) -> int:
         """Return which owner of a server is told; asking changes nothing."""

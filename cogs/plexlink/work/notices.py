@@ -75,7 +75,7 @@ class Notices:
         key = Key(Kind.NOTICE, notice.id)
         if notice.place.lane is None:
             if not (notice.is_held or self._agenda.is_planned(key)):
-                self._agenda.put(key, Purpose.FREE, self._turn())
+                self._agenda.put(key, Purpose.FREE, self.turn())
         elif notice.shown is None or notice.shown is not notice.phase:
             self._agenda.put(key, Purpose.FREE)
         elif notice.phase in _LATER:
@@ -87,7 +87,7 @@ class Notices:
             if not self._agenda.is_planned(Key(Kind.NOTICE, notice.id)):
                 self.hear(notice)
 
-    def _turn(self) -> float:
+    def turn(self) -> float:
         """Return in how many seconds the next message may go."""
         now = self._clock.monotonic()
         turn = max(now, self._next_at)
@@ -170,7 +170,7 @@ class Notices:
             _log.error("notice.given_up id=%s: %s", notice.id, error)
             return False
         longest = _LONGEST_RETRY_SECONDS if is_message else _LONGEST_RETRY_ON_CARDS_SECONDS
-        turn = self._turn() if is_message else 0.0
+        turn = self.turn() if is_message else 0.0
         delay = self._agenda.retry(
             key, Purpose.FREE, first_seconds=1.0, longest_seconds=longest, not_before_seconds=turn
         )

@@ -144,6 +144,10 @@ class Presenter:
         self._notes[attempt.id] = note, attempt
         self._agenda.put(Key(Kind.CARD, attempt.id), Purpose.FREE)
 
+    def learn(self, pressed: Answer) -> None:
+        """Take note of a press on a direct message, through which it can be drawn."""
+        self._notifier.hear(pressed)
+
     def approved(self, attempt: Attempt, *, after: float) -> None:
         """Note after which monotonic instant an attempt was approved: before it, plex.tv was asked in vain."""
         self._approved_after[attempt.id] = after

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Purpose(IntEnum):
     """What a job is for; all but `FREE` cost a request to plex.tv. Of those whose turn it is the first one comes first.
 
-    `PRESSED` is for a member who pressed *I've approved it*.
+    `PRESSED` is for who presses and may press again: *I've approved it*, *Check now*, which Plex servers are theirs.
     """
 
     FREE = 0

@@ -33,6 +33,10 @@ class Notifier(Protocol):
         """
         ...
 
+    def hear(self, pressed: Answer) -> None:
+        """Remember a press on a direct message, through which it can be drawn for a while."""
+        ...
+
     async def find_owner(self, guild_id: int, *, rather: int) -> int:
         """Return which owner of a server is told: whoever is named while they may manage it, or whose it is.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..community import ServerTouched
 from ..errors import FencedError, StoreError, StoreUnavailableError
-from ..events import AccessWanted, CheckWanted, PlexServersWanted, Pressed, Unsure
+from ..events import AccessWanted, CardPressed, CheckWanted, PlexServersWanted, Pressed, Unsure
 from ..models import Attempt, GivenUp, Notice, Phase, SignOut
 from .agenda import Key, Kind
 from .shares import Purpose
@@ -149,6 +149,8 @@ class Worker:
                 self._presenter.hear(happened)
             case Pressed(attempt):
                 self._asker.press(attempt)
+            case CardPressed(answer):
+                self._presenter.learn(answer)
             case Notice():
                 self._notices.hear(happened)
                 if happened.phase is Phase.SIGNING_OUT and happened.shown is None:
@@ -273,7 +275,8 @@ class Worker:
                 await self._roles.work_off(guild_id)
 
     def _again(self, key: Key, *, longest_seconds: float) -> None:
-        self._agenda.retry(key, _purpose(key), longest_seconds=longest_seconds)
+        turn = self._notices.turn() if key.kind is Kind.NOTICE else 0.0  # they have missed theirs
+        self._agenda.retry(key, _purpose(key), longest_seconds=longest_seconds, not_before_seconds=turn)
 
 
 def _purpose(key: Key) -> Purpose:
