@@ -134,7 +134,7 @@ def rule_preview(*, role: str | None, plex_server: str | None) -> str:
     else:
         headline = f"## The role for members of *{name(plex_server) or 'a Plex server'}* only?"
         more = [
-            "So does who has it now and never was a member of that.",
+            f"Whoever has {role} now and is not a member of that loses it too.",
             "Nobody loses it before Plex was asked about them, which begins at once.",
         ]
     lines = [_NO_ROLE_YET] if role is None else _rule(role, plex_server) + more
