@@ -192,7 +192,7 @@ async def test_a_database_of_the_release_before_comes_along_with_rows_in_every_s
             Topic.NOT_SIGNED_OUT,
         ]
         assert [notice.is_held for notice in messages] == [True, False, False, False, False]
-        assert len(await tx.audit.about(5)) == 2
+        assert len([entry async for entry in tx.audit.about(5)]) == 2
 
 
 async def test_alembic_is_not_imported_when_nothing_is_to_be_migrated(url: str) -> None:
