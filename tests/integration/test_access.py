@@ -59,6 +59,16 @@ async def hosted(world: World) -> Any:
     return role
 
 
+async def a_helper_above(world: World, role: Any) -> Any:
+    """Let somebody join whose highest role is above the one for linked members, and who may manage the server."""
+    helpers = make_role(world, "Helpers", manage_guild=True)
+    stack_roles(world, role, helpers)
+    helper = world.join("helper")
+    world.env.backend.add_member_role(world.guild.id, helper.id, helpers.id)
+    await world.env.settle()
+    return helper
+
+
 def part_from(world: World, account: Any) -> None:
     """Let an account reach no Plex server any more."""
     world.plex.servers.pop(account)
@@ -492,11 +502,7 @@ async def test_a_rule_is_applied_shown_as_saved_and_undone(world: World) -> None
 
 async def test_only_its_owner_brings_a_plex_server_back(world: World) -> None:
     role = await hosted(world)
-    helpers = make_role(world, "Helpers", manage_guild=True)
-    stack_roles(world, role, helpers)
-    helper = world.join("helper")
-    world.env.backend.add_member_role(world.guild.id, helper.id, helpers.id)
-    await world.env.settle()
+    helper = await a_helper_above(world, role)
     opened = await open_to_all(world, owner=helper)
     assert "Link your own Plex account first" in Card(await press(world, opened, "Undo", owner=helper)).text
     opened = await press(world, opened, "Back", owner=helper)
@@ -559,11 +565,7 @@ async def test_what_was_offered_to_one_owner_is_nothing_in_the_hands_of_another(
     role = await host(world)
     response = await ask_for_plex_servers(world)
     handle = options(response)["Basement"]
-    helpers = make_role(world, "Helpers", manage_guild=True)
-    stack_roles(world, role, helpers)
-    helper = world.join("helper")
-    world.env.backend.add_member_role(world.guild.id, helper.id, helpers.id)
-    await world.env.settle()
+    helper = await a_helper_above(world, role)
     share(world, account_of("helper"), "Attic", owned=True)
     share(world, account_of("helper"), "Basement", owned=True)
     await world.link(helper, account_of("helper"))
@@ -635,18 +637,15 @@ async def test_while_plex_wants_to_be_left_alone_an_owner_is_told_at_once(world:
 @pytest.mark.parametrize("action", ["plex", "everybody", "plex-server", "rule"])
 async def test_who_may_not_manage_the_server_any_more_chooses_no_plex_server(world: World, action: str) -> None:
     role = await hosted(world)
-    helpers = make_role(world, "Helpers", manage_guild=True)
-    stack_roles(world, role, helpers)
-    helper = world.join("helper")
-    world.env.backend.add_member_role(world.guild.id, helper.id, helpers.id)
-    await world.env.settle()
+    helper = await a_helper_above(world, role)
     share(world, account_of("helper"), "Attic", owned=True)
     await world.link(helper, account_of("helper"))
     is_pick = action == "plex-server"
     card = await (ask_for_plex_servers(world, helper) if is_pick else show_setup(world, helper))
     if action == "rule":
         card = await press(world, card, "Everybody who has linked", owner=helper)
-    world.env.backend.remove_member_role(world.guild.id, helper.id, helpers.id)
+    (helpers_id,) = roles_of(world, helper)
+    world.env.backend.remove_member_role(world.guild.id, helper.id, helpers_id)
     before = world.rows("guilds"), asked(world)
     if is_pick:
         result = await helper.select(card, [options(card)["Attic"]], custom_id=part(card, action))
