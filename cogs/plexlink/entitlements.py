@@ -144,6 +144,15 @@ async def meet(tx: Transaction, server: Server, user_id: int, role_ids: Collecti
     return True
 
 
+async def strangers(tx: Transaction, guild_id: int, role_id: int, holders: Collection[int]) -> set[int]:
+    """Return who of those with a role is not known to have it; what was found is forgotten of whoever has lost it."""
+    known = await tx.memberships.with_role(guild_id, role_id)
+    for each in known:
+        if each.standing is Standing.FOUND and each.user_id not in holders:
+            await tx.memberships.remove(each)
+    return set(holders).difference(each.user_id for each in known)
+
+
 async def _meet_linked(tx: Transaction, server: Server, user_id: int, role_ids: Collection[int], now: datetime) -> bool:
     role_id, is_owed = server.setup.role_id, False
     known = [each for each in await tx.memberships.of_in(user_id, server.id) if each.role_id == role_id]

@@ -48,7 +48,15 @@ class Servers:
                 return None
             is_new_role = setup.role_id != before.setup.role_id
             objection = None if is_new_role else before.objection
-            server = replace(before, setup=setup, objection=objection, closed_at=None, chosen_by=actor_id)
+            reconciled_at = None if is_new_role else before.reconciled_at  # who has that one is to be learned
+            server = replace(
+                before,
+                setup=setup,
+                objection=objection,
+                closed_at=None,
+                chosen_by=actor_id,
+                reconciled_at=reconciled_at,
+            )
             if setup.audit_channel_id != before.setup.audit_channel_id:
                 if before.setup.audit_channel_id is None:
                     newest = await change.tx.audit.newest()

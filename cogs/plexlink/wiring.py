@@ -46,6 +46,7 @@ from .work.audits import Audits
 from .work.given_up import GivenUpCodes
 from .work.hand import Hand
 from .work.health import HealthCheck
+from .work.holders import Holders
 from .work.noted import NotedNotifier, NotedRoles
 from .work.notices import Notices
 from .work.panels import Panels
@@ -235,7 +236,7 @@ async def _working(
     """Do for a while what exactly one process does."""
     bell, clock, plex, guilds, settings = ground.bell, ground.clock, ground.plex, ground.guilds, ground.settings
     notifier = NotedNotifier(ground.notifier)
-    panels = DiscordPanels(bot=ground.bot, guilds=guilds)
+    panels, roles = DiscordPanels(bot=ground.bot, guilds=guilds), DiscordRoles(guilds=guilds)
     ledger = Ledger(store=store, clock=clock, bell=bell, observe=ground.reach.observe)
     agenda, turns = Agenda(pace=ground.pace), Turns()
     presenter = Presenter(
@@ -262,12 +263,13 @@ async def _working(
         roles=Roles(
             ledger=ledger,
             agenda=agenda,
-            keeper=NotedRoles(DiscordRoles(guilds=guilds)),
+            keeper=NotedRoles(roles),
             clock=clock,
             grace=settings.role_grace,
         ),
         audits=Audits(ledger=ledger, agenda=agenda, channel=DiscordAudits(guilds=guilds), clock=clock),
         panels=Panels(ledger=ledger, agenda=agenda, keeper=panels, clock=clock),
+        holders=Holders(ledger=ledger, agenda=agenda, lister=roles, clock=clock),
         clock=clock,
         audit_days=settings.audit_days,
         may_work=may_work,

@@ -12,6 +12,7 @@ import pytest
 
 from accounts import account_of
 from harness import Card, a_world
+from plexlink.surface import roles as surface_roles
 from plexlink_bot.sandbox.plex_tv import ALICE
 from servers import (
     backdate,
@@ -190,6 +191,76 @@ async def test_a_role_given_by_hand_to_somebody_without_a_link_is_noted_once_and
     await backdate(world, "guilds", "reconciled_at", hours=24)
     assert deeds(world) == ["role_chosen", "role_found"]
     assert roles_of(world, world.alice) == [role.id]
+
+
+async def test_where_discord_tells_who_the_members_are_a_role_of_other_hands_is_noted_within_a_day(
+    tmp_path: Path,
+) -> None:
+    async with a_world(tmp_path, members_intent=True) as world:
+        role, backend, here = make_role(world), world.env.backend, world.guild.id
+        bot = world.guild.add_member(world.env.create_user("Helper", bot=True))
+        for member in (world.alice, bot):
+            backend.add_member_role(here, member.id, role.id)
+        bob = world.join("bob")
+        await set_up(world, role)
+        await world.link(bob)
+        await world.advance(301)
+        assert deeds(world).count("role_found") == 1, "who had it when it was chosen"
+        backend.remove_member_role(here, world.alice.id, role.id)
+        await backdate(world, "guilds", "reconciled_at", hours=24)
+        assert [row["user_id"] for row in world.rows("members")] == [bob.id]
+        backend.add_member_role(here, world.alice.id, role.id)
+        for _ in range(2):
+            await backdate(world, "guilds", "reconciled_at", hours=24)
+        assert deeds(world).count("role_found") == 2
+        assert roles_of(world, world.alice) == [role.id]
+
+
+async def test_all_members_of_a_large_server_are_asked_for_page_by_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surface_roles, "_ON_A_PAGE", 3)
+    async with a_world(tmp_path, members_intent=True) as world:
+        role = make_role(world)
+        people = [world.join(f"member{number}") for number in range(10)]
+        for member in people[::2]:
+            world.env.backend.add_member_role(world.guild.id, member.id, role.id)
+        await set_up(world, role)
+        await world.advance(301)
+        found = {row["user_id"] for row in world.rows("audit") if row["deed"] == "role_found"}
+        assert found == {member.id for member in people[::2]}
+
+
+async def test_who_has_a_role_is_asked_for_when_it_takes_the_place_of_another(tmp_path: Path) -> None:
+    async with a_world(tmp_path, members_intent=True) as world:
+        first, second = make_role(world), make_role(world, "Movie night")
+        world.env.backend.add_member_role(world.guild.id, world.alice.id, second.id)
+        await set_up(world, first)
+        await world.advance(301)
+        await set_up(world, second)
+        await world.advance(301)
+        assert deeds(world) == ["role_chosen", "role_chosen", "role_found"]
+
+
+async def test_who_has_a_role_is_asked_for_until_discord_says_and_no_more_that_day_where_it_refuses(
+    tmp_path: Path,
+) -> None:
+    async with a_world(tmp_path, members_intent=True) as world:
+        role, faults = make_role(world), world.env.backend.faults
+        world.env.backend.add_member_role(world.guild.id, world.alice.id, role.id)
+        world.env.inject_error("GET", "/guilds/*/members", status=503, times=3)
+        await set_up(world, role)
+        await world.advance(1200)
+        assert deeds(world) == ["role_chosen", "role_found"]
+        world.env.inject_error("GET", "/guilds/*/members", status=403, code=50001, times=None)
+        await backdate(world, "guilds", "reconciled_at", hours=24)
+        faults.clear()
+        bob = world.join("bob")
+        world.env.backend.add_member_role(world.guild.id, bob.id, role.id)
+        await world.advance(1200)
+        assert [row["user_id"] for row in world.rows("members")] == [world.alice.id]
+        await backdate(world, "guilds", "reconciled_at", hours=24)
+        assert [row["user_id"] for row in world.rows("members")] == [world.alice.id, bob.id]
 
 
 @pytest.fixture

@@ -40,6 +40,10 @@ class MembershipRows:
         """Return a member's roles in a server."""
         return await self._select(memberships.c.user_id == user_id, memberships.c.guild_id == guild_id)
 
+    async def with_role(self, guild_id: int, role_id: int) -> list[Membership]:
+        """Return who has a role in a server, is to have or to lose it, or was found with it."""
+        return await self._select(memberships.c.guild_id == guild_id, memberships.c.role_id == role_id)
+
     async def get(self, membership_id: int) -> Membership | None:
         """Return one membership."""
         found = await self._select(memberships.c.id == membership_id)

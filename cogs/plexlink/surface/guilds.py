@@ -65,6 +65,11 @@ class Guilds:
             return self._remembered[guild_id][1]
         return guild
 
+    @property
+    def tell_members(self) -> bool:
+        """Whether Discord tells this bot who the members of servers are."""
+        return self._bot.intents.members
+
     async def recall(self, *guild_ids: int | None) -> None:
         """Look up what other processes hear of, so that it is known; what Discord does not show stays unknown."""
         for guild_id in guild_ids:

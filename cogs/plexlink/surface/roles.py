@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _NO_ROLE = 10011
 _FORBIDDEN = 403
 
+_ON_A_PAGE = 1000
+"""So many members Discord tells of in one answer."""
+
 DANGEROUS = discord.Permissions(
     **{name: True for name, _ in discord.Permissions() if name.startswith("manage_")},
     administrator=True,
@@ -67,7 +70,7 @@ def _out_of_reach(role: discord.Role, me: discord.Member) -> Objection | None:
 
 
 class DiscordRoles:
-    """Give and take roles; see `work.roles.RoleKeeper`."""
+    """Give and take roles, and learn who has one; see `work.roles.RoleKeeper` and `work.holders.HolderLister`."""
 
     def __init__(self, *, guilds: Guilds) -> None:
         self._guilds = guilds
@@ -87,6 +90,21 @@ class DiscordRoles:
                 if refusal is None:
                     raise
                 return refusal
+
+    async def holders(self, *, guild_id: int, role_id: int) -> set[int] | None:
+        """Return which people have a role; see `work.holders.HolderLister`."""
+        if not self._guilds.tell_members:
+            return None
+        holders: set[int] = set()
+        last = 0
+        while True:
+            async with in_time():
+                guild = await self._guilds.find(guild_id)
+                page = [each async for each in guild.fetch_members(limit=_ON_A_PAGE, after=discord.Object(last))]
+            holders.update(each.id for each in page if not each.bot and each.get_role(role_id) is not None)
+            if len(page) < _ON_A_PAGE:
+                return holders
+            last = max(each.id for each in page)
 
 
 async def _see_to(

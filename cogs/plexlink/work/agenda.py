@@ -52,6 +52,7 @@ class Kind(StrEnum):
     ROLES = "roles"
     AUDIT = "audit"
     PANEL = "panel"
+    HOLDERS = "holders"
     SWEEP = "sweep"
     CLOSING = "closing"
 

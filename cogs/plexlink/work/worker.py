@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .given_up import GivenUpCodes
     from .hand import Hand
     from .health import HealthCheck
+    from .holders import Holders
     from .notices import Notices
     from .panels import Panels
     from .presenter import Presenter
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 _SWEEP = Key(Kind.SWEEP, "all")
 _SWEEP_SECONDS = 300.0
 
-_FREE = {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING, Kind.ROLES, Kind.AUDIT, Kind.PANEL}
+_FREE = {Kind.CARD, Kind.SWEEP, Kind.NOTICE, Kind.CLOSING, Kind.ROLES, Kind.AUDIT, Kind.PANEL, Kind.HOLDERS}
 """What does not ask plex.tv."""
 
 _RENEWED_SECONDS = 1.0
@@ -73,6 +74,7 @@ class Worker:
         roles: Roles,
         audits: Audits,
         panels: Panels,
+        holders: Holders,
         clock: Clock,
         audit_days: int,
         may_work: Callable[[], bool],
@@ -92,6 +94,7 @@ class Worker:
         self._roles = roles
         self._audits = audits
         self._panels = panels
+        self._holders = holders
         self._clock = clock
         self._kept = agenda.people
         self._audit_kept = timedelta(days=audit_days)
@@ -189,6 +192,7 @@ class Worker:
             await self._access.find(change)
             await self._notices.find(change)
             await self._panels.find(change)
+            await self._holders.find(change)
             await self._roles.find(change)
             await self._audits.find(change)
         for attempt in unfinished:
@@ -271,6 +275,8 @@ class Worker:
                 await self._audits.tell(guild_id)
             case Kind.PANEL:
                 await self._panels.look(guild_id)
+            case Kind.HOLDERS:
+                await self._holders.look(guild_id)
             case _:
                 await self._roles.work_off(guild_id)
 
