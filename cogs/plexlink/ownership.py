@@ -33,8 +33,11 @@ _REMEMBERED_SECONDS = 60.0
 MOST_CHOICES = 25
 """Discord's limit for a select."""
 
-EVERYBODY = ""
+EVERYBODY = "0"
 """In place of a Plex server's handle: the role is for everybody who has linked."""
+
+UNREADABLE = "x"
+"""In place of the handle of a Plex server that cannot be read."""
 
 _MEMBERS_ONLY = "members_only"
 
@@ -70,11 +73,27 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleChange:
+    """What an owner's card would do: let a role be for others than those for whom it was when the card was drawn.
+
+    Each is the handle of a Plex server, or what stands in its place.
+    """
+
+    to: str
+    instead_of: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
-    """It was done, or is so already; `former` is the handle of what was chosen before, if one can go back to that."""
+    """It was done, or is so already; `undo` brings back what was chosen before, if one can go back to that."""
 
     is_new: bool = True
-    former: str | None = None
+    undo: RuleChange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Nothing was done: something else was chosen since the card was drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +144,19 @@ class Ownership:
         picked = await self._pick(guild_id, user_id, handle)
         return Choice(handle, picked.name) if isinstance(picked, PlexServer) else picked
 
-    async def choose(self, guild_id: int, user_id: int, handle: str) -> Chosen | NoLink | NotTheirs | PlexSilent:
+    async def handle(self, guild_id: int, user_id: int) -> str:
+        """Return what stands for whom a server's role is for, on the card of somebody."""
+        async with self._ledger.change() as change:
+            return await _handle_of_rule(change, await change.tx.servers.get(guild_id), user_id)
+
+    async def choose(
+        self, guild_id: int, user_id: int, wanted: RuleChange
+    ) -> Chosen | Overtaken | NoLink | NotTheirs | PlexSilent:
         """Let a server's role be for members of a Plex server only, if it is the chooser's own, or for everybody."""
-        if handle == EVERYBODY:
-            return await self._keep(guild_id, None, actor_id=user_id)
-        picked = await self._pick(guild_id, user_id, handle)
-        if not isinstance(picked, PlexServer):
-            return picked
-        return await self._keep(guild_id, picked, actor_id=user_id)
+        picked = None if wanted.to == EVERYBODY else await self._pick(guild_id, user_id, wanted.to)
+        if picked is None or isinstance(picked, PlexServer):
+            return await self._keep(guild_id, picked, wanted, actor_id=user_id)
+        return picked
 
     async def _pick(self, guild_id: int, user_id: int, handle: str) -> PlexServer | NoLink | NotTheirs | PlexSilent:
         """Return the Plex server of somebody's own for which a handle stands, with the account that owns it."""
@@ -148,12 +172,16 @@ class Ownership:
             return NotTheirs()
         return replace(handles[handle], owner_id=link.account_id)
 
-    async def _keep(self, guild_id: int, chosen: PlexServer | None, *, actor_id: int) -> Chosen:
+    async def _keep(
+        self, guild_id: int, chosen: PlexServer | None, wanted: RuleChange, *, actor_id: int
+    ) -> Chosen | Overtaken:
         now = self._clock.now()
         async with self._ledger.change() as change:
             tx = change.tx
             before = await tx.servers.get(guild_id) or Server(id=guild_id)
             former = await _handle_of_rule(change, before, actor_id)
+            if former not in {wanted.instead_of, wanted.to}:
+                return Overtaken()
             await tx.servers.keep(replace(before, chosen_by=actor_id))
             if not await tx.servers.choose_plex_server(guild_id, chosen):
                 return Chosen(is_new=False)
@@ -167,7 +195,7 @@ class Ownership:
                 await entitlements.entitle_all(tx, server, entitled, now)
             await tx.memberships.doubt(guild_id, owed_before=now)  # whoever is seen again is asked about
             change.tell(ServerTouched(guild_id))
-            return Chosen(former=former)
+            return Chosen(undo=None if former == UNREADABLE else RuleChange(to=former, instead_of=wanted.to))
 
     async def _link(self, user_id: int) -> Link | None:
         async with self._ledger.change() as change:
@@ -204,9 +232,8 @@ class Ownership:
         return owned
 
 
-async def _handle_of_rule(change: Change, server: Server, user_id: int) -> str | None:
-    """Return what stands for whom a server's role is for, on the card of somebody; nothing where it cannot be read."""
-    if not server.is_for_plex_members:
+async def _handle_of_rule(change: Change, server: Server | None, user_id: int) -> str:
+    if server is None or not server.is_for_plex_members:
         return EVERYBODY
     chosen = await change.tx.servers.plex_server(server.id)
-    return None if chosen is None else change.tx.servers.handle_of(chosen.id, server.id, user_id)
+    return UNREADABLE if chosen is None else change.tx.servers.handle_of(chosen.id, server.id, user_id)

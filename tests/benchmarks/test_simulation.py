@@ -11,7 +11,7 @@ from real_run import run_for_real
 from scenes import SCENES, Scene, play_scene
 from simulation import FIXED, Scenario, by_gain, simulate
 
-SEEDS = (2, 3, 4)
+SEEDS = (2, 3, 4, 5, 6)
 
 OUT_OF_REACH = {
     "three times slower": 0.85,

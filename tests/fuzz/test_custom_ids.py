@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness import Card, a_world
 from plexlink.community import Setup
-from plexlink.ownership import EVERYBODY
+from plexlink.ownership import EVERYBODY, UNREADABLE, RuleChange
 from plexlink.store.servers import HANDLE_LENGTH
 from plexlink.surface import admin_views, views
 from plexlink.surface.admin_views import AdminAction
@@ -44,39 +44,42 @@ def test_what_is_written_into_a_custom_id_is_read_from_it(action: Action, subjec
 
 snowflakes = st.none() | st.integers(1, 2**64 - 1)
 handles = st.just(EVERYBODY) | st.from_regex(rf"[0-9a-f]{{{HANDLE_LENGTH}}}", fullmatch=True)
+changes = st.none() | st.builds(RuleChange, to=handles, instead_of=handles | st.just(UNREADABLE))
 
 
-@given(action=st.sampled_from(AdminAction), role_id=snowflakes, channel_id=snowflakes, handle=handles)
+@given(action=st.sampled_from(AdminAction), role_id=snowflakes, channel_id=snowflakes, change=changes)
 def test_what_is_written_into_the_custom_id_of_an_owners_card_is_read_from_it(
-    action: AdminAction, role_id: int | None, channel_id: int | None, handle: str
+    action: AdminAction, role_id: int | None, channel_id: int | None, change: RuleChange | None
 ) -> None:
     chosen = Setup(role_id=role_id, audit_channel_id=channel_id)
-    custom_id = admin_views._custom_id(action, chosen, handle)
+    custom_id = admin_views._custom_id(action, chosen, change)
     assert len(custom_id) <= LONGEST
     match = admin_views.CUSTOM_ID.fullmatch(custom_id)
     assert match is not None
     assert (AdminAction(match["action"]), admin_views.chosen_in(match)) == (action, chosen)
-    assert (match["handle"] or EVERYBODY) == handle
+    assert admin_views.change_in(match) == change
 
 
 @given(
-    st.text("plexadmin:ruleverybodyapp-0123456789abcdef \n", max_size=LONGEST)
+    st.text("plexadmin:ruleverybodyapp-0123456789abcdefx \n", max_size=LONGEST)
     | st.builds(
         lambda action, rest, end: f"plexadmin:{action}:{rest}{end}",
         st.sampled_from(AdminAction) | st.sampled_from(["", "RULE", "rules", "rule:rule"]),
-        st.text("0123456789abcdefABCDEF:", max_size=70),
+        st.text("0123456789abcdefxABCDEF:", max_size=70),
         st.sampled_from(["", "\n", ":", " ", "\u0661", "\uff21"]),
     )
 )
-@example("plexadmin:rule:1:2:0123456789abcdef\n")
-@example("plexadmin:rule:1:2:0123456789ABCDEF")
+@example("plexadmin:rule:1:2:0:0123456789abcdef\n")
+@example("plexadmin:rule:1:2:0123456789ABCDEF:0")
+@example("plexadmin:rule:1:2:x:0")
+@example("plexadmin:rule:1:2:0")
 @example("plexadmin:rule:1:2:")
 @example("plexadmin:rule:\u0661:2")
 def test_what_is_read_as_the_custom_id_of_an_owners_card_is_one_that_we_write(custom_id: str) -> None:
     match = admin_views.CUSTOM_ID.fullmatch(custom_id)
     if match is None:
         return
-    written = ":".join(filter(None, ("plexadmin", *match.group("action", "role", "channel", "handle"))))
+    written = ":".join(filter(None, ("plexadmin", *match.group("action", "role", "channel", "to", "instead_of"))))
     assert custom_id == written
     assert custom_id.isascii()
     assert len(custom_id) <= LONGEST

@@ -500,6 +500,23 @@ async def test_a_rule_is_applied_shown_as_saved_and_undone(world: World) -> None
     assert chosen == ["members_only", None, "members_only", "members_only", None, "members_only"]
 
 
+async def test_what_was_chosen_since_a_card_was_drawn_is_shown_and_stays(world: World) -> None:
+    await host(world, "Basement", "Cellar")
+    await reserve(world)
+    opened = await open_to_all(world)
+    await world.advance(1)
+    response = await ask_for_plex_servers(world)
+    preview = await pick(world, response, options(response)["Basement"])
+    await world.advance(1)
+    await reserve(world, "Cellar")
+    rows, deeds_before = world.rows("guilds"), deeds(world)
+    for old, button in ((opened, "Undo"), (preview, "Apply")):
+        card = Card(await press(world, old, button))
+        assert "Only members of the Plex server *Cellar*" in card.text
+        assert "Undo" not in card.buttons
+    assert (world.rows("guilds"), deeds(world)) == (rows, deeds_before)
+
+
 async def test_only_its_owner_brings_a_plex_server_back(world: World) -> None:
     role = await hosted(world)
     helper = await a_helper_above(world, role)
@@ -552,7 +569,7 @@ async def test_only_what_is_the_owners_own_is_offered_and_what_is_not_is_refused
         select["options"][0]["value"] = forged
         answer = await pick(world, response, forged)
         assert "no Plex server of yours" in Card(answer).text
-        applied = await press_forged(world, await show_setup(world), f"plexadmin:rule:0:0:{handles['Attic']}")
+        applied = await press_forged(world, await show_setup(world), f"plexadmin:rule:0:0:{handles['Attic']}:0")
         assert "no Plex server of yours" in applied.text
         await world.advance(1)
         response = (await world.owner.click(answer, label="Ask Plex again")).response
@@ -576,7 +593,7 @@ async def test_what_was_offered_to_one_owner_is_nothing_in_the_hands_of_another(
     select["options"][0]["value"] = handle
     answer = await pick(world, card, handle, owner=helper)
     assert "no Plex server of yours" in Card(answer).text
-    applied = await press_forged(world, await show_setup(world, helper), f"plexadmin:rule:0:0:{handle}", helper)
+    applied = await press_forged(world, await show_setup(world, helper), f"plexadmin:rule:0:0:{handle}:0", helper)
     assert "no Plex server of yours" in applied.text
 
 

@@ -298,7 +298,7 @@ async def test_a_discord_that_refuses_cards_is_asked_less_and_less(world: World)
     assert 4 <= len(edits) <= 7
 
 
-@pytest.mark.parametrize(("status", "code", "tries"), [(503, 0, 3), (403, 20026, 0)])
+@pytest.mark.parametrize(("status", "code", "tries"), [(503, 0, 3), (403, 0, 3), (403, 20026, 0)])
 async def test_a_card_that_discord_never_takes_is_tried_by_the_sweep_alone_unless_discord_said_no(
     world: World, caplog: pytest.LogCaptureFixture, status: int, code: int, tries: int
 ) -> None:

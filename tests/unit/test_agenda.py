@@ -7,6 +7,7 @@ import functools
 import inspect
 import logging
 from collections import defaultdict
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -588,7 +589,40 @@ async def test_last_chances_at_the_same_time_are_all_used_and_let_others_go_in_b
     last = {name: at for at, name in bench.ran if name.startswith("ends")}
     assert all(at > 50 for at in last.values())
     assert sum(80 <= at <= 100 for at in set(bench.times) - set(last.values())) >= 8
-    assert sum(name.startswith("create") for _, name in bench.ran) >= 13
+    assert sum(name.startswith("create") and at <= 100 for at, name in bench.ran) >= 15
+
+
+@at_a_bench
+async def test_each_last_chance_is_had_right_at_its_end_where_nobody_waits_for_anything_else(bench: Bench) -> None:
+    for number in range(12):
+        asks_again(bench, f"{number}", last=100.0 + number)
+    bench.agenda.put(key("sign out"), Purpose.BACKGROUND, 105)
+    await bench.until(130)
+    assert {(100.0 + number, f"{number}") for number in range(12)} <= set(bench.ran)
+    assert "sign out" in bench.names
+
+
+@pytest.mark.parametrize("others", [0, 30])
+@pytest.mark.parametrize("apart", [0.0, 0.5, 1.0])
+@at_a_bench
+async def test_what_fails_at_its_last_chance_does_not_take_those_of_others(
+    bench: Bench, apart: float, others: int
+) -> None:
+    async def fails(job: Key) -> None:
+        if bench.now < 100.0:
+            bench.agenda.retry(job, Purpose.POLL, last_chance_seconds=100.0 - bench.now)
+
+    for number in range(20):
+        asks_again(bench, f"{number}", last=100.0 + apart * number)
+    bench.does["0"] = fails
+    for number in range(others):
+        bench.agenda.put(key(f"create {number}"), Purpose.CREATE, 60)
+    await bench.until(130)
+    early = [100.0 + apart * int(name) - at for at, name in bench.ran if not name.startswith("create")]
+    names = [name for _, name in bench.ran if not name.startswith("create")]
+    last = {name: seconds for name, seconds in zip(names, early, strict=True) if seconds >= 0.0}
+    assert max(last.values()) <= 19 * (2 if others else 1) - 19 * apart, "as if each had been asked about once"
+    assert sum(name == "0" and at > 70 for at, name in bench.ran) <= 4
 
 
 @at_a_bench
@@ -605,8 +639,8 @@ async def test_who_asks_for_the_same_again_keeps_the_place_in_line(bench: Bench)
     bench.slow_down(60)
     for name in ("first", "second", "third"):
         bench.agenda.put_in_line(key(name), Purpose.PRESSED)
-    for _ in range(10):
-        bench.agenda.put_in_line(key("first"), Purpose.PRESSED)
+    for since in (0.0, 0.0, 5.0, inf):  # when the next press would have been heard at once
+        bench.agenda.put_in_line(key("first"), Purpose.PRESSED, -since)
     bench.agenda.put(key("question"), Purpose.POLL)
     bench.agenda.put_in_line(key("question"), Purpose.PRESSED)
     await bench.until(200)

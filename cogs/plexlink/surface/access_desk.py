@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..ownership import Choice, Choices, Chosen, NoLink, NotTheirs, PlexSilent
+from ..ownership import Choice, Choices, Chosen, NoLink, NotTheirs, Overtaken, PlexSilent
 from . import admin_messages, admin_views
 from .admin_views import AdminAction
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import discord
 
     from ..community import Setup
-    from ..ownership import Ownership
+    from ..ownership import Ownership, RuleChange
     from .views import CardView
 
 
@@ -26,23 +26,23 @@ async def ask(
     role_id: int | None,
 ) -> CardView:
     """Return the question, what the answer to it would mean for the role that is applied, or what stands in the way."""
-    guild_id = caller.guild.id
-    match action:
-        case AdminAction.PLEX:
-            return _card(await ownership.choices(guild_id, caller.id), caller.id, chosen)
-        case AdminAction.PLEX_SERVER:
-            picked = await ownership.offered(guild_id, caller.id, handle)
-            if not isinstance(picked, Choice):
-                return _card(picked, caller.id, chosen)
-            return admin_views.rule_preview(role_id, picked, chosen)
-        case _:
-            return admin_views.rule_preview(role_id, None, chosen)
+    guild_id, picked = caller.guild.id, None
+    if action is AdminAction.PLEX:
+        return _card(await ownership.choices(guild_id, caller.id), caller.id, chosen)
+    if action is AdminAction.PLEX_SERVER:
+        outcome = await ownership.offered(guild_id, caller.id, handle)
+        if not isinstance(outcome, Choice):
+            return _card(outcome, caller.id, chosen)
+        picked = outcome
+    return admin_views.rule_preview(role_id, picked, chosen, instead_of=await ownership.handle(guild_id, caller.id))
 
 
-async def apply(ownership: Ownership, caller: discord.Member, chosen: Setup, handle: str) -> CardView | Chosen:
+async def apply(
+    ownership: Ownership, caller: discord.Member, chosen: Setup, wanted: RuleChange
+) -> CardView | Chosen | Overtaken:
     """Choose for whom the role is; return what stands in the way."""
-    outcome = await ownership.choose(caller.guild.id, caller.id, handle)
-    return outcome if isinstance(outcome, Chosen) else _card(outcome, caller.id, chosen)
+    outcome = await ownership.choose(caller.guild.id, caller.id, wanted)
+    return outcome if isinstance(outcome, Chosen | Overtaken) else _card(outcome, caller.id, chosen)
 
 
 def _card(outcome: Choices | NoLink | NotTheirs | PlexSilent, user_id: int, chosen: Setup) -> CardView:

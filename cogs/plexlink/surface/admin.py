@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..community import Server
     from ..models import Wish
+    from ..ownership import RuleChange
     from ..servers import Servers
     from .cog import Desk, PlexLink
     from .panels import DiscordPanels
@@ -43,22 +44,25 @@ _LONGEST_PAUSE_SECONDS = 60.0
 class AdminItem(ui.DynamicItem[ui.Item[ui.LayoutView]], template=admin_views.CUSTOM_ID):
     """Any part of an owner's card, whenever it was sent."""
 
-    def __init__(self, item: ui.Item[ui.LayoutView], action: AdminAction, chosen: Setup, handle: str) -> None:
+    def __init__(
+        self, item: ui.Item[ui.LayoutView], action: AdminAction, chosen: Setup, change: RuleChange | None
+    ) -> None:
         super().__init__(item)
         self.action = action
         self.chosen = chosen
-        self.handle = handle
+        self.change = change
 
     @classmethod
     async def from_custom_id(cls, _: discord.Interaction[Any], item: ui.Item[Any], match: re.Match[str], /) -> Self:
         """Read the custom id."""
-        return cls(item, AdminAction(match["action"]), admin_views.chosen_in(match), match["handle"] or EVERYBODY)
+        chosen, change = admin_views.chosen_in(match), admin_views.change_in(match)
+        return cls(item, AdminAction(match["action"]), chosen, change)
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Hand it to the cog, which answers."""
         cog = interaction.client.get_cog(PlexAdmin.__cog_name__)
         if isinstance(cog, PlexAdmin):
-            await cog.press(interaction, self.action, self.chosen, self.handle)
+            await cog.press(interaction, self.action, self.chosen, self.change)
 
 
 class MemberItem(ui.DynamicItem[ui.Button[ui.LayoutView]], template=member_views.CUSTOM_ID):
@@ -182,9 +186,9 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
         await self._admit(interaction, lambda desk, caller: member_desk.answer(desk.members, caller, action, number))
 
     async def press(
-        self, interaction: discord.Interaction[Any], action: AdminAction, chosen: Setup, handle: str
+        self, interaction: discord.Interaction[Any], action: AdminAction, chosen: Setup, change: RuleChange | None
     ) -> None:
-        """Do what a part of an owner's card asks for; `handle` is that of a Plex server."""
+        """Do what a part of an owner's card asks for."""
         data: dict[str, Any] = {**(interaction.data or {})}
         values = data.get("values", [])
 
@@ -194,10 +198,12 @@ class PlexAdmin(commands.GroupCog, group_name="plexadmin", group_description=adm
                     return await _draft(desk, caller, admin_views.with_choice(chosen, action, values))
                 case AdminAction.APPLY | AdminAction.UNDO:
                     return await self._apply(desk, caller, chosen)
-                case AdminAction.BACK:
-                    return await _draft(desk, caller, chosen)
+                case AdminAction.PLEX | AdminAction.PLEX_SERVER | AdminAction.EVERYBODY:
+                    return await _ask_for_whom(desk, caller, action, chosen, values[0] if values else EVERYBODY)
+                case AdminAction.RULE if change is not None:
+                    return await _decide_for_whom(desk, caller, chosen, change)
                 case _:
-                    return await _decide_for_whom(desk, caller, action, chosen, values[0] if values else handle)
+                    return await _draft(desk, caller, chosen)
 
         await self._admit(interaction, do, is_in_place=True)
 
@@ -406,21 +412,33 @@ async def _compare(servers: Servers, server: Server, guild: discord.Guild) -> No
         await servers.role_gone(server.id, role_id)
 
 
-async def _decide_for_whom(
+async def _ask_for_whom(
     desk: Desk, caller: discord.Member, action: AdminAction, chosen: Setup, handle: str
 ) -> views.CardView:
-    """Ask for whom a server's role is to be, show what that means, or apply it, unless it is above the caller's."""
+    """Ask for whom a server's role is to be, or show what that means, unless it is above the caller's."""
     role_id = (await desk.servers.of(caller.guild.id)).setup.role_id
     if action is not AdminAction.PLEX and is_above(role_id, caller):
-        return admin_views.refused(admin_messages.objection(Objection.ABOVE_CALLER, f"<@&{role_id}>"), chosen)
-    if action is not AdminAction.RULE:
-        return await access_desk.ask(desk.ownership, caller, action, chosen, handle, role_id=role_id)
-    outcome = await access_desk.apply(desk.ownership, caller, chosen, handle)
-    if not isinstance(outcome, Chosen):
+        return _above(role_id, chosen)
+    return await access_desk.ask(desk.ownership, caller, action, chosen, handle, role_id=role_id)
+
+
+async def _decide_for_whom(desk: Desk, caller: discord.Member, chosen: Setup, change: RuleChange) -> views.CardView:
+    """Let a server's role be for others; where somebody has chosen since the card was drawn, show what is so now."""
+    role_id = (await desk.servers.of(caller.guild.id)).setup.role_id
+    if is_above(role_id, caller):
+        return _above(role_id, chosen)
+    outcome = await access_desk.apply(desk.ownership, caller, chosen, change)
+    if isinstance(outcome, views.CardView):
         return outcome
     card = await _card(desk, caller, chosen, await desk.servers.of(caller.guild.id))
-    is_saved = outcome.is_new and chosen == card.before
-    return admin_views.setup(replace(card, is_saved=is_saved, former_rule=outcome.former))
+    if isinstance(outcome, Chosen):
+        is_saved = outcome.is_new and chosen == card.before
+        card = replace(card, is_saved=is_saved, undo_rule=outcome.undo)
+    return admin_views.setup(card)
+
+
+def _above(role_id: int | None, chosen: Setup) -> views.CardView:
+    return admin_views.refused(admin_messages.objection(Objection.ABOVE_CALLER, f"<@&{role_id}>"), chosen)
 
 
 async def _draft(desk: Desk, caller: discord.Member, chosen: Setup) -> views.CardView:

@@ -11,7 +11,7 @@ import discord
 from discord import ui
 
 from ..community import Objection, Setup
-from ..ownership import EVERYBODY
+from ..ownership import EVERYBODY, UNREADABLE, RuleChange
 from . import admin_messages, messages
 from .views import AMBER, GREEN, GREY, RED, Action, CardView
 
@@ -40,16 +40,16 @@ class AdminAction(StrEnum):
 
 CUSTOM_ID = re.compile(
     rf"plexadmin:(?P<action>{'|'.join(AdminAction)}):(?P<role>[0-9]{{1,20}}):(?P<channel>[0-9]{{1,20}})"
-    r"(?::(?P<handle>[0-9a-f]{16}))?"
+    rf"(?::(?P<to>{EVERYBODY}|[0-9a-f]{{16}}):(?P<instead_of>{EVERYBODY}|{UNREADABLE}|[0-9a-f]{{16}}))?"
 )
-"""The handle is that of a Plex server; without one, `RULE` is for everybody who has linked."""
+"""The last two are what `RULE` does: see `ownership.RuleChange`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupCard:
     """What stands on the card: what is chosen on it, what was before, and what speaks against it.
 
-    `former_rule` is for whom the role was until it was saved just now that it is for others; see `ownership.Chosen`.
+    `undo_rule` brings back for whom the role was until it was saved just now that it is for others.
     """
 
     guild_name: str
@@ -61,7 +61,7 @@ class SetupCard:
     is_channel_closed: bool = False
     was_channel_closed: bool = False
     is_saved: bool = False
-    former_rule: str | None = None
+    undo_rule: RuleChange | None = None
 
     @property
     def is_open(self) -> bool:
@@ -70,6 +70,11 @@ class SetupCard:
         is_new_channel = self.chosen.audit_channel_id != self.before.audit_channel_id
         is_role_refused = is_new_role and self.objection is not None
         return not is_role_refused and not (is_new_channel and self.is_channel_closed)
+
+
+def change_in(match: re.Match[str]) -> RuleChange | None:
+    """Return for whom a custom id says that the role is to be."""
+    return RuleChange(to=match["to"], instead_of=match["instead_of"]) if match["to"] else None
 
 
 def chosen_in(match: re.Match[str]) -> Setup:
@@ -91,7 +96,7 @@ def setup(card: SetupCard) -> CardView:
         ui.TextDisplay(admin_messages.setup(messages.name(card.guild_name), is_saved=card.is_saved)),
         ui.TextDisplay(admin_messages.ROLE_HEADLINE),
         ui.ActionRow(_role_select(card.chosen)),
-        ui.TextDisplay(admin_messages.who_gets_it(plex_server, is_saved=card.former_rule is not None)),
+        ui.TextDisplay(admin_messages.who_gets_it(plex_server, is_saved=card.undo_rule is not None)),
         ui.ActionRow(*_for_whom(card.chosen, is_for_plex_members=plex_server is not None)),
         ui.TextDisplay(admin_messages.CHANNEL_HEADLINE),
         ui.ActionRow(_channel_select(card.chosen)),
@@ -130,12 +135,13 @@ def plex_choices(choices: Sequence[Choice], chosen: Setup) -> CardView:
     return CardView(AMBER, ui.TextDisplay(admin_messages.PLEX_CHOICES), ui.ActionRow(select), ui.ActionRow(back))
 
 
-def rule_preview(role_id: int | None, choice: Choice | None, chosen: Setup) -> CardView:
+def rule_preview(role_id: int | None, choice: Choice | None, chosen: Setup, *, instead_of: str) -> CardView:
     """Return what it means that a role is for members of a Plex server only, or without one for everybody."""
+    change = RuleChange(to=EVERYBODY if choice is None else choice.handle, instead_of=instead_of)
     apply: ui.Button[CardView] = ui.Button(
         label=admin_messages.APPLY,
         style=discord.ButtonStyle.primary,
-        custom_id=_custom_id(AdminAction.RULE, chosen, EVERYBODY if choice is None else choice.handle),
+        custom_id=_custom_id(AdminAction.RULE, chosen, change),
     )
     back = _button(admin_messages.BACK, AdminAction.BACK, chosen)
     text = admin_messages.rule_preview(
@@ -185,8 +191,8 @@ def _for_whom(chosen: Setup, *, is_for_plex_members: bool) -> list[ui.Button[Car
     ]
 
 
-def _button(label: str, action: AdminAction, chosen: Setup, handle: str = EVERYBODY) -> ui.Button[CardView]:
-    return ui.Button(label=label, custom_id=_custom_id(action, chosen, handle))
+def _button(label: str, action: AdminAction, chosen: Setup, change: RuleChange | None = None) -> ui.Button[CardView]:
+    return ui.Button(label=label, custom_id=_custom_id(action, chosen, change))
 
 
 def _buttons(card: SetupCard) -> list[ui.Button[CardView]]:
@@ -196,8 +202,8 @@ def _buttons(card: SetupCard) -> list[ui.Button[CardView]]:
         custom_id=_custom_id(AdminAction.APPLY, card.chosen),
         disabled=card.is_saved or not card.is_open,
     )
-    if card.former_rule is not None:
-        return [apply, _button(admin_messages.UNDO, AdminAction.RULE, card.chosen, card.former_rule)]
+    if card.undo_rule is not None:
+        return [apply, _button(admin_messages.UNDO, AdminAction.RULE, card.chosen, card.undo_rule)]
     if not card.is_saved or card.before == card.chosen:
         return [apply]
     return [apply, _button(admin_messages.UNDO, AdminAction.UNDO, card.before)]
@@ -224,9 +230,9 @@ def _channel_select(chosen: Setup) -> ui.ChannelSelect[CardView]:
     )
 
 
-def _custom_id(action: AdminAction, chosen: Setup, handle: str = EVERYBODY) -> str:
+def _custom_id(action: AdminAction, chosen: Setup, change: RuleChange | None = None) -> str:
     custom_id = f"plexadmin:{action}:{chosen.role_id or _NOTHING}:{chosen.audit_channel_id or _NOTHING}"
-    return f"{custom_id}:{handle}" if handle else custom_id
+    return custom_id if change is None else f"{custom_id}:{change.to}:{change.instead_of}"
 
 
 def _role(chosen: Setup) -> str | None:

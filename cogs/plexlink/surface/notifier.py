@@ -450,9 +450,9 @@ async def persist(call: Callable[[], Awaitable[T]], *, is_acknowledged: bool = T
 
 
 def _is_refusal(error: Exception) -> bool:
-    if isinstance(error, discord.InteractionResponded):
-        return True
-    return isinstance(error, discord.HTTPException) and error.status < _SERVER_ERROR and error.status != _TOO_MANY
+    """Tell whether trying again is in vain; what stands between us and Discord, and may refuse a while, is not it."""
+    is_final_answer = isinstance(error, discord.HTTPException) and is_final(error)
+    return is_final_answer or isinstance(error, discord.InteractionResponded)
 
 
 @asynccontextmanager

@@ -32,8 +32,11 @@ _log = logging.getLogger(__name__)
 _MOST_AT_ONCE = 8
 _DRAIN_SECONDS = 6.0
 
-_LAST_CHANCES_APART_REQUESTS = 2.5
-"""One that others need goes in between, though it be a little late."""
+_SAME_END_SECONDS = 0.5
+"""An end that was reckoned anew, by another clock, is the same one."""
+
+_AWAITED = {Purpose.PRESSED, Purpose.ACCOUNT, Purpose.CREATE}
+"""For what somebody waits just now: it gets every second request, however many last chances there are."""
 
 _ENDLESS = 1_000_000
 """So many questions wait while there are codes: whoever was asked about in vain comes again."""
@@ -89,6 +92,7 @@ class Agenda:
         self._by_last_chance: list[tuple[float, Key]] = []
         self._listed_at: dict[Key, float] = {}
         self._had_last_chance: dict[Key, float] = {}
+        self._was_last_chance = False
         self._shares = Shares()
         self._ranking: list[Key] = []
         self._ranked_at = 0.0
@@ -141,7 +145,7 @@ class Agenda:
 
     def _is_sooner(self, key: Key, delay_seconds: float) -> bool:
         planned = self._planned.get(key)
-        return planned is None or planned.due > self._now() + delay_seconds
+        return planned is None or planned.due > self._now() + max(0.0, delay_seconds)
 
     def put_question(self, key: Key, question: Question) -> None:
         """Plan to ask about a pending code as soon as that is worth a request, unless that is planned sooner."""
@@ -266,12 +270,12 @@ class Agenda:
             return heapq.heappop(self._ready[Purpose.FREE])
         if len(self._asking) >= _MOST_AT_ONCE:
             return None
-        goes_at, entry = self._next_last_chance()
-        if entry and max(goes_at, self.pace.ready_at(in_a_pause=True)) <= now:
-            if entry.question:  # what was asked in vain comes again, with the same last chance
-                self._had_last_chance[entry.key] = entry.last_at
-            return entry
         waiting = self._waiting()
+        goes_at, entry = self._next_last_chance(waiting)
+        if entry and max(goes_at, self.pace.ready_at(in_a_pause=True)) <= now:
+            self._had_last_chance[entry.key] = entry.last_at  # what was asked in vain comes again, with the same end
+            self._was_last_chance = True
+            return entry
         return self._take_turn(waiting, now) if waiting and self._may_ask(now, goes_at) else None
 
     def _may_ask(self, at: float, last_chance_at: float) -> bool:
@@ -281,6 +285,7 @@ class Agenda:
     def _take_turn(self, waiting: Collection[Purpose], now: float) -> _Entry:
         purpose = self._shares.first(waiting)
         self._shares.took(purpose)
+        self._was_last_chance = False
         return heapq.heappop(self._ready[purpose]) if self._first(purpose) else self._first_question(now)
 
     def _waiting(self) -> set[Purpose]:
@@ -297,22 +302,30 @@ class Agenda:
             heapq.heappop(ready)
         return ready[0] if ready else None
 
-    def _next_last_chance(self) -> tuple[float, _Entry | None]:
+    def _next_last_chance(self, waiting: Collection[Purpose]) -> tuple[float, _Entry | None]:
         """Return when the next job goes for which it would be too late afterwards, and which it is.
 
-        Those that would go at the same time go one after the other until then, each once, and others in between, unless
-        a pause keeps those back.
+        Those that would go at the same time go one after the other until then, each once. Where somebody waits for
+        something else, that goes in between, unless a pause keeps it back.
         """
-        is_paused = self.pace.paused_until() > self._now()
-        apart = (1 if is_paused else _LAST_CHANCES_APART_REQUESTS) / self.pace.rate
-        goes_at, first = self._earliest_last_chance() - len(self._last_chances) * apart, None
-        if goes_at > self._now() + 1 / self.pace.rate:
+        now = self._now()
+        is_shared = self.pace.paused_until() <= now and not _AWAITED.isdisjoint(waiting)
+        if is_shared and self._was_last_chance:
+            return inf, None
+        apart = (2 if is_shared else 1) / self.pace.rate
+        goes_at, first = self._earliest_last_chance() - (len(self._last_chances) - 1) * apart, None
+        if goes_at > now + 1 / self.pace.rate:
             return goes_at, None  # not before then, however many there are
         goes_at = inf
         for entry in sorted(self._last_chances.values(), key=lambda entry: -entry.last_at):
-            if entry.key not in self._running and self._had_last_chance.get(entry.key) != entry.last_at:
+            if entry.key not in self._running and not self._is_used(entry, now):
                 goes_at, first = min(entry.last_at, goes_at - apart), entry
         return goes_at, first
+
+    def _is_used(self, entry: _Entry, now: float) -> bool:
+        """Tell whether a last chance is none any more: it was had, or it is too late."""
+        had = self._had_last_chance.get(entry.key, -inf)
+        return abs(had - entry.last_at) < _SAME_END_SECONDS or now > entry.last_at + 1 / self.pace.rate
 
     def _earliest_last_chance(self) -> float:
         while self._by_last_chance:
@@ -345,11 +358,12 @@ class Agenda:
             self._timer = None
         times = [self._later[0].due] if self._later else []
         if len(self._asking) < _MOST_AT_ONCE:
-            goes_at, _ = self._next_last_chance()
+            waiting = self._waiting()
+            goes_at, _ = self._next_last_chance(waiting)
             if goes_at < inf:
                 times.append(max(now, goes_at, self.pace.ready_at(in_a_pause=True)))
             next_at = max(now, self.pace.ready_at())
-            if self._waiting() and self._may_ask(next_at, goes_at):
+            if waiting and self._may_ask(next_at, goes_at):
                 times.append(next_at)
         if times:
             self._timer = self._loop.call_at(min(times), self._advance)
@@ -377,6 +391,7 @@ class Agenda:
             self._line_up(held)
         if key not in self._planned:  # whoever fails is planned again
             self._failures.pop(key, None)
+            self._had_last_chance.pop(key, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("agenda.job_raised kind=%s", key.kind, exc_info=error)
         self._advance()

@@ -52,7 +52,6 @@ class GivenUpCodes:
         self._agenda = agenda
         self._clock = clock
         self._in_hand = hand.of_given_up
-        self._looked_late: set[str] = set()
 
     def hear(self, given_up: GivenUp) -> None:
         """Plan the first question about a code that was just given up."""
@@ -104,13 +103,11 @@ class GivenUpCodes:
 
     async def _look_again(self, given_up: GivenUp, left: timedelta | None) -> None:
         """Plan the next look, up to the last one: what plex.tv says before, others may say in its name."""
-        if given_up.id in self._looked_late:
-            await self._finish(given_up, "unused")
-            return
         left = given_up.deadline_at - self._clock.now() if left is None else left
-        if left <= _LOOKS_BEFORE:
-            self._looked_late.add(given_up.id)
-        self._plan(given_up.id, left)
+        if left <= 2 * _LAST_LOOK_BEFORE:
+            await self._finish(given_up, "unused")
+        else:
+            self._plan(given_up.id, left)
 
     async def _failed(self, given_up: GivenUp, error: PlexError) -> None:
         _log.info("given_up.no_answer attempt=%s: %s", given_up.id, error)
@@ -136,6 +133,5 @@ class GivenUpCodes:
             if token is not None:
                 await change.disown(given_up.id, given_up.user_id, token, given_up.client_identifier)
         self._in_hand.pop(given_up.id, None)
-        self._looked_late.discard(given_up.id)
         self._agenda.succeeded(Key(Kind.GIVEN_UP, given_up.id))
         _log.info("given_up.%s attempt=%s user=%s", outcome, given_up.id, given_up.user_id)
