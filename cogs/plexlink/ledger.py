@@ -16,7 +16,7 @@ from .change import Change
 from .community import Standing
 from .errors import StoreError
 from .events import CheckWanted, TokenDead, Unlinked, Unsure
-from .models import Lane, Reason, Reserved, State, Trouble
+from .models import FOR_OWNERS, Lane, Reason, Reserved, State, Trouble
 from .observations import Ended, unobserved
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Ledger:
             return Drawable(
                 attempt=attempt,
                 account_name=None if link is None or link.trouble else link.account_name,
-                news=tuple(await tx.notices.held_for(attempt.user_id)) if is_code_in_answer else (),
+                news=await _news(tx, attempt.user_id) if is_code_in_answer else (),
                 roles=() if link is None else _come_with(await tx.memberships.of(link.user_id), attempt.guild_id),
                 reserved=None if link is None else await _reserved(tx, link.user_id, attempt.guild_id),
             )
@@ -191,6 +191,11 @@ class Ledger:
         """Forget what a member was told."""
         async with self._store.transaction() as tx:
             await tx.notices.remove([each.id for each in notices])
+
+
+async def _news(tx: Transaction, user_id: int) -> tuple[Notice, ...]:
+    """Return what a member could not be told; what is for owners of servers, they read with another answer."""
+    return tuple(each for each in await tx.notices.held_for(user_id) if each.topic not in FOR_OWNERS)
 
 
 async def _reserved(tx: Transaction, user_id: int, asked_in: int | None) -> Reserved | None:

@@ -198,6 +198,12 @@ class Links:
         """Return what the member could not be told by direct message."""
         return await self._ledger.held_for(user_id)
 
+    async def hand_on(self, notice: Notice, owner_id: int) -> None:
+        """Let another owner of a server be told what waits for somebody who does not manage it any more."""
+        async with self._ledger.change() as change:
+            if await change.tx.notices.get(notice.id) is not None:  # it may be over by now
+                await change.hand_on(notice, owner_id)
+
     async def heard(self, notices: Sequence[Notice]) -> None:
         """Forget what the member was told."""
         await self._ledger.heard(notices)

@@ -360,6 +360,27 @@ async def test_an_owner_who_takes_no_direct_messages_reads_of_a_wave_with_the_ne
     assert "seem to lose the role" not in Card(await show_setup(world)).text
 
 
+async def test_who_does_not_manage_the_server_any_more_reads_of_no_wave_and_its_owner_is_told(world: World) -> None:
+    role = await hosted(world)
+    members = await linked(world, 6)
+    helper = await a_helper_above(world, role)
+    await press(world, await show_setup(world, helper), "Apply", owner=helper)
+    world.close_dms()
+    await let_all_part(world, members)
+    (notice,) = world.rows("notices")
+    assert (notice["user_id"], notice["is_held"]) == (helper.id, 1)
+    world.open_dms()
+    world.env.inject_error("GET", f"/guilds/*/members/{helper.id}", status=503, times=None)
+    answer = (await helper.slash(world.channel, "plexstatus")).response
+    assert "seem to lose" not in Card(answer).text, "nobody knows whether they may manage the server"
+    world.env.backend.faults.clear()
+    for role_id in list(world.env.backend.get_member(world.guild.id, helper.id).role_ids):
+        world.env.backend.remove_member_role(world.guild.id, helper.id, role_id)
+    assert "seem to lose" not in Card((await helper.slash(world.channel, "plexstatus")).response).text
+    await world.advance(2)
+    assert len(asked_owner(world)) == 1
+
+
 async def test_a_wave_that_an_owner_believes_is_believed_for_a_day(world: World) -> None:
     role = await hosted(world)
     members = await linked(world, 10)

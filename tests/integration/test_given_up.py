@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from accounts import account_of
 from harness import a_world
 from plexlink.errors import StoreUnavailableError
 from plexlink.store import Database, migrations
@@ -104,6 +105,27 @@ async def test_a_given_up_code_that_is_approved_in_its_last_seconds_is_found(wor
     await world.advance(20)
     assert not world.plex.is_alive(token)
     assert world.rows("leftovers") == world.rows("sign_outs") == []
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_of_a_dozen_codes_that_end_together_each_is_asked_about_in_its_last_seconds(
+    world: World, *, cancelled: bool
+) -> None:
+    members = [world.join(f"member{number}") for number in range(12)]
+    for member in members:
+        await world.plexlink(member)
+    await world.advance(15)
+    codes = list(world.plex.pins.values())
+    for member in members * cancelled:
+        await world.press("Cancel", member)
+    ends_at = min(pin.expires_at for pin in codes)
+    await world.advance((ends_at - world.env.now()).total_seconds() - 4)
+    tokens = [world.approve(account_of(f"member{number}"), number=number) for number in range(12)]
+    await world.advance(60)
+    states = {row["state"] for row in world.rows("attempts")}
+    assert (states, len(world.rows("links"))) == (({"cancelled"}, 0) if cancelled else ({"linked"}, 12))
+    assert {world.plex.is_alive(token) for token in tokens} == {not cancelled}
+    assert world.rows("leftovers") == []
 
 
 async def test_an_attempt_without_a_code_leaves_nothing(world: World) -> None:

@@ -19,7 +19,7 @@ from discord.ext import commands
 from ..errors import NewerRowError, NotifyError, StoreError, StoreUnavailableError, UnknownKeyError
 from ..linking import AlreadyOpen, Begun, Gone, NotYours, TooBusy, TooManyStarts
 from ..links import Done, Forgotten, NotLinked, Status
-from ..models import Answer, Origin, Wish
+from ..models import FOR_OWNERS, Answer, Origin, Wish
 from ..plex import device_name
 from ..secret import Secret
 from ..tokens import Grant, GrantOutcome
@@ -406,9 +406,20 @@ class PlexLink(commands.Cog):
         if self._desk is None:
             return []
         try:
-            return await self._desk.links.held_for(user_id)
+            held = await self._desk.links.held_for(user_id)
+            return [each for each in held if each.topic not in FOR_OWNERS or await self._is_for(self._desk, each)]
         except StoreError:
             return []
+
+    async def _is_for(self, desk: Desk, notice: Notice) -> bool:
+        """Tell whether who reads what is for the owners of a server is one still; if not, let one be told."""
+        try:
+            owner_id = await desk.notifier.find_owner(notice.guild_id or 0, rather=notice.user_id)
+        except NotifyError:
+            return False  # it waits for the next answer
+        if owner_id != notice.user_id:
+            await desk.links.hand_on(notice, owner_id)
+        return owner_id == notice.user_id
 
 
 def _written(export: dict[str, Any]) -> bytes:
