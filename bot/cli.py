@@ -90,6 +90,13 @@ def _named(text: str) -> Path:
     return Path(text)
 
 
+def _target(text: str) -> Path:
+    """Read a path; one that ends like a folder's is that of a folder, which is there."""
+    if text.endswith("/") and not Path(text).is_dir():
+        raise typer.BadParameter("there is no such folder; is what you mean mounted?")
+    return _named(text)
+
+
 @app.callback()
 def _options(
     *,
@@ -184,7 +191,7 @@ def backup(
 def backup_keys(
     to: Annotated[
         Path,
-        typer.Argument(parser=_named, metavar="TO", help="A new file, a folder, or - for the standard output."),
+        typer.Argument(parser=_target, metavar="TO", help="A new file, a folder, or - for the standard output."),
     ],
 ) -> None:
     """Copy the key file, without which nobody can read what the database holds.

@@ -24,7 +24,7 @@ from ..settings import BotSettings
 from .clock import Clock
 from .control import ControlPage
 from .discord_room import DiscordRoom
-from .plex_tv import BOB, PlexTV
+from .plex_tv import ALICE, BOB, JAMIE, PlexTV, Server
 from .site import OneTimeAddress
 
 if TYPE_CHECKING:
@@ -99,6 +99,15 @@ class Sandbox:
 
     async def _start(self) -> None:
         await self._open.enter_async_context(self.plex)
+        for account, owner_id in ((JAMIE, None), (ALICE, JAMIE.id)):
+            server = Server(
+                name="Home Cinema",
+                client_identifier="home-cinema",
+                access_token=secrets.token_urlsafe(16),
+                connections=(),
+                owner_id=owner_id,
+            )
+            self.plex.share(server, account)
         settings = PlexLinkSettings(data_dir=self._data_dir, plex_url=self.plex.url, plex_rate=self._plex_rate)
         self.bot = PlexLinkBot(BotSettings(discord_token=Secret("sandbox"), plexlink=settings))
         room = DiscordRoom(self.bot, clock=self._clock, ports=(self._ports[0], self._ports[3], self._ports[4]))

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from plexlink.audit import Deed
+from plexlink.audit import SOMEBODY, Deed
 from plexlink.store.migrations import VERSION_TABLE
 
 from .plex_requests import read_json
@@ -120,7 +120,7 @@ _DEEDS = {
 }
 
 
-_ACTORS = {None: "the bot", "0": "somebody who has had everything deleted"}
+_ACTORS = {None: "the bot", str(SOMEBODY): "somebody who has had everything deleted"}
 
 
 class DirectMessages(Protocol):
@@ -381,7 +381,7 @@ def _read_audit(connection: sqlite3.Connection, members: Mapping[str, str]) -> l
             "at": at,
             "who": _ACTORS.get(actor) or members.get(actor, actor),
             "did": _DEEDS.get(deed, deed),
-            "whom": members.get(user, user),
+            "whom": "" if user == str(SOMEBODY) else members.get(user, user),
             "detail": detail,
         }
         for entry, at, actor, deed, user, detail in rows

@@ -20,7 +20,7 @@ _SERVER = (100_000_000_000_000_010, "Home Cinema")
 _MEMBER = (100_000_000_000_000_001, "robin")
 _NEIGHBOUR = (100_000_000_000_000_002, "sam")
 _OWNER = (100_000_000_000_000_003, "jamie")
-_LOUNGE = (100_000_000_000_000_011, "lounge", "A channel of the server Home Cinema")
+_LOUNGE = (100_000_000_000_000_011, "lounge", "A channel of the server Home Cinema; jamie owns it, robin is a member")
 _LOG = (100_000_000_000_000_012, "plex-log", "For the audit; only the owner and the bot read along")
 _BOT_MAY = discord.Permissions(manage_roles=True)
 _ROLES = (  # the lowest first; the bot's own is above them all

@@ -41,6 +41,7 @@ BOB = Account(
     home_pin="4711",
 )
 KID = Account(id=1003, uuid="c1d00000c1d00000", username="", email="", title="Kid", restricted=True)
+JAMIE = Account(id=1004, uuid="4a31e0004a31e000", username="jamie", email="jamie@example.com")
 
 
 @dataclass(slots=True, kw_only=True)

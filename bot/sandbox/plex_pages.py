@@ -18,6 +18,7 @@ from aiohttp import web
 from .plex_answers import (
     ALICE,
     BOB,
+    JAMIE,
     KID,
     NOT_AUTHENTICATED,
     PIN_IS_GONE,
@@ -59,6 +60,7 @@ SAMPLES = (
     SampleAccount(ALICE, "An ordinary account. Choose this one to see a link succeed."),
     SampleAccount(KID, "A managed profile of a Plex Home. It cannot be linked."),
     SampleAccount(BOB, "An account that is linked to another member already."),
+    SampleAccount(JAMIE, "The owner of a Plex server, Home Cinema, whose member alice is."),
 )
 
 # The pages say these two in words only (contract, section 3); status and code are ours.

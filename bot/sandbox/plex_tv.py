@@ -25,6 +25,7 @@ from aiohttp import web
 from .plex_answers import (
     ALICE,
     BOB,
+    JAMIE,
     KID,
     NO_CLIENT_IDENTIFIER,
     NOT_AUTHENTICATED,
@@ -80,6 +81,7 @@ __all__ = (
     "ABSENT",
     "ALICE",
     "BOB",
+    "JAMIE",
     "KID",
     "SAMPLES",
     "Account",

@@ -10,14 +10,26 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from .errors import PlexLinkError
+from .errors import PlexLinkError, SettingError
+from .events import Linked, TokenDead, Unlinked
 from .settings import PlexLinkSettings, open_environment
+from .surface.cog import PlexLink
+from .tokens import Grant
 from .wiring import build
 
 if TYPE_CHECKING:
     from discord.ext import commands
 
-__all__ = ["PlexLinkError", "PlexLinkSettings", "setup"]
+__all__ = [
+    "Grant",
+    "Linked",
+    "PlexLink",
+    "PlexLinkError",
+    "PlexLinkSettings",
+    "TokenDead",
+    "Unlinked",
+    "setup",
+]
 
 
 async def setup(bot: commands.Bot) -> None:
@@ -26,6 +38,8 @@ async def setup(bot: commands.Bot) -> None:
     settings: PlexLinkSettings | None = getattr(bot, "plexlink_settings", None)
     if settings is None:
         settings = PlexLinkSettings.load(open_environment())
+    elif not hasattr(settings, "data_dir"):
+        raise SettingError("bot.plexlink_settings must be a plexlink.PlexLinkSettings.")
     guilds = [discord.Object(guild_id) for guild_id in settings.guilds]
     added: list[commands.Cog] = []
     cog: commands.Cog

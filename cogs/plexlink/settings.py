@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import platformdirs
+from dotenv.parser import parse_stream
 from environs import EnvError, FileAwareEnv
 
 from .errors import SettingError
@@ -38,6 +39,7 @@ _LONGEST_PLEX_URL = 128
 """With a path and a code behind it, it must fit into a link button, which takes 512 characters."""
 _BYTE_ORDER_MARK = "\ufeff"
 _QUOTES = "\"'"
+_IS_OURS = re.compile(r"^\s*(?:export\s+)?(?:DISCORD_TOKEN|PLEXLINK_)")
 _KEY_FILE = "plexlink.key"
 _DATABASE_FILE = "plexlink.sqlite3"
 _LEAST_RATE, _HIGHEST_RATE = 0.05, 1000.0
@@ -162,13 +164,14 @@ def open_environment() -> FileAwareEnv:
     """Return the environment, with a `.env` file of the present folder behind it.
 
     Raises:
-        SettingError: that file cannot be read.
+        SettingError: that file cannot be read, or a line in it that names a setting of ours.
 
     """
     env = FileAwareEnv(strip_whitespace=True)
     file = Path(".env")
     try:
         if file.is_file():
+            _check_lines(file)
             env.read_env(file, recurse=False)
     except OSError as error:
         why = os.strerror(error.errno or 0)
@@ -176,6 +179,18 @@ def open_environment() -> FileAwareEnv:
     except ValueError:
         raise SettingError(f"The file {file.absolute()} must be plain text in UTF-8.") from None
     return env
+
+
+def _check_lines(file: Path) -> None:
+    """Refuse what would be passed over, so that a setting seems to be missing; other programs' lines are theirs."""
+    with file.open(encoding="utf-8") as lines:
+        for statement in parse_stream(lines):
+            text = statement.original.string
+            if statement.error and _IS_OURS.match(text):
+                number = statement.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+                raise SettingError(
+                    f"Line {number} of {file.absolute()} is not NAME=value, with a quote at both ends or at neither."
+                )
 
 
 def read_setting(env: FileAwareEnv, name: str) -> str | None:

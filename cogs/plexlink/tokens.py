@@ -74,7 +74,7 @@ class Tokens:
         """
         if type(user_id) is not int or not 0 < user_id <= _LARGEST_ID:  # others are served together with this one
             raise ValueError("a user's id is a whole number, as in member.id")
-        if not _PURPOSE.fullmatch(purpose):
+        if type(purpose) is not str or not _PURPOSE.fullmatch(purpose):
             raise ValueError("a purpose has 1 to 32 of the characters a-z, 0-9, _ and -")
         loop = asyncio.get_running_loop()
         wish = _Wish(user_id, purpose, loop.create_future())

@@ -127,6 +127,13 @@ async def test_missing_bot_token_is_asked_for_by_name(place: Deployment) -> None
     assert not place.discord.requests
 
 
+async def test_without_its_packages_the_command_says_what_to_install(place: Deployment) -> None:
+    without_typer = "import sys; sys.modules['typer'] = None; from plexlink_bot.__main__ import main; main()"
+    bot = await place.spawn(arguments=("-c", without_typer, "run"))
+    assert await bot.wait() == 78
+    assert bot.log == "plexlink: the command needs more packages: pip install 'plexlink[bot]'\n"
+
+
 @pytest.mark.parametrize("named", [{"DISCORD_TOKEN": ""}, {"PLEXLINK_DATABASE_URL": "sqlite:///here"}])
 async def test_a_start_in_a_folder_that_is_gone_is_told(place: Deployment, named: dict[str, str]) -> None:
     bot = await place.spawn(within=("sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh"), **named)

@@ -242,6 +242,13 @@ async def test_guest_without_given_settings_reads_the_environment(
     assert not (tmp_path / "not here").exists()
 
 
+async def test_guest_says_what_its_settings_must_be(tmp_path: Path) -> None:
+    async with a_house(tmp_path) as house:
+        house.bot.plexlink_settings = {"data_dir": tmp_path}
+        with pytest.raises(commands.ExtensionFailed, match=r"must be a plexlink\.PlexLinkSettings"):
+            await house.extension("load")
+
+
 async def test_guest_that_is_unloaded_leaves_no_trace(tmp_path: Path) -> None:
     async with a_house(tmp_path) as house:
         before = traces(house.bot)

@@ -223,3 +223,11 @@ async def test_the_standard_output_gets_the_keys_and_nothing_else(settings: Plex
     assert done.stderr == b"The keys are in what was printed; keep it apart from the database.\n"
     assert done.returncode == 0
     assert await is_noted(settings)
+
+
+async def test_keys_for_a_folder_that_is_not_there_become_no_file_of_its_name(settings: PlexLinkSettings) -> None:
+    done = await asyncio.to_thread(plexlink, settings, "backup-keys", f"{settings.data_dir.parent}/stick/")
+    assert "there is no such folder" in " ".join(done.stderr.decode().split())
+    assert done.returncode == 2
+    assert not (settings.data_dir.parent / "stick").exists()
+    assert not await is_noted(settings)

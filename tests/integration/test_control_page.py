@@ -380,12 +380,14 @@ async def test_every_deed_has_its_words(plex: PlexTV, tmp_path: Path) -> None:
     with closing(sqlite3.connect(path := tmp_path / "deeds.sqlite3")) as connection:
         connection.execute("CREATE TABLE plexlink_audit (id INTEGER PRIMARY KEY, at, actor_id, deed, user_id, detail)")
         rows = [("2026-01-31", None, deed, 2**60 + 1, "on deck") for deed in (*Deed, "of a newer release")]
+        rows.insert(0, ("2026-01-31", None, Deed.PANEL_POSTED, 0, None))
         connection.executemany("INSERT INTO plexlink_audit VALUES (NULL, ?, ?, ?, ?, ?)", rows)
         connection.commit()
     async with browsing(plex=plex, database=path) as browser:
         audit = (await browser.state())["database"]["audit"]
     assert {(entry["who"], entry["whom"], entry["detail"]) for entry in audit} == {
-        ("the bot", str(2**60 + 1), "on deck")
+        ("the bot", str(2**60 + 1), "on deck"),
+        ("the bot", "", None),
     }
     assert audit[0]["did"] == "of a newer release"
     assert len({entry["did"] for entry in audit} - set(Deed)) == len(Deed) + 1

@@ -17,7 +17,7 @@ from plex_tv_client import BOT, PIN_IS_GONE, START, Clock, Reply, Said, assert_e
 from plexlink.models import Approved
 from plexlink.plex import Pace, PinStyle, PlexClient, verification_url
 from plexlink.secret import Secret
-from plexlink_bot.sandbox.plex_tv import ALICE, BOB, KID, Account, Operation, PlexTV, SampleAccount, ServerError
+from plexlink_bot.sandbox.plex_tv import ALICE, BOB, JAMIE, KID, Account, Operation, PlexTV, SampleAccount, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -127,14 +127,15 @@ async def test_code_is_found_however_it_is_typed(visitor: Visitor, clock: Clock,
     assert found == {"code": code, "product": "PlexLink", "deviceName": DEVICE, "expiresIn": 876}
 
 
-async def test_three_kinds_of_account_are_offered(visitor: Visitor) -> None:
+async def test_each_kind_of_account_is_offered(visitor: Visitor) -> None:
     accounts = json.loads((await visitor.look_up(code=await visitor.new_code())).raw)["accounts"]
     assert [(each["key"], each["name"]) for each in accounts] == [
         (ALICE.uuid, "alice"),
         (KID.uuid, "Kid"),
         (BOB.uuid, "bob"),
+        (JAMIE.uuid, "jamie"),
     ]
-    assert len({each["about"] for each in accounts}) == 3
+    assert len({each["about"] for each in accounts}) == len(accounts)
 
 
 async def test_other_accounts_can_be_offered_instead(clock: Clock) -> None:

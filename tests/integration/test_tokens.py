@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from plexlink.tokens import Grant
 
 
-async def token_for(world: World, member: Any = None, purpose: str = "watchlist") -> Grant:
+async def token_for(world: World, member: Any = None, purpose: Any = "watchlist") -> Grant:
     cog: Any = world.env.bot.get_cog("PlexLink")
     grant: Grant = await cog.token_for((member or world.alice).id, purpose=purpose)
     return grant
@@ -40,8 +40,8 @@ async def test_each_use_is_in_the_audit_with_its_purpose(world: World) -> None:
     assert {(row["actor_id"], row["user_id"]) for row in uses} == {(None, world.alice.id)}
 
 
-@pytest.mark.parametrize("purpose", ["", "Watchlist", "a b", "x" * 33, "täglich", "a\n"])
-async def test_a_purpose_that_does_not_fit_is_refused(world: World, purpose: str) -> None:
+@pytest.mark.parametrize("purpose", ["", "Watchlist", "a b", "x" * 33, "täglich", "a\n", 5, None])
+async def test_a_purpose_that_does_not_fit_is_refused(world: World, purpose: Any) -> None:
     await world.link()
     with pytest.raises(ValueError, match="purpose"):
         await token_for(world, purpose=purpose)

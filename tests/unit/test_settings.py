@@ -285,6 +285,26 @@ def test_quote_at_one_end_only_is_a_sentence(monkeypatch: pytest.MonkeyPatch, na
     assert refused(name) == f"{name} has a quote at one end only; remove it, or put quotes around all of it."
 
 
+@pytest.mark.parametrize("line", ["{}='planted", '{}="planted"x', "{}: planted", "{} planted", "export {}='planted"])
+@each
+def test_line_of_a_dot_env_that_says_nothing_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(name, raising=False)
+    (file := tmp_path / ".env").write_text(f"# ours\n\nA={{}}\n{line.format(name)}\nB=1\n")
+    with pytest.raises(SettingError) as raised:
+        open_environment()
+    assert str(raised.value) == f"Line 4 of {file} is not NAME=value, with a quote at both ends or at neither."
+
+
+def test_line_of_another_program_in_a_dot_env_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("THEIRS='x\nDISCORD_TOKEN=planted\n")
+    monkeypatch.delenv("DISCORD_TOKEN", raising=False)
+    assert open_environment().str("DISCORD_TOKEN") == "planted"
+
+
 @pytest.mark.parametrize(
     ("name", "why"),
     [("file", "A file is in the way"), ("file/x/y", "A file is in the way"), ("x" * 300, "File name too long")],

@@ -79,7 +79,7 @@ OBJECTIONS = {
     ),
     Objection.EVERYONE: "Everybody has {role} already. Choose, or make, a role for linked members.",
     Objection.MANAGED: (
-        "{role} belongs to another bot or to a subscription; Discord lets nobody give it. Choose another role."
+        "{role} belongs to a bot or to a subscription; Discord lets nobody give it. Choose another role."
     ),
     Objection.DANGEROUS: (
         "I do not give {role}: it lets people manage or moderate this server. Choose a role without such permissions."

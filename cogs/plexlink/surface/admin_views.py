@@ -101,11 +101,11 @@ def setup(card: SetupCard) -> CardView:
         ui.TextDisplay(admin_messages.CHANNEL_HEADLINE),
         ui.ActionRow(_channel_select(card.chosen)),
         ui.Separator(),
-        ui.TextDisplay(
-            admin_messages.preview(before=_role(card.before), after=role, channel=channel, plex_server=plex_server)
-        ),
         ui.TextDisplay(card.panel),
     ]
+    if card.is_open:
+        text = admin_messages.preview(before=_role(card.before), after=role, channel=channel, plex_server=plex_server)
+        items.insert(-1, ui.TextDisplay(text))
     troubles = []
     if card.objection is not None:
         troubles.append(admin_messages.objection(card.objection, role or ""))

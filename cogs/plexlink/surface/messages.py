@@ -412,15 +412,17 @@ def privacy(audit_days: int) -> str:
         f"**A list of deeds**: linked, unlinked, which feature used your token and when, so that you can see it. "
         f"{audit_days} days.\n"
         "**Servers**: where owners have set me up, that you are there, and which role is yours because of your link. "
-        "They see that you have linked, since when, and whether it works; nothing else.\n"
+        "They see that you have linked, since when, whether it works, which role you have because of it, and what "
+        "became of both.\n"
         "**What I still have to tell you**: until you know it, 30 days at most.\n"
         "**After unlinking**: the encrypted token until Plex has signed it out, 24 hours at most.\n"
         "**Servers that give a role for linking**: whether you are there, which role is to be yours, and whether the "
         "owners took it away. As long as your link; what owners decided until they lift it, or you delete everything. "
-        "Where the role is for members of one Plex server: that you are one, or not; never which others you have.\n"
+        "Where the role is for members of one Plex server: that you are one, or not, which its owners see; never which "
+        "others you have.\n"
         "**Who can read it**: this bot with its other features, and its host, who has the key. Owners of a server in "
-        "which you are see that you are linked, since when, and whether it works; your Plex name only if you show it "
-        "here. Nobody else. Your Plex password never comes here; you only ever give it to Plex."
+        "which you are see what stands above under **Servers**; your Plex name only if you show it here. Nobody else. "
+        "Your Plex password never comes here; you only ever give it to Plex."
     )
 
 
