@@ -60,7 +60,7 @@ SAMPLES = (
     SampleAccount(ALICE, "An ordinary account. Choose this one to see a link succeed."),
     SampleAccount(KID, "A managed profile of a Plex Home. It cannot be linked."),
     SampleAccount(BOB, "An account that is linked to another member already."),
-    SampleAccount(JAMIE, "The owner of a Plex server, Home Cinema, whose member alice is."),
+    SampleAccount(JAMIE, "Owns a Plex server, Home Cinema, which the ordinary account may use."),
 )
 
 # The pages say these two in words only (contract, section 3); status and code are ours.

@@ -641,7 +641,7 @@ def a_worker(
     *, may_work: Callable[[], bool] = lambda: True, is_overtaken: Callable[[], bool] = lambda: True, **hands: Any
 ) -> Worker:
     """Return one who has these hands and no others."""
-    names = "asker presenter sign_outs given_up notices health access roles audits panels ledger"
+    names = "asker presenter sign_outs given_up notices health access roles audits panels holders ledger"
     return Worker(
         **{**dict.fromkeys(names.split()), **hands},
         agenda=Agenda(pace=Pace(1.0)),
