@@ -169,10 +169,11 @@ class Linking:
         if attempt.state is State.APPROVED:  # while the member pressed: show that instead
             await change.redraw(attempt)
             return Begun()
-        too_many = await self._too_many(change, wish.user_id)
+        starts = await self._starts(change, wish.user_id)
+        too_many = await self._too_many(change, wish.user_id, starts)
         if too_many is not None:
             return too_many
-        if await self._is_full(change) and await self._has_begun_often(change, wish.user_id):
+        if len(starts) > MOST_RENEWALS and await self._is_full(change):
             await change.move(attempt, flow.Cancelled())
             return await self._too_busy(change)
         await whereabouts.hand_over(change, attempt, self._begin(wish))
@@ -239,10 +240,11 @@ class Linking:
             raise UnknownKeyError(f"link {link.id} needs a key that is not in the ring")
         if link is not None and not wish.origin.is_card and link.trouble is None and not link.is_dead:
             return Status(link=link, last_use=await change.tx.audit.last_use(link.user_id, since=link.linked_at))
-        spare = 1 if await self._has_begun_often(change, wish.user_id) else 0
+        starts = await self._starts(change, wish.user_id)
+        spare = 1 if len(starts) > MOST_RENEWALS else 0
         if await self._is_full(change, spare=spare) or await self._has_share(change, wish.guild_id):
             return await self._too_busy(change)
-        return await self._too_many(change, wish.user_id)
+        return await self._too_many(change, wish.user_id, starts)
 
     async def _is_full(self, change: Change, *, spare: int = 0) -> bool:
         """Tell whether all places are taken but for so many, where there are more."""
@@ -257,16 +259,15 @@ class Linking:
         now = self._clock.now()
         return TooBusy(await change.tx.attempts.first_deadline(now) or now + cards.ANSWER_CLOSES)
 
-    async def _has_begun_often(self, change: Change, user_id: int) -> bool:
-        starts = await change.tx.attempts.requested_since(user_id, self._clock.now() - RENEWAL_WINDOW)
-        return len(starts) > MOST_RENEWALS
+    async def _starts(self, change: Change, user_id: int) -> list[datetime]:
+        """Return when a member has asked for codes within the hour."""
+        return await change.tx.attempts.requested_since(user_id, self._clock.now() - RENEWAL_WINDOW)
 
-    async def _too_many(self, change: Change, user_id: int) -> TooManyStarts | None:
+    async def _too_many(self, change: Change, user_id: int, starts: list[datetime]) -> TooManyStarts | None:
         now = self._clock.now()
-        starts = await change.tx.attempts.requested_since(user_id, now - START_WINDOW)
         # Who has everything deleted begins anew, but for codes that are still out at plex.tv.
-        starts += [min(now, ends_at - CODE_LIVES) for ends_at in await change.tx.given_up.of_forgotten(user_id)]
-        starts = sorted(at for at in starts if at > now - START_WINDOW)
+        forgotten = [min(now, ends_at - CODE_LIVES) for ends_at in await change.tx.given_up.of_forgotten(user_id)]
+        starts = sorted(at for at in starts + forgotten if at > now - START_WINDOW)
         return TooManyStarts(starts[-MOST_STARTS] + START_WINDOW) if len(starts) >= MOST_STARTS else None
 
     def _begin(self, wish: Wish) -> Attempt:

@@ -56,6 +56,7 @@ class AttemptRows:
     def __init__(self, connection: AsyncConnection, vault: Sealer) -> None:
         self._connection = connection
         self._vault = vault
+        self._locked: dict[str, Row[Any]] = {}
 
     async def add(self, attempt: Attempt) -> None:
         """Insert a new attempt."""
@@ -174,7 +175,9 @@ class AttemptRows:
 
     async def _write(self, attempt_id: str, columns: dict[str, Any]) -> None:
         is_it = attempts.c.id == attempt_id
-        row = (await self._connection.execute(select(attempts).where(is_it).with_for_update())).first()
+        row = self._locked.pop(attempt_id, None)
+        if row is None:
+            row = (await self._connection.execute(select(attempts).where(is_it).with_for_update())).first()
         if row is not None:
             written = update(attempts).where(is_it).values(resigned(self._vault, attempts, row, columns))
             await self._connection.execute(written.execution_options(erases=_erases(row, columns)))
@@ -189,7 +192,10 @@ class AttemptRows:
         """Return the newest attempt, locked. Raise NewerRowError if it cannot be read."""
         newest = select(attempts).where(where).order_by(attempts.c.requested_at.desc()).limit(1)
         row = (await self._connection.execute(newest.with_for_update())).first()
-        return None if row is None else self._load(row)
+        if row is None:
+            return None
+        self._locked[row.id] = row  # as it stays until we write it: nobody reads it a second time
+        return self._load(row)
 
     def _state_of(self, attempt: Attempt) -> dict[str, Any]:
         seal = Sealing(self._vault, attempts, attempt.id, attempt.user_id)

@@ -82,7 +82,8 @@ class NoticeRows:
 
     async def remove(self, ids: Sequence[str]) -> None:
         """Delete what the member knows."""
-        await self._connection.execute(delete(notices).where(notices.c.id.in_(ids)))
+        if ids:
+            await self._connection.execute(delete(notices).where(notices.c.id.in_(ids)))
 
     async def remove_about(self, user_id: int, topic: Topic) -> None:
         """Delete what is no longer true."""
