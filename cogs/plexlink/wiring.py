@@ -36,6 +36,7 @@ from .surface.guilds import Guilds, shards_of
 from .surface.notifier import DiscordNotifier
 from .surface.panels import DiscordPanels
 from .surface.roles import DiscordRoles
+from .surface.server_events import ServerEvents
 from .tokens import Tokens
 from .version import VERSION
 from .vitals import Vitals
@@ -71,10 +72,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def build(bot: commands.Bot, settings: PlexLinkSettings) -> tuple[PlexLink, PlexAdmin]:
-    """Return the cogs: that of the members, which opens all resources when it is added to the bot, and the owners'."""
+def build(bot: commands.Bot, settings: PlexLinkSettings) -> tuple[PlexLink, PlexAdmin, ServerEvents]:
+    """Return the cogs: the members', which opens all resources when it is added, the owners', and the servers'."""
     plexlink = PlexLink(bot=bot, opener=lambda: running(bot, settings), is_user_installable=settings.user_install)
-    return plexlink, PlexAdmin(bot=bot, plexlink=plexlink, panels=DiscordPanels(bot=bot, guilds=Guilds(bot=bot)))
+    panels = DiscordPanels(bot=bot, guilds=Guilds(bot=bot))
+    return plexlink, PlexAdmin(bot=bot, plexlink=plexlink, panels=panels), ServerEvents(bot=bot, plexlink=plexlink)
 
 
 @asynccontextmanager

@@ -216,7 +216,7 @@ class Trap:
 
 PATIENT_RUN = (
     "-c",
-    "from plexlink.surface import notifier as n; n._LONGEST_SECONDS = 3600; from plexlink_bot.cli import main; main()",
+    "from plexlink.surface import calls; calls._LONGEST_SECONDS = 3600; from plexlink_bot.cli import main; main()",
     "run",
 )
 """A bot that does not give up what Discord keeps in a trap, however long it takes until all traps have caught."""

@@ -8,7 +8,7 @@ import discord
 from discord import ui
 
 from . import audit_lines, views
-from .notifier import in_time, is_final
+from .calls import in_time, is_final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

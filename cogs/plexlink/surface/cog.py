@@ -24,8 +24,9 @@ from ..plex import device_name
 from ..secret import Secret
 from ..tokens import Grant, GrantOutcome
 from . import messages, views
+from .calls import persist
 from .interactions import acknowledge, deliver, origin_of, place_of
-from .notifier import export_file, export_name, persist
+from .notifier import export_file, export_name
 from .views import Action
 
 if TYPE_CHECKING:

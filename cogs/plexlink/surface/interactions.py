@@ -9,7 +9,7 @@ import discord
 
 from ..models import Lane, Origin, Place
 from . import messages, views
-from .notifier import persist
+from .calls import persist
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

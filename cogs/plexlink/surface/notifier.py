@@ -6,7 +6,7 @@ import asyncio
 import io
 import logging
 import secrets
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,15 +15,16 @@ import discord
 from .. import cards
 from ..audit import SOMEBODY
 from ..community import Standing
-from ..errors import DiscordRefusedError, NotifyError
+from ..errors import NotifyError
 from ..models import AttemptCard, Card, Lane, Notice, Place, Pointer
 from ..plex import PinStyle, verification_url
 from ..secret import Secret
 from . import messages, qr, views
+from .calls import MISTAKES, code_of, in_time, is_final, persist
 from .guilds import member_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from discord.ext import commands
 
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-_PAUSES_SECONDS = (0.5, 2)
-"""Between the tries to acknowledge: Discord waits for three seconds."""
-
-_LATER_PAUSES_SECONDS = (*_PAUSES_SECONDS, 5, 10, 20)
-"""Between the tries of what follows: an answer is owed, and most of them nobody else will give."""
-
-_LONGEST_SECONDS = 20.0
-"""How long one card may be on its way before it is tried again; its nonce keeps a repetition from being a second."""
 
 _SOON_SECONDS = 8.0
 """How long somebody who looks at "thinking" waits for a direct message, before the card is in the answer instead.
@@ -60,10 +52,6 @@ _MESSAGE_GONE = {
     50001,  # no access
 }
 _GZIP = b"\x1f\x8b"
-_MISTAKES = (AssertionError, AttributeError, LookupError, TypeError)
-"""They are ours, not Discord's, and their traceback is wanted."""
-
-_CLIENT_ERROR, _TOO_MANY, _SERVER_ERROR = 400, 429, 500
 
 
 class DiscordNotifier:
@@ -141,7 +129,7 @@ class DiscordNotifier:
         try:
             async with asyncio.timeout(_SOON_SECONDS):
                 sent = await persist(lambda: self._send(showing, nonce=nonce), is_acknowledged=False)
-        except _MISTAKES:
+        except MISTAKES:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, there is another way; raised if that fails too
             _log.warning("message.late user=%s: %s", showing.user_id, type(error).__name__)
@@ -157,7 +145,7 @@ class DiscordNotifier:
         try:
             async with asyncio.timeout(_SOON_SECONDS):
                 return await self._adopted(showing)
-        except _MISTAKES:
+        except MISTAKES:
             raise
         except Exception as error:  # noqa: BLE001 - as in `_send_soon`
             _log.warning("message.not_looked_for user=%s: %s", showing.user_id, type(error).__name__)
@@ -203,7 +191,7 @@ class DiscordNotifier:
         try:
             async with asyncio.timeout(None if showing.answer is None else _SOON_SECONDS):
                 return showing.place if await self._edit_message(showing) else None
-        except _MISTAKES:
+        except MISTAKES:
             raise
         except Exception as error:
             if showing.answer is None or not await self._draw_in(showing.answer, showing):
@@ -420,57 +408,3 @@ def export_file(content: bytes) -> discord.File:
 def _stands_below(place: Place, message: discord.WebhookMessage) -> bool:
     """Tell whether what an answer points to is below it in the same conversation: then the answer says nothing."""
     return message.channel.id == place.channel_id and message.id < (place.message_id or 0)
-
-
-def code_of(error: discord.HTTPException) -> int:
-    """Return Discord's error code; what stands between us and Discord may write anything in its place."""
-    return error.code if type(error.code) is int else 0
-
-
-def is_final(error: discord.HTTPException) -> bool:
-    """Tell whether Discord itself refuses, for whatever reason: its codes are many, and it adds new ones."""
-    return _CLIENT_ERROR <= error.status < _SERVER_ERROR and error.status != _TOO_MANY and code_of(error) != 0
-
-
-async def persist(call: Callable[[], Awaitable[T]], *, is_acknowledged: bool = True) -> T:
-    """Make a call to Discord, and again if it did not come through; raise what the last one raised.
-
-    Until an interaction is acknowledged there is little time; afterwards somebody looks at "thinking".
-    discord.py repeats by itself after some errors, but neither where the connection broke nor after Cloudflare's 429.
-    """
-    for pause in _LATER_PAUSES_SECONDS if is_acknowledged else _PAUSES_SECONDS:
-        try:
-            return await call()
-        except Exception as error:
-            # HTTP libraries raise what they like; only a refusal of Discord's own is final.
-            if _is_refusal(error):
-                raise
-        await asyncio.sleep(pause)
-    return await call()
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Tell whether trying again is in vain; what stands between us and Discord, and may refuse a while, is not it."""
-    is_final_answer = isinstance(error, discord.HTTPException) and is_final(error)
-    return is_final_answer or isinstance(error, discord.InteractionResponded)
-
-
-@asynccontextmanager
-async def in_time() -> AsyncIterator[None]:
-    """Bound what is asked of Discord, and say what failed without the library's text.
-
-    That may hold the URL, and with it the interaction token. The time is bounded because discord.py waits as long as
-    a 429 tells it to, and five minutes for an answer; the card would be untrue all the while.
-    """
-    try:
-        async with asyncio.timeout(_LONGEST_SECONDS):
-            yield
-    except NotifyError:
-        raise
-    except discord.HTTPException as error:
-        kind = DiscordRefusedError if _is_refusal(error) else NotifyError
-        raise kind(f"Discord answered HTTP {error.status}, code {code_of(error)}") from None
-    except _MISTAKES:
-        raise
-    except Exception as error:  # noqa: BLE001 - HTTP libraries raise what they like; all of it means: try again
-        raise NotifyError(f"Discord cannot be reached: {type(error).__name__}") from None

@@ -10,7 +10,7 @@ import discord
 
 from ..errors import NotifyError
 from . import views
-from .notifier import code_of, in_time, is_final
+from .calls import code_of, in_time, is_final
 
 if TYPE_CHECKING:
     from discord.ext import commands

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import discord
 
 from ..community import Kept, Objection
+from .calls import code_of, in_time
 from .guilds import NO_MEMBER
-from .notifier import code_of, in_time
 
 if TYPE_CHECKING:
     from .guilds import Guilds
