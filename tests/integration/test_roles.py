@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -13,6 +14,7 @@ import pytest
 from accounts import account_of
 from harness import Card, a_world
 from plexlink.surface import roles as surface_roles
+from plexlink.surface.roles import DiscordRoles
 from plexlink_bot.sandbox.plex_tv import ALICE
 from servers import (
     backdate,
@@ -31,6 +33,7 @@ from servers import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from harness import World
@@ -229,6 +232,28 @@ async def test_all_members_of_a_large_server_are_asked_for_page_by_page(
         await world.advance(301)
         found = {row["user_id"] for row in world.rows("audit") if row["deed"] == "role_found"}
         assert found == {member.id for member in people[::2]}
+
+
+class LargeServer:
+    """A server of 2,500, and whoever looks it up; discord.py goes on to its end, whatever limit it is given."""
+
+    tell_members = True
+    asked = 0
+
+    async def find(self, _: int) -> LargeServer:
+        return self
+
+    async def fetch_members(self, *, limit: int, after: discord.Object) -> AsyncIterator[SimpleNamespace]:
+        assert limit == 1000
+        self.asked += 1
+        for number in range(after.id + 1, 2501):
+            yield SimpleNamespace(id=number, bot=False, get_role=lambda role_id: role_id)
+
+
+async def test_each_page_of_a_large_server_has_its_own_time() -> None:
+    server: Any = LargeServer()
+    holders = await DiscordRoles(guilds=server).holders(guild_id=1, role_id=2)
+    assert (holders, server.asked) == (set(range(1, 2501)), 3)
 
 
 async def test_who_has_a_role_is_asked_for_when_it_takes_the_place_of_another(tmp_path: Path) -> None:

@@ -602,6 +602,33 @@ async def test_each_last_chance_is_had_right_at_its_end_where_nobody_waits_for_a
     assert "sign out" in bench.names
 
 
+@pytest.mark.parametrize("since", [90.0, 98.9, 99.3, 100.2, 103.5])
+@at_a_bench
+async def test_who_comes_between_last_chances_costs_nobody_theirs(bench: Bench, since: float) -> None:
+    asyncio.get_running_loop().late_by = 0.005  # type: ignore[attr-defined]
+    for number in range(8):
+        asks_again(bench, f"{number}", last=100.0 + number)
+    bench.agenda.put(key("create"), Purpose.CREATE, since)
+    await bench.until(130)
+    for number in range(8):
+        assert any(-0.5 <= 100.0 + number - at <= 8.0 for at, name in bench.ran if name == f"{number}")
+    assert bench.times[bench.names.index("create")] <= since + 9.0
+
+
+@at_a_bench
+async def test_whoever_waits_goes_on_in_the_longest_row_of_last_chances(bench: Bench) -> None:
+    for number in range(60):
+        asks_again(bench, f"{number}", last=100.0 + number)
+    for number in range(5):
+        bench.agenda.put(key(f"create {number}"), Purpose.CREATE, 105)
+    await bench.until(200)
+    created = [at for at, name in bench.ran if name.startswith("create")]
+    assert created[0] <= 105 + 9
+    assert created[-1] <= 105 + 5 * 9 + 1
+    lost = [n for n in range(60) if not any(-0.5 <= 100.0 + n - at <= 9 for at, name in bench.ran if name == f"{n}")]
+    assert len(lost) <= 5
+
+
 @pytest.mark.parametrize("others", [0, 30])
 @pytest.mark.parametrize("apart", [0.0, 0.5, 1.0])
 @at_a_bench

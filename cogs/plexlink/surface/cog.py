@@ -49,6 +49,7 @@ _log = logging.getLogger(__name__)
 
 _MOST_REMEMBERED = 1000
 _UNLOAD_SECONDS = 2.0
+_LOOKS_FOR_SECONDS = 3.0
 _LARGEST_EXPORT = 8 * 2**20
 """Bytes; Discord takes 10 MiB, https://discord.com/developers/docs/reference#uploading-files."""
 
@@ -413,11 +414,16 @@ class PlexLink(commands.Cog):
             return []
 
     async def _is_for(self, desk: Desk, notice: Notice) -> bool:
-        """Tell whether who reads what is for the owners of a server is one still; if not, let one be told."""
+        """Tell whether who reads what is for the owners of a server is one still; if not, let one be told.
+
+        Where Discord does not say soon, it waits for the next answer.
+        """
         try:
-            owner_id = await desk.notifier.find_owner(notice.guild_id or 0, rather=notice.user_id)
-        except NotifyError:
-            return False  # it waits for the next answer
+            async with asyncio.timeout(_LOOKS_FOR_SECONDS):
+                owner_id = await desk.notifier.find_owner(notice.guild_id or 0, rather=notice.user_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is given
+            _log.info("notice.not_read id=%s: %s", notice.id, type(error).__name__)
+            return False
         if owner_id != notice.user_id:
             await desk.links.hand_on(notice, owner_id)
         return owner_id == notice.user_id

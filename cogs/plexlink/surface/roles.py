@@ -99,12 +99,21 @@ class DiscordRoles:
         last = 0
         while True:
             async with in_time():
-                guild = await self._guilds.find(guild_id)
-                page = [each async for each in guild.fetch_members(limit=_ON_A_PAGE, after=discord.Object(last))]
+                page = await _members_after(await self._guilds.find(guild_id), last)
             holders.update(each.id for each in page if not each.bot and each.get_role(role_id) is not None)
             if len(page) < _ON_A_PAGE:
                 return holders
             last = max(each.id for each in page)
+
+
+async def _members_after(guild: discord.Guild, user_id: int) -> list[discord.Member]:
+    """Return the next page of a server's members."""
+    page: list[discord.Member] = []
+    async for member in guild.fetch_members(limit=_ON_A_PAGE, after=discord.Object(user_id)):
+        page.append(member)
+        if len(page) == _ON_A_PAGE:
+            break  # discord.py 2.7 goes on to the end of the server after a full page
+    return page
 
 
 async def _see_to(

@@ -35,8 +35,14 @@ _DRAIN_SECONDS = 6.0
 _SAME_END_SECONDS = 0.5
 """An end that was reckoned anew, by another clock, is the same one."""
 
+_LATE_SECONDS = 0.5
+"""So long after its last chance a job is still worth its request."""
+
 _AWAITED = {Purpose.PRESSED, Purpose.ACCOUNT, Purpose.CREATE}
-"""For what somebody waits just now: it gets every second request, however many last chances there are."""
+"""For what somebody waits just now: it gets every second request, unless it would cost somebody the last chance."""
+
+_MOST_BEFORE_AWAITED = 8
+"""So many last chances go first in a row, at most."""
 
 _ENDLESS = 1_000_000
 """So many questions wait while there are codes: whoever was asked about in vain comes again."""
@@ -92,7 +98,7 @@ class Agenda:
         self._by_last_chance: list[tuple[float, Key]] = []
         self._listed_at: dict[Key, float] = {}
         self._had_last_chance: dict[Key, float] = {}
-        self._was_last_chance = False
+        self._kept_waiting = 0
         self._shares = Shares()
         self._ranking: list[Key] = []
         self._ranked_at = 0.0
@@ -274,7 +280,7 @@ class Agenda:
         goes_at, entry = self._next_last_chance(waiting)
         if entry and max(goes_at, self.pace.ready_at(in_a_pause=True)) <= now:
             self._had_last_chance[entry.key] = entry.last_at  # what was asked in vain comes again, with the same end
-            self._was_last_chance = True
+            self._kept_waiting = 0 if _AWAITED.isdisjoint(waiting) else self._kept_waiting + 1
             return entry
         return self._take_turn(waiting, now) if waiting and self._may_ask(now, goes_at) else None
 
@@ -285,7 +291,7 @@ class Agenda:
     def _take_turn(self, waiting: Collection[Purpose], now: float) -> _Entry:
         purpose = self._shares.first(waiting)
         self._shares.took(purpose)
-        self._was_last_chance = False
+        self._kept_waiting = 0
         return heapq.heappop(self._ready[purpose]) if self._first(purpose) else self._first_question(now)
 
     def _waiting(self) -> set[Purpose]:
@@ -306,11 +312,11 @@ class Agenda:
         """Return when the next job goes for which it would be too late afterwards, and which it is.
 
         Those that would go at the same time go one after the other until then, each once. Where somebody waits for
-        something else, that goes in between, unless a pause keeps it back.
+        something else, that goes in between, unless a pause keeps it back or one would be lost.
         """
         now = self._now()
         is_shared = self.pace.paused_until() <= now and not _AWAITED.isdisjoint(waiting)
-        if is_shared and self._was_last_chance:
+        if is_shared and self._kept_waiting and not self._must_go_on(now):
             return inf, None
         apart = (2 if is_shared else 1) / self.pace.rate
         goes_at, first = self._earliest_last_chance() - (len(self._last_chances) - 1) * apart, None
@@ -318,14 +324,20 @@ class Agenda:
             return goes_at, None  # not before then, however many there are
         goes_at = inf
         for entry in sorted(self._last_chances.values(), key=lambda entry: -entry.last_at):
-            if entry.key not in self._running and not self._is_used(entry, now):
+            if self._is_unused(entry) and now <= entry.last_at + _LATE_SECONDS:
                 goes_at, first = min(entry.last_at, goes_at - apart), entry
         return goes_at, first
 
-    def _is_used(self, entry: _Entry, now: float) -> bool:
-        """Tell whether a last chance is none any more: it was had, or it is too late."""
+    def _must_go_on(self, now: float) -> bool:
+        """Tell whether a last chance would be lost if something else went first; for a while that has to wait then."""
+        return self._kept_waiting < _MOST_BEFORE_AWAITED and any(
+            now <= entry.last_at + _LATE_SECONDS < now + 1 / self.pace.rate and self._is_unused(entry)
+            for entry in self._last_chances.values()
+        )
+
+    def _is_unused(self, entry: _Entry) -> bool:
         had = self._had_last_chance.get(entry.key, -inf)
-        return abs(had - entry.last_at) < _SAME_END_SECONDS or now > entry.last_at + 1 / self.pace.rate
+        return entry.key not in self._running and abs(had - entry.last_at) >= _SAME_END_SECONDS
 
     def _earliest_last_chance(self) -> float:
         while self._by_last_chance:
