@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from discord.utils import utcnow
@@ -15,7 +15,7 @@ from plexlink.secret import Secret
 from plexlink.settings import PlexLinkSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -45,16 +45,31 @@ async def plugin(
     folder: Path, plex_url: str, *, rate: float, now: Callable[[], datetime] = utcnow
 ) -> AsyncIterator[Desk]:
     """Open the plugin as its cog does, with a database in `folder`."""
-    logging.getLogger("plexlink").setLevel(logging.ERROR)
-    wiring.DiscordNotifier = NoNotifier  # type: ignore[assignment,misc]
-    wiring._publisher = lambda _: lambda _: None  # type: ignore[assignment]
-    wiring.Clock = lambda *, monotonic, **_: Clock(now=now, monotonic=monotonic)  # type: ignore[assignment,misc]
     settings = PlexLinkSettings(
         data_dir=folder, plex_url=plex_url, plex_rate=rate, max_pending=100_000, plex_product="PlexLink"
     )
-    async with wiring.running(NoBot(), settings) as desk:  # type: ignore[arg-type]
-        desk.resume()
-        yield desk
+    with _apart_from_discord(now):
+        async with wiring.running(NoBot(), settings) as desk:  # type: ignore[arg-type]
+            desk.resume()
+            yield desk
+
+
+@contextmanager
+def _apart_from_discord(now: Callable[[], datetime]) -> Iterator[None]:
+    """Let the plugin have its own clock and nobody to show cards to; what runs in this process afterwards has both."""
+    log, wired = logging.getLogger("plexlink"), vars(wiring)
+    level, before = log.level, dict(wired)
+    log.setLevel(logging.ERROR)
+    wired.update(
+        DiscordNotifier=NoNotifier,
+        _publisher=lambda _: lambda _: None,
+        Clock=lambda *, monotonic, **_: Clock(now=now, monotonic=monotonic),
+    )
+    try:
+        yield
+    finally:
+        wired.update(before)
+        log.setLevel(level)
 
 
 def worker_of(desk: Desk) -> Worker:
