@@ -103,9 +103,8 @@ class GivenUpCodes:
 
     async def _look_again(self, given_up: GivenUp, left: timedelta | None) -> None:
         """Plan the next look, up to the last one: what plex.tv says before, others may say in its name."""
-        now = self._clock.now()
-        left = given_up.deadline_at - now if left is None else left
-        if left <= 2 * _LAST_LOOK_BEFORE or now >= given_up.deadline_at + _GIVES_UP_AFTER:
+        left = given_up.deadline_at - self._clock.now() if left is None else left
+        if left <= 2 * _LAST_LOOK_BEFORE:
             await self._finish(given_up, "unused")
         else:
             self._plan(given_up.id, left)
