@@ -50,7 +50,7 @@ from plexlink.models import (
     Trouble,
     Verdict,
 )
-from plexlink.ownership import Choice, Rule
+from plexlink.ownership import EVERYBODY, Choice, Rule, RuleChange
 from plexlink.plex import PinStyle, verification_url
 from plexlink.secret import Secret
 from plexlink.store.roster import Counts
@@ -246,12 +246,19 @@ def owners(now: datetime, _: str) -> Iterator[Shot]:
     yield Shot("setup-plex-members", admin_views.setup(replace(card, rule=rule)))
     choices = [Choice("1", Secret("Basement")), Choice("2", Secret("Attic"))]
     yield Shot("plex-choices", admin_views.plex_choices(choices, server.setup))
-    yield Shot("plex-preview", admin_views.rule_preview(2, choices[0], server.setup))
-    yield Shot("plex-preview-without-a-role", admin_views.rule_preview(None, choices[0], Setup()))
-    yield Shot("plex-preview-everybody", admin_views.rule_preview(2, None, server.setup))
+    yield Shot("plex-preview", admin_views.rule_preview(2, choices[0], server.setup, instead_of=EVERYBODY))
+    yield Shot("plex-preview-without-a-role", admin_views.rule_preview(None, choices[0], Setup(), instead_of=EVERYBODY))
+    yield Shot("plex-preview-everybody", admin_views.rule_preview(2, None, server.setup, instead_of=EVERYBODY))
     yield Shot(
         "plex-saved",
-        admin_views.setup(replace(card, rule=Rule(plex_server=choices[0].name), is_saved=True, former_rule="")),
+        admin_views.setup(
+            replace(
+                card,
+                rule=Rule(plex_server=choices[0].name),
+                is_saved=True,
+                undo_rule=RuleChange(to=EVERYBODY, instead_of="1"),
+            )
+        ),
     )
     yield Shot("plex-not-theirs", admin_views.no_plex_server(admin_messages.NOT_THEIRS, server.setup))
     yield Shot("plex-needs-link", admin_views.needs_link(USER_ID, server.setup))
